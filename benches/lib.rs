@@ -1,0 +1,1 @@
+//! Input makers for the benches.

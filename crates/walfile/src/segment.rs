@@ -1,0 +1,380 @@
+//! Segment sizes, segment numbers, and the names of segment files.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::{Lsn, Timeline};
+
+/// Size of a WAL segment: a power of two from 1 MiB to 1 GiB, fixed by `initdb --wal-segsize`.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SegmentSize(u32);
+
+impl SegmentSize {
+    /// What `initdb` chooses unless told otherwise: 16 MiB.
+    pub const DEFAULT: Self = Self(16 * 1024 * 1024);
+    /// The smallest size PostgreSQL accepts: 1 MiB (`WalSegMinSize`).
+    pub const MIN: Self = Self(1024 * 1024);
+    /// The largest size PostgreSQL accepts: 1 GiB (`WalSegMaxSize`).
+    pub const MAX: Self = Self(1024 * 1024 * 1024);
+
+    /// A segment size of `bytes`.
+    ///
+    /// # Errors
+    /// When `bytes` is not a power of two from 1 MiB to 1 GiB.
+    pub fn new(bytes: u64) -> Result<Self, SegmentSizeError> {
+        match u32::try_from(bytes) {
+            Ok(small) if bytes.is_power_of_two() && (Self::MIN.0..=Self::MAX.0).contains(&small) => {
+                Ok(Self(small))
+            }
+            _ => Err(SegmentSizeError { bytes }),
+        }
+    }
+
+    /// Bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// Bytes, as the 32-bit number the long page header stores.
+    pub const fn bytes_u32(self) -> u32 {
+        self.0
+    }
+
+    /// Segments in one log file of 4 GiB: 256 at 16 MiB.
+    pub const fn per_log(self) -> u64 {
+        0x1_0000_0000 / self.bytes()
+    }
+}
+
+impl Default for SegmentSize {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl fmt::Display for SegmentSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}MB", self.0 >> 20)
+    }
+}
+
+/// A number of bytes no WAL segment can have.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("{bytes} bytes is not a WAL segment size: expected a power of two from 1 MiB to 1 GiB")]
+#[non_exhaustive]
+pub struct SegmentSizeError {
+    /// What was given, in bytes.
+    pub bytes: u64,
+}
+
+/// A segment counted from the start of the log (PostgreSQL's `XLogSegNo`); its name depends on the segment size.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SegmentNo(u64);
+
+impl SegmentNo {
+    /// The segment with this number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The following segment, or `None` at the end of the number space.
+    pub fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
+    }
+
+    /// The segment before, or `None` for the first.
+    pub fn previous(self) -> Option<Self> {
+        self.0.checked_sub(1).map(Self)
+    }
+
+    /// The first position in the segment; saturates at [`Lsn::MAX`] for numbers no cluster reaches.
+    pub const fn start(self, size: SegmentSize) -> Lsn {
+        Lsn::new(self.0.saturating_mul(size.bytes()))
+    }
+
+    /// The position just after the segment; saturates at [`Lsn::MAX`].
+    pub const fn end(self, size: SegmentSize) -> Lsn {
+        self.start(size).saturating_add(size.bytes())
+    }
+
+    /// The file name of this segment on `timeline`; log numbers beyond 32 bits wrap as in PostgreSQL.
+    #[expect(clippy::cast_possible_truncation, reason = "the wrap is PostgreSQL's own XLogFileName")]
+    pub const fn name(self, timeline: Timeline, size: SegmentSize) -> SegmentName {
+        SegmentName {
+            timeline,
+            log: (self.0 / size.per_log()) as u32,
+            segment: (self.0 % size.per_log()) as u32,
+        }
+    }
+}
+
+/// The name of a WAL segment file: timeline, log file, and segment in the log file, eight hexadecimal
+/// digits each.
+///
+/// The order of names is (timeline, position), which is the order of their texts; it is not the order of time.
+///
+/// ```
+/// use walfile::{Lsn, SegmentName, SegmentSize, Timeline};
+/// let size = SegmentSize::DEFAULT;
+/// let name = SegmentName::containing(Timeline::FIRST, "16/B374D848".parse()?, size);
+/// assert_eq!(name.to_string(), "0000000100000016000000B3");
+/// assert_eq!(name.start(size)?, "16/B3000000".parse()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SegmentName {
+    timeline: Timeline,
+    log: u32,
+    segment: u32,
+}
+
+impl SegmentName {
+    /// Length of the text form in bytes.
+    pub const LEN: usize = 24;
+
+    /// The segment that holds the byte at `lsn` (for the *start* of something).
+    pub const fn containing(timeline: Timeline, lsn: Lsn, size: SegmentSize) -> Self {
+        lsn.segment(size).name(timeline, size)
+    }
+
+    /// The segment that holds the byte before `lsn` (for the exclusive *end* of something): at a segment boundary the
+    /// segment that ends there, as `pg_walfile_name` said up to PostgreSQL 16. `None` for position zero.
+    pub fn ending_at(timeline: Timeline, lsn: Lsn, size: SegmentSize) -> Option<Self> {
+        lsn.segment_ending_at(size).map(|number| number.name(timeline, size))
+    }
+
+    /// The timeline.
+    pub const fn timeline(self) -> Timeline {
+        self.timeline
+    }
+
+    /// The middle part: the log file number, bits 32-63 of every position in the segment.
+    pub const fn log(self) -> u32 {
+        self.log
+    }
+
+    /// The last part: the segment's number within its log file.
+    pub const fn segment(self) -> u32 {
+        self.segment
+    }
+
+    /// The segment's number counted from the start of the log.
+    ///
+    /// # Errors
+    /// When the last part is not below the number of segments in a log file for this size.
+    pub fn number(self, size: SegmentSize) -> Result<SegmentNo, SegmentNameError> {
+        if u64::from(self.segment) >= size.per_log() {
+            return Err(SegmentNameError { name: self, size });
+        }
+        Ok(SegmentNo::new(u64::from(self.log) * size.per_log() + u64::from(self.segment)))
+    }
+
+    /// The first position in the segment.
+    ///
+    /// # Errors
+    /// As [`SegmentName::number`].
+    pub fn start(self, size: SegmentSize) -> Result<Lsn, SegmentNameError> {
+        Ok(self.number(size)?.start(size))
+    }
+
+    /// The position just after the segment.
+    ///
+    /// # Errors
+    /// As [`SegmentName::number`].
+    pub fn end(self, size: SegmentSize) -> Result<Lsn, SegmentNameError> {
+        Ok(self.number(size)?.end(size))
+    }
+
+    /// The next segment on the same timeline; `None` after the last possible one.
+    ///
+    /// # Errors
+    /// As [`SegmentName::number`].
+    pub fn next(self, size: SegmentSize) -> Result<Option<Self>, SegmentNameError> {
+        let number = self.number(size)?;
+        let last = (u64::from(u32::MAX) + 1) * size.per_log() - 1;
+        Ok(number.next().filter(|n| n.get() <= last).map(|n| n.name(self.timeline, size)))
+    }
+
+    /// The same positions on another timeline.
+    #[must_use]
+    pub const fn on_timeline(self, timeline: Timeline) -> Self {
+        Self { timeline, ..self }
+    }
+
+    /// The directory of Barman's `wals/` that holds this segment: the first 16 digits of the name.
+    pub fn hash_dir(self) -> String {
+        format!("{}{:08X}", self.timeline.to_hex(), self.log)
+    }
+
+    /// Every segment from this one up to and including `last`, on this timeline.
+    ///
+    /// # Errors
+    /// As [`SegmentName::number`], for either name.
+    pub fn through(self, last: Self, size: SegmentSize) -> Result<SegmentRange, SegmentNameError> {
+        Ok(SegmentRange {
+            timeline: self.timeline,
+            size,
+            next: Some(self.number(size)?),
+            last: last.number(size)?,
+        })
+    }
+}
+
+impl fmt::Display for SegmentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{:08X}{:08X}", self.timeline.to_hex(), self.log, self.segment)
+    }
+}
+
+/// A segment name that cannot occur with the given segment size.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("segment {name} cannot exist with segments of {size}: its last part must be below {:X}", size.per_log())]
+#[non_exhaustive]
+pub struct SegmentNameError {
+    /// The name.
+    pub name: SegmentName,
+    /// The segment size it was read with.
+    pub size: SegmentSize,
+}
+
+/// A text that is not a segment name.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("'{text}' is not a WAL segment name: expected 24 upper-case hexadecimal digits")]
+#[non_exhaustive]
+pub struct ParseSegmentNameError {
+    /// What was given, shortened to 64 characters.
+    pub text: String,
+}
+
+impl FromStr for SegmentName {
+    type Err = ParseSegmentNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseSegmentNameError> {
+        let error = || ParseSegmentNameError { text: text.chars().take(64).collect() };
+        let bytes: &[u8; Self::LEN] = text.as_bytes().try_into().map_err(|_| error())?;
+        let mut parts = [0u32; 3];
+        for (part, digits) in parts.iter_mut().zip(bytes.chunks_exact(8)) {
+            *part = upper_hex(digits).ok_or_else(error)?;
+        }
+        let [timeline, log, segment] = parts;
+        let timeline = Timeline::new(timeline).ok_or_else(error)?;
+        Ok(Self { timeline, log, segment })
+    }
+}
+
+/// Eight or fewer upper-case hexadecimal digits; PostgreSQL writes no other and a case-folded twin of a
+/// segment would be a second file with the same meaning.
+pub(crate) fn upper_hex(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0u32, |value, digit| {
+        let nibble = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'A'..=b'F' => digit - b'A' + 10,
+            _ => return None,
+        };
+        Some(value << 4 | u32::from(nibble))
+    })
+}
+
+/// Segments of one timeline in order; made by [`SegmentName::through`].
+#[derive(Clone, Debug)]
+pub struct SegmentRange {
+    timeline: Timeline,
+    size: SegmentSize,
+    next: Option<SegmentNo>,
+    last: SegmentNo,
+}
+
+impl Iterator for SegmentRange {
+    type Item = SegmentName;
+
+    fn next(&mut self) -> Option<SegmentName> {
+        let current = self.next.filter(|number| *number <= self.last)?;
+        self.next = current.next();
+        Some(current.name(self.timeline, self.size))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.next.map_or(0, |next| (self.last.get() + 1).saturating_sub(next.get()));
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        (left, Some(left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> SegmentName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(SegmentSize::new(1 << 20).unwrap().per_log(), 4096);
+        assert_eq!(SegmentSize::DEFAULT.per_log(), 256);
+        assert_eq!(SegmentSize::new(1 << 30).unwrap().per_log(), 4);
+        for bad in [0, 1, 1 << 19, (1 << 20) + 1, 3 << 20, 1 << 31, u64::MAX] {
+            assert_eq!(SegmentSize::new(bad), Err(SegmentSizeError { bytes: bad }));
+        }
+    }
+
+    #[test]
+    fn successor_crosses_log_files() {
+        let end = name("0000000100000000000000FF");
+        assert_eq!(end.next(SegmentSize::DEFAULT).unwrap(), Some(name("000000010000000100000000")));
+        let big = SegmentSize::MAX;
+        assert_eq!(
+            name("000000010000000000000003").next(big).unwrap(),
+            Some(name("000000010000000100000000"))
+        );
+        assert_eq!(name("00000001FFFFFFFF00000003").next(big).unwrap(), None);
+        assert!(name("000000010000000000000004").next(big).is_err());
+    }
+
+    #[test]
+    fn names_are_upper_case_hex() {
+        for bad in ["", "00000001000000000000000a", "00000000000000000000000A", "0000000100000000000000000"] {
+            assert!(bad.parse::<SegmentName>().is_err(), "{bad}");
+        }
+        assert_eq!(name("0000000A00000000000000FE").timeline().get(), 10);
+    }
+
+    #[test]
+    fn boundary_conventions() {
+        let lsn = Lsn::new(0x600_0000);
+        let size = SegmentSize::DEFAULT;
+        assert_eq!(
+            SegmentName::containing(Timeline::FIRST, lsn, size).to_string(),
+            "000000010000000000000006"
+        );
+        assert_eq!(
+            SegmentName::ending_at(Timeline::FIRST, lsn, size).unwrap().to_string(),
+            "000000010000000000000005"
+        );
+    }
+
+    #[test]
+    fn ranges_include_both_ends() {
+        let from = name("0000000100000000000000FE");
+        let range = from.through(name("000000010000000100000001"), SegmentSize::DEFAULT).unwrap();
+        assert_eq!(range.size_hint(), (4, Some(4)));
+        let names: Vec<_> = range.map(|n| n.to_string()).collect();
+        assert_eq!(
+            names,
+            [
+                "0000000100000000000000FE",
+                "0000000100000000000000FF",
+                "000000010000000100000000",
+                "000000010000000100000001"
+            ]
+        );
+        assert_eq!(name("000000010000000000000002").through(from, SegmentSize::MIN).unwrap().count(), 253);
+    }
+}

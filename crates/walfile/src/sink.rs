@@ -1,0 +1,37 @@
+//! The seam between what produces WAL (a replication stream) and what stores it.
+
+use std::io;
+
+use crate::{Lsn, TimelineHistory};
+
+/// Where received WAL goes. It lives here so that the receiver and the store need not know each other.
+///
+/// The caller writes one gap-free sequence of bytes per timeline. An implementation splits it into segments.
+/// An error from any method is final: the sink must not be used again, because after a failed `fsync` nobody
+/// knows what is on disk.
+pub trait WalSink {
+    /// Takes `bytes`, the WAL from position `at` on. `at` is where the previous write ended, or the start
+    /// of a segment after the sink was opened or switched.
+    ///
+    /// # Errors
+    /// When the position does not follow, or the storage fails.
+    fn write(&mut self, at: Lsn, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes everything written so far durable, directory entries included, and returns the position up to
+    /// which it is. Only this position may be reported to the server as flushed.
+    ///
+    /// # Errors
+    /// When an `fsync` fails.
+    fn flush(&mut self) -> io::Result<Lsn>;
+
+    /// The position up to which WAL is known to be durable, without doing any work.
+    fn flushed(&self) -> Lsn;
+
+    /// Ends the current timeline and goes on with `history.timeline()`: the open segment stays a `.partial`,
+    /// the history file (`raw`, as the server sent it) is stored durably before this returns. The next write
+    /// starts at the beginning of the segment that holds the switch point.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    fn switch_timeline(&mut self, history: &TimelineHistory, raw: &[u8]) -> io::Result<()>;
+}
