@@ -1,1 +1,2 @@
-//! Crate docs.
+//! The verbs.
+pub mod restore;

@@ -1,0 +1,250 @@
+//! What verbs report while they run, as data; the program turns it into text.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tapster_catalog::BackupId;
+use time::OffsetDateTime;
+use walfile::{Lsn, SegmentName, Timeline, WalName};
+
+/// Where a batch of WAL came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WalSource {
+    /// `streaming/`: written by the WAL receiver.
+    Streaming,
+    /// `incoming/`: written by an `archive_command`.
+    FileArchival,
+}
+
+/// Something that happened while a verb ran.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A backup begins; its files go below `path`.
+    BackupStarting {
+        /// Server name.
+        server: String,
+        /// `base/<id>`.
+        path: PathBuf,
+    },
+    /// Where the server was when the backup began.
+    BackupPosition {
+        /// Insert position.
+        lsn: Lsn,
+        /// The segment that ends or holds it.
+        segment: SegmentName,
+        /// Bytes from the start of that segment.
+        offset: u32,
+    },
+    /// The base backup stream begins.
+    CopyStarting {
+        /// The backup.
+        backup: BackupId,
+    },
+    /// An attempt to copy failed; what it left is removed and it is tried again.
+    CopyRetry {
+        /// Counted from zero.
+        attempt: u32,
+        /// Why.
+        error: String,
+        /// Until the next attempt.
+        retry_in: Duration,
+    },
+    /// All files are on disk.
+    CopyDone {
+        /// Time the copy took.
+        elapsed: Duration,
+    },
+    /// The record is being completed.
+    Finalising,
+    /// This backup has no predecessor, so older WAL is useless; the names follow.
+    FirstBackup {
+        /// Server name.
+        server: String,
+        /// Files that were removed.
+        removed: Vec<WalName>,
+    },
+    /// Size of the backup's files in bytes.
+    BackupSize {
+        /// All files.
+        bytes: u64,
+    },
+    /// The end of the backup.
+    BackupEnd {
+        /// Stop position.
+        lsn: Lsn,
+        /// The last segment the backup needs.
+        segment: SegmentName,
+        /// Bytes from the start of that segment; zero at its end.
+        offset: u32,
+    },
+    /// The backup is recorded.
+    BackupCompleted {
+        /// When it began.
+        started: OffsetDateTime,
+        /// Time from begin to here.
+        elapsed: Duration,
+    },
+    /// Waiting until `wal` is in the archive.
+    WaitingForWal {
+        /// The file.
+        wal: SegmentName,
+        /// Server name.
+        server: String,
+        /// How long at most.
+        max: Option<Duration>,
+    },
+    /// `wal` did not come in time.
+    WalNotReceived {
+        /// The file.
+        wal: SegmentName,
+        /// How long we waited.
+        waited: Duration,
+    },
+    /// The backup lacks WAL that has not arrived yet.
+    BackupWaitingForWals,
+    /// A batch of queued WAL is about to be archived.
+    Archiving {
+        /// Which queue.
+        source: WalSource,
+        /// Server name.
+        server: String,
+        /// How many of the queued files are taken, when not all of them.
+        batch: Option<usize>,
+        /// Whether the queue is empty.
+        empty: bool,
+    },
+    /// A file went into the archive.
+    Archived {
+        /// The file.
+        wal: WalName,
+    },
+    /// A file of the same name and other content is in the archive; the new one went to `errors/`.
+    Duplicate {
+        /// The file.
+        wal: WalName,
+        /// Server name.
+        server: String,
+    },
+    /// A file was refused and went to `errors/`.
+    Rejected {
+        /// The file.
+        name: String,
+        /// Server name.
+        server: String,
+        /// Why.
+        reason: String,
+    },
+    /// Things without a WAL name went to `errors/`.
+    Unknown {
+        /// Server name.
+        server: String,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// The WAL receiver starts.
+    ReceiveStarting {
+        /// Server name.
+        server: String,
+    },
+    /// Streaming began.
+    StreamingStarted {
+        /// First position asked for.
+        start: Lsn,
+        /// Timeline.
+        timeline: Timeline,
+    },
+    /// A segment is complete.
+    SegmentFinished {
+        /// Its end.
+        end: Lsn,
+        /// Timeline.
+        timeline: Timeline,
+    },
+    /// The server went on on another timeline, and we with it.
+    TimelineSwitched {
+        /// Where the new timeline begins.
+        at: Lsn,
+        /// The new timeline.
+        to: Timeline,
+    },
+    /// The connection was lost.
+    Disconnected {
+        /// Why.
+        error: String,
+        /// Until the next attempt.
+        retry_in: Duration,
+    },
+    /// The receiver stopped cleanly.
+    ReceiveStopped {
+        /// Durable up to here.
+        flushed: Lsn,
+    },
+    /// A restore begins.
+    RestoreStarting {
+        /// Server name.
+        server: String,
+        /// The backup.
+        backup: BackupId,
+        /// The new data directory.
+        destination: PathBuf,
+    },
+    /// It is a point-in-time recovery; the text names the target as Barman does.
+    RecoveryTarget {
+        /// `Recovery target time: '…', timeline: '2'`.
+        description: String,
+    },
+    /// The base backup is being copied.
+    CopyingBaseBackup,
+    /// A tablespace goes to `location`.
+    RestoringTablespace {
+        /// OID.
+        oid: u32,
+        /// Name.
+        name: String,
+        /// New place.
+        location: PathBuf,
+    },
+    /// WAL is being copied.
+    CopyingWals,
+    /// Partial segments are being copied.
+    CopyingPartialWals,
+    /// Non-PITR restores: `archive_status/*.done`.
+    GeneratingArchiveStatus,
+    /// Recovery settings are being written.
+    GeneratingRecoveryConf,
+    /// Settings of the old server are being looked through.
+    IdentifyingDangerousSettings,
+    /// A backup is being deleted.
+    Deleting {
+        /// The backup.
+        backup: BackupId,
+        /// Server name.
+        server: String,
+    },
+    /// WAL removed together with a backup.
+    DeletedWals {
+        /// The files.
+        wals: Vec<WalName>,
+    },
+    /// A backup is gone.
+    Deleted {
+        /// The backup.
+        backup: BackupId,
+        /// When the deletion began.
+        started: OffsetDateTime,
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// Something a person should look at; the work goes on.
+    Warning(String),
+}
+
+/// How far a copy is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Progress {
+    /// Bytes done.
+    pub done: u64,
+    /// Bytes in all, as far as known; an estimate for a base backup.
+    pub total: Option<u64>,
+}
