@@ -1,0 +1,155 @@
+//! What a policy says of one backup, and why.
+
+use std::fmt;
+
+use time::OffsetDateTime;
+
+use crate::Keep;
+
+/// The state of one backup under a policy; `Display` gives Barman's word for it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Status {
+    /// Needed by the policy (`VALID`).
+    Valid,
+    /// Not needed any more: enforcement deletes it (`OBSOLETE`).
+    Obsolete,
+    /// Outside the recovery window, held back by the minimum redundancy alone (`OBSOLETE*`).
+    PotentiallyObsolete,
+    /// Kept on request with the WAL that follows it (`KEEP:FULL`).
+    KeepFull,
+    /// Kept on request with only the WAL that makes it consistent (`KEEP:STANDALONE`).
+    KeepStandalone,
+    /// Outside the policy's competence, and never deleted by it (`-`).
+    None,
+}
+
+impl Status {
+    /// Whether enforcement of the policy deletes the backup.
+    pub const fn is_deletable(self) -> bool {
+        matches!(self, Self::Obsolete)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Valid => "VALID",
+            Self::Obsolete => "OBSOLETE",
+            Self::PotentiallyObsolete => "OBSOLETE*",
+            Self::KeepFull => "KEEP:FULL",
+            Self::KeepStandalone => "KEEP:STANDALONE",
+            Self::None => "-",
+        })
+    }
+}
+
+/// Why a backup has its [`Status`]; `Display` gives a fragment of one line.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Among the newest backups that the redundancy asks for.
+    WithinRedundancy {
+        /// Its place, 1 for the newest.
+        position: usize,
+        /// How many are kept: the policy's number or the minimum redundancy, whichever is greater.
+        required: u32,
+    },
+    /// Older than the newest backups that the redundancy asks for.
+    BeyondRedundancy {
+        /// How many are kept.
+        required: u32,
+    },
+    /// Ended inside the recovery window.
+    WithinWindow {
+        /// Where the window opens.
+        opens: OffsetDateTime,
+    },
+    /// The newest backup that ended before the window opens: recovery to its oldest moments starts here.
+    WindowBase {
+        /// Where the window opens.
+        opens: OffsetDateTime,
+    },
+    /// Older than the backup from which the oldest moment of the window can be reached.
+    OutsideWindow {
+        /// Where the window opens.
+        opens: OffsetDateTime,
+    },
+    /// Outside the window, but needed to make up the minimum redundancy.
+    MinimumRedundancy {
+        /// The minimum.
+        minimum: u32,
+    },
+    /// A request to keep it is in force.
+    Kept(Keep),
+    /// An incremental backup: it lives and dies with the full backup at the root of its chain.
+    Incremental {
+        /// The root's id.
+        root: String,
+        /// The root's own status.
+        root_status: Status,
+    },
+    /// An incremental backup whose chain does not lead to a full backup in the list.
+    Orphan {
+        /// The id at which the chain breaks.
+        missing: String,
+    },
+    /// Not finished or failed.
+    NotDone,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WithinRedundancy { position, required } => {
+                write!(f, "number {position} of the {required} newest backups to keep")
+            }
+            Self::BeyondRedundancy { required } => {
+                write!(f, "older than the {required} newest backups to keep")
+            }
+            Self::WithinWindow { opens } => {
+                write!(f, "inside the recovery window open since {}", Moment(*opens))
+            }
+            Self::WindowBase { opens } => {
+                write!(f, "recovery to {}, where the window opens, starts from it", Moment(*opens))
+            }
+            Self::OutsideWindow { opens } => {
+                write!(f, "ended before the recovery window opens at {}", Moment(*opens))
+            }
+            Self::MinimumRedundancy { minimum } => {
+                write!(f, "outside the recovery window, held for the minimum redundancy of {minimum}")
+            }
+            Self::Kept(keep) => write!(f, "kept on request ({keep})"),
+            Self::Incremental { root, root_status } => {
+                write!(f, "depends on the full backup {root}, which is {root_status}")
+            }
+            Self::Orphan { missing } => write!(f, "the backup {missing} it depends on is missing"),
+            Self::NotDone => f.write_str("not a finished backup"),
+        }
+    }
+}
+
+/// A time to the second; an offset only when it is not UTC.
+struct Moment(OffsetDateTime);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (date, (hour, minute, second)) = (self.0.date(), self.0.to_hms());
+        write!(f, "{date} {hour:02}:{minute:02}:{second:02} ")?;
+        if self.0.offset().is_utc() { f.write_str("UTC") } else { write!(f, "{}", self.0.offset()) }
+    }
+}
+
+/// The status of one backup and the reason for it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Verdict {
+    /// What the policy says.
+    pub status: Status,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.status, self.reason)
+    }
+}
