@@ -60,8 +60,9 @@ impl fmt::Display for Keep {
 /// What `policy` says of each backup at the time `now`, in the order of `backups`.
 ///
 /// The rules of Barman 3.19: backups are judged from the newest id to the oldest; a kept backup counts towards
-/// the redundancy; an incremental follows the full backup at the root of its chain; what is not `DONE` is not
-/// judged. The order of `backups` does not matter. Barman's records with status `EMPTY` need not be in the list.
+/// the redundancy; an incremental follows the full backup at the root of its chain, whatever its own
+/// status; a full backup that is not `DONE` is not judged. The order of `backups` does not matter. Barman's
+/// records with status `EMPTY` need not be in the list.
 pub fn evaluate<B: Candidate>(
     policy: &Policy,
     minimum_redundancy: u32,
@@ -170,9 +171,6 @@ fn verdict<'a, B: Candidate>(
             None => Verdict { status: Status::None, reason: Reason::NotDone },
         };
     };
-    if !backup.is_done() {
-        return Verdict { status: Status::None, reason: Reason::NotDone };
-    }
     // A chain cannot be longer than the list; a longer one runs in a circle.
     let mut root = parent;
     for _ in 0..parents.len() {

@@ -93,7 +93,7 @@ pub enum Reason {
         /// The id at which the chain breaks.
         missing: String,
     },
-    /// Not finished or failed.
+    /// A full backup that is not finished, or failed.
     NotDone,
 }
 
