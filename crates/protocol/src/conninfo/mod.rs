@@ -12,9 +12,11 @@ mod keyword;
 mod options;
 mod passfile;
 mod password;
+mod replication;
 mod require_auth;
 mod service;
 mod settings;
+mod ssl;
 mod uri;
 
 use std::fmt;
@@ -22,14 +24,16 @@ use std::fmt;
 pub use env::Environment;
 pub use error::ConnInfoError;
 pub use hosts::{Host, HostAddress};
-pub use options::{ClientFile, ConnectOptions, ConnectWarning, Replication, RootCertificates};
-pub use passfile::Passfile;
+pub use options::ConnectOptions;
+pub use passfile::{ConnectWarning, Passfile};
 pub use password::Password;
+pub use replication::Replication;
 pub use require_auth::{AuthMethod, RequireAuth};
 pub use settings::{
     ChannelBinding, GssEncMode, Keepalives, LoadBalanceHosts, SslCertMode, SslMode, SslNegotiation, TargetSessionAttrs,
     TlsVersion,
 };
+pub use ssl::{ClientFile, RootCertificates, SslSettings};
 
 /// What stands for a secret in every text this module prints.
 const MASK: &str = "********";

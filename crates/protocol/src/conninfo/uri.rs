@@ -61,12 +61,11 @@ pub(super) fn parse(into: &mut ConnInfo, offset: usize, text: &str) -> Result<()
 }
 
 fn parse_query(into: &mut ConnInfo, query: &str) -> Result<(), ConnInfoError> {
+    let mut rest = query;
     // A trailing `&` ends the list; any other empty parameter is an error.
-    let query = query.strip_suffix('&').unwrap_or(query);
-    if query.is_empty() {
-        return Ok(());
-    }
-    for parameter in query.split('&') {
+    while !rest.is_empty() {
+        let (parameter, tail) = rest.split_once('&').unwrap_or((rest, ""));
+        rest = tail;
         let (keyword, value) = parameter
             .split_once('=')
             .ok_or_else(|| ConnInfoError::MissingSeparator { parameter: parameter.to_owned() })?;
