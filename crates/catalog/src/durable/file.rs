@@ -21,7 +21,12 @@ impl DurableFile {
     ///
     /// # Errors
     /// [`DurableError::Exists`] for [`OpenMode::CreateNew`] on a name that is taken; else what the system says.
-    pub fn open(disk: &dyn Disk, path: &Path, how: OpenMode, mode: Option<u32>) -> Result<Self, DurableError> {
+    pub fn open(
+        disk: &dyn Disk,
+        path: &Path,
+        how: OpenMode,
+        mode: Option<u32>,
+    ) -> Result<Self, DurableError> {
         match disk.open(path, how, mode) {
             Ok(file) => Ok(Self { file, path: path.to_owned(), poisoned: false }),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -76,7 +81,7 @@ impl DurableFile {
     /// # Errors
     /// When `fsync` fails. The file is poisoned then.
     pub fn sync(&mut self) -> Result<(), DurableError> {
-        self.run(Step::Sync, DiskFile::sync)
+        self.run(Step::Sync, |file| file.sync())
     }
 
     /// Content and size are on disk when this returns.
@@ -84,7 +89,7 @@ impl DurableFile {
     /// # Errors
     /// When `fdatasync` fails. The file is poisoned then.
     pub fn sync_data(&mut self) -> Result<(), DurableError> {
-        self.run(Step::Sync, DiskFile::sync_data)
+        self.run(Step::Sync, |file| file.sync_data())
     }
 
     /// Cuts or extends the file.

@@ -80,7 +80,12 @@ pub fn rename(disk: &dyn Disk, from: &Path, to: &Path, clobber: Clobber) -> Resu
 ///
 /// # Errors
 /// [`DurableError::Exists`], or the step that failed.
-pub fn rename_unsynced(disk: &dyn Disk, from: &Path, to: &Path, clobber: Clobber) -> Result<(), DurableError> {
+pub fn rename_unsynced(
+    disk: &dyn Disk,
+    from: &Path,
+    to: &Path,
+    clobber: Clobber,
+) -> Result<(), DurableError> {
     match clobber {
         Clobber::Replace => disk.rename(from, to).map_err(|e| DurableError::io(Step::Rename, from, e)),
         Clobber::Refuse => disk.rename_no_replace(from, to).map_err(|e| match e.kind() {
@@ -123,39 +128,53 @@ pub fn remove_file_unsynced(disk: &dyn Disk, path: &Path) -> Result<bool, Durabl
 }
 
 /// Appends `line`, which ends in a newline, and syncs the file (and the directory, when the file is new).
-/// A torn line of an earlier crash, that is content without a newline at its end, is ended first so that the new line
-/// stands alone.
+///
+/// When a crash or an editor left the file without a newline at its end, `is_whole` is asked about the text
+/// after the last newline: a whole line gets its newline, a torn one was never acknowledged and is cut off.
 ///
 /// # Errors
 /// The step that failed.
-pub fn append_line(disk: &dyn Disk, path: &Path, line: &[u8]) -> Result<(), DurableError> {
-    let (is_new, torn) = tail(path).map_err(|e| DurableError::io(Step::Read, path, e))?;
+pub fn append_line(
+    disk: &dyn Disk,
+    path: &Path,
+    line: &[u8],
+    is_whole: &dyn Fn(&[u8]) -> bool,
+) -> Result<(), DurableError> {
+    let tail = read_tail(path).map_err(|e| DurableError::io(Step::Read, path, e))?;
     let mut file = DurableFile::open(disk, path, OpenMode::Append, None)?;
-    if torn {
-        let mut healed = Vec::with_capacity(line.len() + 1);
-        healed.push(b'\n');
-        healed.extend_from_slice(line);
-        file.write_all(&healed)?;
-    } else {
-        file.write_all(line)?;
+    match &tail {
+        Some((_, torn)) if !torn.is_empty() && is_whole(torn) => {
+            let mut ended = Vec::with_capacity(line.len() + 1);
+            ended.push(b'\n');
+            ended.extend_from_slice(line);
+            file.write_all(&ended)?;
+        }
+        Some((end, torn)) if !torn.is_empty() => {
+            file.set_len(*end)?;
+            file.write_all(line)?;
+        }
+        _ => file.write_all(line)?,
     }
     file.sync_data()?;
-    if is_new { sync_dir(disk, parent(path)) } else { Ok(()) }
+    if tail.is_none() { sync_dir(disk, parent(path)) } else { Ok(()) }
 }
 
-/// Whether the file is missing, and whether it ends in the middle of a line.
-fn tail(path: &Path) -> std::io::Result<(bool, bool)> {
+/// Where the last newline ends and what comes after it; `None` when there is no file. Of an unterminated line
+/// longer than 4 KiB only its last 4 KiB are seen as the line.
+fn read_tail(path: &Path) -> std::io::Result<Option<(u64, Vec<u8>)>> {
     use std::os::unix::fs::FileExt as _;
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((true, false)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
     };
     let length = file.metadata()?.len();
-    let Some(last) = length.checked_sub(1) else { return Ok((false, false)) };
-    let mut byte = [0_u8; 1];
-    file.read_exact_at(&mut byte, last)?;
-    Ok((false, byte != *b"\n"))
+    let from = length.saturating_sub(4096);
+    let mut bytes = vec![0_u8; usize::try_from(length - from).unwrap_or_default()];
+    file.read_exact_at(&mut bytes, from)?;
+    let start = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    let torn = bytes.split_off(start);
+    Ok(Some((from + start as u64, torn)))
 }
 
 /// The directory that holds `path`; `.` for a bare name.
