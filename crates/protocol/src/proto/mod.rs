@@ -20,4 +20,3 @@ pub use rows::{Rows, RowsError};
 pub use server_error::ServerError;
 pub use version::ServerVersion;
 pub use wal::{WalMessage, write_standby_status};
-pub(crate) use cursor::Cursor;
