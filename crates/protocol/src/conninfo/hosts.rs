@@ -58,10 +58,10 @@ impl Host {
         }
     }
 
-    /// The host field of a password file: `localhost` stands for the default socket directory too.
+    /// The host field of a password file: `localhost` stands for the default socket directory too, written exactly so.
     pub(super) fn passfile_name(&self, default_socket: &Path) -> String {
         match &self.address {
-            HostAddress::Unix(directory) if directory == default_socket => String::from("localhost"),
+            HostAddress::Unix(directory) if directory.as_os_str() == default_socket.as_os_str() => String::from("localhost"),
             _ => self.display_name(),
         }
     }

@@ -265,7 +265,7 @@ fn apply_variables(conninfo: &mut ConnInfo, environment: &Environment) -> Result
     Ok(())
 }
 
-/// Values by libpq's rule that an empty one counts as absent for most options.
+/// Completed values. libpq takes an empty text or list as absent, but an empty word or number as wrong.
 pub(super) struct Values<'a> {
     conninfo: &'a ConnInfo,
 }
@@ -284,11 +284,11 @@ impl<'a> Values<'a> {
         keyword: &str,
         parse: impl Fn(&str) -> Result<T, ConnInfoError>,
     ) -> Result<T, ConnInfoError> {
-        self.nonempty(keyword).map_or_else(|| Ok(T::default()), parse)
+        self.get(keyword).map_or_else(|| Ok(T::default()), parse)
     }
 
     fn integer(&self, keyword: &'static str) -> Result<Option<i32>, ConnInfoError> {
-        self.nonempty(keyword).map(|value| parse_integer(keyword, value)).transpose()
+        self.get(keyword).map(|value| parse_integer(keyword, value)).transpose()
     }
 }
 

@@ -73,7 +73,7 @@ impl SslSettings {
                 .map(|path| ClientFile { path, named: false }),
         };
         let system = values.nonempty("sslrootcert") == Some("system");
-        let mode = match values.nonempty("sslmode") {
+        let mode = match values.get("sslmode") {
             Some(value) => SslMode::from_value(value)?,
             // With the whole world's authorities trusted, a certificate proves nothing without the name.
             None if system => SslMode::VerifyFull,
