@@ -115,7 +115,7 @@ impl Authenticator {
                 self.begin_sasl(rest)
             }
             (11, State::ScramFirst(mut scram)) => {
-                check_server_first(rest)?;
+                check_server_first(rest, scram.message())?;
                 scram.update(rest).map_err(|source| AuthError::Scram { source })?;
                 let answer = message(scram.message())?;
                 self.state = State::ScramFinal(scram);
@@ -188,10 +188,12 @@ impl Authenticator {
 }
 
 /// What `postgres_protocol` leaves to its caller: the server must add to our nonce, salt us, and iterate at least once.
-fn check_server_first(message: &[u8]) -> Result<(), AuthError> {
+fn check_server_first(message: &[u8], client_first: &[u8]) -> Result<(), AuthError> {
     let refuse = |problem| Err(AuthError::Malformed { problem });
     let mut fields = message.split(|byte| *byte == b',');
-    if !fields.next().is_some_and(|nonce| nonce.starts_with(b"r=")) {
+    // The client's message ends with `r=` and its nonce, which has no comma in it.
+    let ours = client_first.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+    if !fields.next().is_some_and(|nonce| nonce.len() > ours.len() && nonce.starts_with(ours)) {
         return refuse("SCRAM nonce");
     }
     if !fields.next().is_some_and(|salt| salt.starts_with(b"s=") && salt.len() > 2) {

@@ -14,9 +14,14 @@
     unreachable_pub
 )]
 
+mod auth;
 mod base_backup;
 mod commands;
 mod connect;
 mod conninfo;
 mod conninfo_resolve;
 mod framing;
+#[cfg(feature = "tls")]
+mod tls_end_point;
+#[cfg(feature = "tls")]
+mod tls_handshake;
