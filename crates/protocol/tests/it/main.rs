@@ -15,6 +15,8 @@
 )]
 
 mod auth;
+#[cfg(feature = "testing")]
+mod auth_pg;
 mod base_backup;
 mod commands;
 mod connect;

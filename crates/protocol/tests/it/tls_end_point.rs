@@ -1,13 +1,15 @@
 //! `tls-server-end-point` for certificates of each kind of signature, hashed by OpenSSL when they were made.
 
-use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tapster_protocol::tls::server_end_point;
 
 fn kind(name: &str) -> Vec<u8> {
-    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/tls/kind-{name}.crt"))).unwrap()
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/tls/kind-{name}.crt"));
+    CertificateDer::from_pem_file(path).unwrap().to_vec()
 }
 
 #[test]
