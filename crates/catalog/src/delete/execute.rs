@@ -1,0 +1,115 @@
+//! Carrying out a plan.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use walfile::WalName;
+
+use super::{DeleteCause, DeleteError, DeletePlan, DeleteStep};
+use crate::catalog::MARKER;
+use crate::durable;
+use crate::locks::{Lock, LockName};
+use crate::{BackupId, Catalog, CatalogError};
+
+/// What happens, as it happens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum DeleteEvent {
+    /// A backup's turn has come; its marker is set.
+    Begin(BackupId),
+    /// Its files are gone.
+    DataRemoved(BackupId),
+    /// The WAL that went with it. Not sent when none was to go.
+    WalsRemoved(BackupId, Vec<WalName>),
+    /// Nothing is left of it.
+    Deleted(BackupId),
+}
+
+impl DeletePlan {
+    /// Deletes the backups. Holds the backup lock (a retention run does not, as in Barman, so that it goes on during a
+    /// backup) and each backup's own. `observer` hears of each step.
+    ///
+    /// # Errors
+    /// Where it broke off. What was begun carries its marker; a new plan finishes it.
+    pub fn execute(
+        &self,
+        catalog: &Catalog,
+        stop: &AtomicBool,
+        observer: &mut dyn FnMut(DeleteEvent),
+    ) -> Result<(), DeleteError> {
+        let layout = catalog.layout();
+        let _lock = match self.options.cause {
+            DeleteCause::Request => Some(Lock::try_acquire(&layout.lock(&LockName::Backup))?),
+            DeleteCause::Retention => None,
+        };
+        for step in &self.steps {
+            let id = step.record.id;
+            if stop.load(Ordering::Relaxed) {
+                return Err(DeleteError::Stopped { id });
+            }
+            let lock = Lock::try_acquire(&layout.lock(&LockName::BackupId(id)))?;
+            step.execute(catalog, stop, observer)?;
+            // The backup is gone; nobody needs its lock again.
+            lock.remove()?;
+        }
+        Ok(())
+    }
+
+    /// Removes what is left of a backup whose record is gone and whose marker is not.
+    ///
+    /// # Errors
+    /// When it is locked, or something cannot be removed.
+    pub fn finish(catalog: &Catalog, id: &BackupId) -> Result<(), DeleteError> {
+        let lock = Lock::try_acquire(&catalog.layout().lock(&LockName::BackupId(*id)))?;
+        remove_record(catalog, id)?;
+        lock.remove()?;
+        Ok(())
+    }
+}
+
+impl DeleteStep {
+    fn execute(
+        &self,
+        catalog: &Catalog,
+        stop: &AtomicBool,
+        observer: &mut dyn FnMut(DeleteEvent),
+    ) -> Result<(), DeleteError> {
+        let (disk, layout, id) = (catalog.disk(), catalog.layout(), self.record.id);
+        // A record in its old place would go with the files; the end of the work needs it.
+        if !layout.record(&id).exists() {
+            catalog.save(&self.record)?;
+        }
+        durable::replace(disk, &layout.annotation(&id, MARKER), b"delete")?;
+        observer(DeleteEvent::Begin(id));
+        durable::remove_tree(disk, &layout.backup_dir(&id))?;
+        observer(DeleteEvent::DataRemoved(id));
+        if let Some(trim) = &self.trim {
+            let names = trim.execute(catalog, self.resumed, stop)?;
+            observer(DeleteEvent::WalsRemoved(id, names));
+        }
+        if let Some(parent) = self.record.parent_backup_id {
+            match catalog.load(&parent) {
+                Ok(mut parent) if parent.children_backup_ids.contains(&id) => {
+                    parent.children_backup_ids.retain(|child| *child != id);
+                    catalog.save(&parent)?;
+                }
+                // A parent that is gone lists nobody.
+                Ok(_) | Err(CatalogError::Unknown { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        remove_record(catalog, &id)?;
+        observer(DeleteEvent::Deleted(id));
+        Ok(())
+    }
+}
+
+/// The record, then what only its presence gave a meaning to, the marker last.
+fn remove_record(catalog: &Catalog, id: &BackupId) -> Result<(), DeleteError> {
+    let (disk, layout) = (catalog.disk(), catalog.layout());
+    durable::remove_file(disk, &layout.record(id))?;
+    durable::remove_tree(disk, &layout.backup_dir(id))?;
+    for key in ["backup_manifest", "keep", MARKER] {
+        durable::remove_file(disk, &layout.annotation(id, key))?;
+    }
+    Ok(())
+}
