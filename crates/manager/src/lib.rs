@@ -1,2 +1,3 @@
 //! The verbs.
+pub mod config;
 pub mod restore;

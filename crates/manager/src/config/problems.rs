@@ -1,0 +1,188 @@
+//! Settings that do not go together: what disables a server, and what is put right with a warning.
+
+use super::server::{BackupMethod, ReuseBackup, ServerConfig};
+use super::value::integer;
+use super::warning::ConfigWarning;
+
+/// Checks one server in the order in which Barman does, and settles what it settles.
+///
+/// Whether a connection string can be parsed is not looked at here; see [`ServerConfig::disable`].
+pub(super) fn settle(server: &mut ServerConfig) {
+    let connects = server.active && !server.is_passive();
+    if connects {
+        connections(server);
+    }
+    if !server.is_passive() {
+        method(server);
+    }
+    if connects {
+        archivers(server);
+    }
+    limits(server);
+    retention(server);
+}
+
+fn connections(server: &mut ServerConfig) {
+    if server.conninfo.is_none() {
+        server.disable(format!(
+            "PostgreSQL connection: Missing 'conninfo' parameter for server '{}'",
+            server.name
+        ));
+    }
+    let streams = server.backup_method == BackupMethod::Postgres || server.streaming_archiver;
+    if streams && server.streaming_conninfo.is_none() {
+        server.disable(format!(
+            "Streaming connection: Missing 'streaming_conninfo' parameter for server '{}'",
+            server.name
+        ));
+    }
+}
+
+fn method(server: &mut ServerConfig) {
+    match server.backup_method {
+        BackupMethod::Postgres => {
+            if server.backup_options.exclusive {
+                server.backup_options.exclusive = false;
+                server.warnings.push(ConfigWarning::ExclusiveBackupIgnored);
+            }
+            server.backup_options.concurrent = true;
+            forbid(
+                server,
+                "postgres",
+                &["tablespace_bandwidth_limit", "reuse_backup", "network_compression"],
+            );
+        }
+        BackupMethod::Rsync | BackupMethod::LocalRsync | BackupMethod::Snapshot => {
+            let local = server.backup_method == BackupMethod::LocalRsync;
+            if local && server.ssh_command.is_some() {
+                server.disable(format!(
+                    "Local copy requires ssh_command in barman configuration to be empty for server {}",
+                    server.name
+                ));
+                return;
+            }
+            if !local && server.ssh_command.is_none() {
+                server.disable(format!(
+                    "Missing or invalid ssh_command in barman configuration for server {}",
+                    server.name
+                ));
+                return;
+            }
+            if !server.backup_options.concurrent && !server.backup_options.exclusive {
+                server.backup_options.concurrent = true;
+                server.warnings.push(ConfigWarning::NoBackupStrategy { server: server.name.to_string() });
+            }
+            if server.backup_method == BackupMethod::Snapshot {
+                snapshot(server);
+            } else {
+                forbid(server, "rsync", &["backup_compression"]);
+            }
+        }
+        BackupMethod::LocalToCloud => {}
+    }
+}
+
+fn snapshot(server: &mut ServerConfig) {
+    const FORBIDDEN: [&str; 5] = [
+        "backup_compression",
+        "bandwidth_limit",
+        "network_compression",
+        "tablespace_bandwidth_limit",
+        "reuse_backup",
+    ];
+    forbid(server, "snapshot", &FORBIDDEN);
+    for key in ["snapshot_disks", "snapshot_instance", "snapshot_provider"] {
+        if server.shown(key).is_empty() {
+            server.disable(format!("{key} option is required by snapshot backup_method"));
+        }
+    }
+}
+
+fn forbid(server: &mut ServerConfig, method: &str, keys: &[&str]) {
+    for &key in keys {
+        let set = match key {
+            "reuse_backup" => server.reuse_backup.is_some_and(|reuse| reuse != ReuseBackup::Off),
+            "network_compression" => server.network_compression,
+            _ => !server.shown(key).is_empty(),
+        };
+        if set {
+            server.disable(format!("{key} option is not supported by {method} backup_method"));
+        }
+    }
+}
+
+fn archivers(server: &mut ServerConfig) {
+    if !server.archiver && server.streaming_archiver && server.slot_name.is_none() {
+        server.disable(
+            "Streaming-only archiver requires 'streaming_conninfo' and 'slot_name' options to be properly configured"
+                .to_owned(),
+        );
+    }
+    if !server.archiver && !server.streaming_archiver {
+        server.warnings.push(ConfigWarning::NoArchiver { server: server.name.to_string() });
+        server.warnings.push(ConfigWarning::ArchiverForced);
+        server.archiver = true;
+    }
+}
+
+fn limits(server: &mut ServerConfig) {
+    let name = server.name.clone();
+    if let Some(text) = server.text("bandwidth_limit").map(str::to_owned) {
+        server.bandwidth_limit = integer(&text).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+        if integer(&text).is_none() {
+            replaced(
+                server,
+                format!("Invalid bandwidth_limit \"{text}\" for server \"{name}\" (fallback to \"0\")"),
+            );
+        }
+    }
+    let text = server.text("minimum_redundancy").unwrap_or("0").to_owned();
+    match integer(&text) {
+        Some(number) if number < 0 => replaced(
+            server,
+            format!(
+                "Negative value of minimum_redundancy \"{number}\" for server \"{name}\" (fallback to \"0\")"
+            ),
+        ),
+        Some(number) => server.minimum_redundancy = u32::try_from(number).unwrap_or(u32::MAX),
+        None => {
+            replaced(
+                server,
+                format!("Invalid minimum_redundancy \"{text}\" for server \"{name}\" (fallback to \"0\")"),
+            );
+        }
+    }
+}
+
+fn retention(server: &mut ServerConfig) {
+    let name = server.name.clone();
+    let mode = server.text("retention_policy_mode").unwrap_or("None").to_owned();
+    if mode != "auto" {
+        replaced(
+            server,
+            format!(
+                "Unsupported retention_policy_mode \"{mode}\" for server \"{name}\" (fallback to \"auto\")"
+            ),
+        );
+    }
+    let Some(text) = server.retention_policy_text.clone() else { return };
+    let wal = server.text("wal_retention_policy").unwrap_or("None").to_owned();
+    if wal != "main" {
+        replaced(
+            server,
+            format!(
+                "Unsupported wal_retention_policy value \"{wal}\" for server \"{name}\" (fallback to \"main\")"
+            ),
+        );
+    }
+    match text.parse() {
+        Ok(policy) => server.retention_policy = Some(policy),
+        Err(_) => {
+            replaced(server, format!("Invalid retention_policy setting \"{text}\" for server \"{name}\""))
+        }
+    }
+}
+
+fn replaced(server: &mut ServerConfig, text: String) {
+    server.warnings.push(ConfigWarning::Replaced { text });
+}

@@ -1,0 +1,92 @@
+//! What is wrong with a configuration without making it unusable.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// A remark on the configuration. `Display` gives Barman's text, without its `WARNING: ` prefix.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ConfigWarning {
+    /// A key nobody knows.
+    UnknownKey {
+        /// The section.
+        section: String,
+        /// The key.
+        key: String,
+    },
+    /// A value that the key cannot have; the next level (server, global, default) is used.
+    InvalidValue {
+        /// The section.
+        section: String,
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Neither archiver is on.
+    NoArchiver {
+        /// The server.
+        server: String,
+    },
+    /// What follows from it.
+    ArchiverForced,
+    /// A copy method without a backup strategy.
+    NoBackupStrategy {
+        /// The server.
+        server: String,
+    },
+    /// `exclusive_backup` with a method that cannot do it.
+    ExclusiveBackupIgnored,
+    /// The include directory is not a directory.
+    NotADirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A value replaced by its default, which Barman reports in its log alone.
+    Replaced {
+        /// Barman's text.
+        text: String,
+    },
+}
+
+impl ConfigWarning {
+    /// Whether Barman shows it on the terminal with every command; the others go to the log alone.
+    pub const fn is_shown(&self) -> bool {
+        !matches!(self, Self::NotADirectory { .. } | Self::Replaced { .. })
+    }
+}
+
+impl fmt::Display for ConfigWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKey { section, key } => {
+                write!(f, "Invalid configuration option \"{key}\" in [{section}] section.")
+            }
+            Self::InvalidValue { section, key, value, reason } => write!(
+                f,
+                "Ignoring invalid configuration value '{value}' for key {key} in [{section}] section: {reason}"
+            ),
+            Self::NoArchiver { server } => write!(
+                f,
+                "No archiver enabled for server '{server}'. Please turn on 'archiver', 'streaming_archiver' or both"
+            ),
+            Self::ArchiverForced => f.write_str("Forcing 'archiver = on'"),
+            Self::NoBackupStrategy { server } => write!(
+                f,
+                "No backup strategy set for server '{server}' (using default 'concurrent_backup')."
+            ),
+            Self::ExclusiveBackupIgnored => f.write_str(
+                "'exclusive_backup' is not a valid backup_option using postgres backup_method. Overriding with \
+                 'concurrent_backup'.",
+            ),
+            Self::NotADirectory { path } => write!(
+                f,
+                "Ignoring the \"configuration_files_directory\" option as \"{}\" is not a directory",
+                path.display()
+            ),
+            Self::Replaced { text } => f.write_str(text),
+        }
+    }
+}
