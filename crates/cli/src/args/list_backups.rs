@@ -1,0 +1,12 @@
+//! `list-backups`.
+
+/// List the backups of servers, newest first.
+#[derive(Clone, Debug, clap::Parser)]
+pub(crate) struct ListBackupsArgs {
+    /// ids only, one per line
+    #[arg(long)]
+    pub(crate) minimal: bool,
+    /// servers, or 'all'
+    #[arg(value_name = "server_name", required = true)]
+    pub(crate) servers: Vec<String>,
+}

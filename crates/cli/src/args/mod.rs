@@ -1,0 +1,87 @@
+//! Command lines in, typed arguments out. One small file per command.
+//!
+//! Parsing has two steps, as argparse's sub-parsers have: the options before the command, then the command's own. So
+//! only the called command's description is built, and an error is reported in the name of the parser that found it.
+
+pub(crate) mod archive_wal;
+pub(crate) mod backup;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod cron;
+pub(crate) mod delete;
+mod errors;
+pub(crate) mod get_wal;
+pub(crate) mod global;
+pub(crate) mod list_backups;
+pub(crate) mod list_servers;
+mod parse;
+pub(crate) mod pg;
+pub(crate) mod put_wal;
+pub(crate) mod receive_wal;
+pub(crate) mod restore;
+pub(crate) mod show_backup;
+pub(crate) mod show_servers;
+pub(crate) mod status;
+pub(crate) mod switch_wal;
+mod tree;
+mod usage;
+pub(crate) mod values;
+pub(crate) mod wal_archive;
+pub(crate) mod wal_restore;
+
+pub(crate) use parse::{Outcome, parse};
+pub(crate) use tree::complete_tree;
+
+/// What a command line asks for.
+#[derive(Clone, Debug)]
+pub(crate) enum Command {
+    /// `archive-wal`
+    ArchiveWal(archive_wal::ArchiveWalArgs),
+    /// `backup`
+    Backup(Box<backup::BackupArgs>),
+    /// `basebackup`
+    BaseBackup(Box<pg::basebackup::BaseBackup>),
+    /// `check`
+    Check(check::CheckArgs),
+    /// `completions`
+    Completions(completions::CompletionsArgs),
+    /// `cron`
+    Cron(cron::CronArgs),
+    /// `delete`
+    Delete(delete::DeleteArgs),
+    /// `get-wal`
+    GetWal(get_wal::GetWalArgs),
+    /// `list-backups`
+    ListBackups(list_backups::ListBackupsArgs),
+    /// `list-servers`
+    ListServers(list_servers::ListServersArgs),
+    /// `put-wal`
+    PutWal(put_wal::PutWalArgs),
+    /// `receive-wal`
+    ReceiveWal(receive_wal::ReceiveWalArgs),
+    /// `receivewal`
+    PgReceiveWal(Box<pg::receivewal::ReceiveWal>),
+    /// `restore`
+    Restore(Box<restore::RestoreArgs>),
+    /// `show-backup`
+    ShowBackup(show_backup::ShowBackupArgs),
+    /// `show-servers`
+    ShowServers(show_servers::ShowServersArgs),
+    /// `status`
+    Status(status::StatusArgs),
+    /// `switch-wal`
+    SwitchWal(switch_wal::SwitchWalArgs),
+    /// `barman-wal-archive`, `tapster wal-archive`
+    WalArchive(Box<wal_archive::WalArchiveArgs>),
+    /// `barman-wal-restore`, `tapster wal-restore`
+    WalRestore(Box<wal_restore::WalRestoreArgs>),
+}
+
+/// `--x` and `--no-x`: which of the two was given last, if any.
+fn switch(on: bool, off: bool) -> Option<bool> {
+    match (on, off) {
+        (true, _) => Some(true),
+        (false, true) => Some(false),
+        (false, false) => None,
+    }
+}

@@ -1,0 +1,12 @@
+//! `show-backup`.
+
+/// Show everything about one backup.
+#[derive(Clone, Debug, clap::Parser)]
+pub(crate) struct ShowBackupArgs {
+    /// the server
+    #[arg(value_name = "server_name")]
+    pub(crate) server: String,
+    /// an id, a name, or a word such as 'latest'
+    #[arg(value_name = "backup_id")]
+    pub(crate) backup: String,
+}

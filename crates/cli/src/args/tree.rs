@@ -1,0 +1,187 @@
+//! Which commands there are, under which names, in which program.
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory, Error, FromArgMatches};
+
+use super::usage::Spelling;
+use super::{
+    Command, archive_wal, backup, check, completions, cron, delete, get_wal, global, list_backups,
+    list_servers, pg, put_wal, receive_wal, restore, show_backup, show_servers, status, switch_wal,
+    wal_archive, wal_restore,
+};
+use crate::invocation::Program;
+
+/// How a command reports wrong arguments.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Dialect {
+    /// As Python's argparse: exit 2.
+    Argparse(Spelling),
+    /// As PostgreSQL's own programs (getopt_long): exit 1.
+    Getopt(&'static pg::Tool),
+}
+
+/// One command.
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    /// Other names Barman takes for it.
+    pub(super) aliases: &'static [&'static str],
+    /// Not one of Barman's.
+    pub(super) own: bool,
+    pub(super) dialect: Dialect,
+    /// clap's description.
+    pub(super) describe: fn() -> clap::Command,
+    /// From the arguments after the name.
+    pub(super) read: fn(&clap::Command, &[OsString]) -> Result<Command, ReadError>,
+}
+
+/// Why the arguments of a command were refused.
+pub(crate) enum ReadError {
+    /// By clap.
+    Clap(Error),
+    /// By the checks that follow (PostgreSQL's tools); the text to print after `PROGRAM: error: `.
+    Message {
+        /// The text.
+        text: String,
+        /// Whether the original points to its help.
+        hint: bool,
+    },
+}
+
+impl From<Error> for ReadError {
+    fn from(error: Error) -> Self {
+        Self::Clap(error)
+    }
+}
+
+/// Settings all descriptions share.
+pub(super) fn describe<T: CommandFactory>() -> clap::Command {
+    T::command()
+        .no_binary_name(true)
+        .infer_long_args(true)
+        .args_override_self(true)
+        .disable_version_flag(true)
+        .version("")
+        .color(clap::ColorChoice::Never)
+}
+
+/// The arguments of one command as clap reads them.
+pub(super) fn read<T: FromArgMatches>(description: &clap::Command, args: &[OsString]) -> Result<T, Error> {
+    T::from_arg_matches(&description.clone().try_get_matches_from(args)?)
+}
+
+macro_rules! entry {
+    ($name:literal $(| $alias:literal)*, $args:ty, $make:expr) => {
+        entry!($name $(| $alias)*, $args, $make, false, Dialect::Argparse(Spelling::LongFirst))
+    };
+    ($name:literal $(| $alias:literal)*, $args:ty, $make:expr, $own:literal, $dialect:expr) => {
+        Entry {
+            name: $name,
+            aliases: &[$($alias),*],
+            own: $own,
+            dialect: $dialect,
+            describe: describe::<$args>,
+            read: |description, args| Ok($make(read::<$args>(description, args)?)),
+        }
+    };
+}
+
+const CLIENT: Dialect = Dialect::Argparse(Spelling::ShortFirst);
+
+/// Every command, sorted by name.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!("archive-wal", archive_wal::ArchiveWalArgs, Command::ArchiveWal),
+    entry!("backup", backup::BackupArgs, |args| Command::Backup(Box::new(args))),
+    Entry {
+        name: "basebackup",
+        aliases: &[],
+        own: true,
+        dialect: Dialect::Getopt(&pg::basebackup::TOOL),
+        describe: describe::<pg::basebackup::BaseBackupArgs>,
+        read: |description, args| {
+            let args = read::<pg::basebackup::BaseBackupArgs>(description, args)?;
+            Ok(Command::BaseBackup(Box::new(args.check()?)))
+        },
+    },
+    entry!("check", check::CheckArgs, Command::Check),
+    entry!(
+        "completions",
+        completions::CompletionsArgs,
+        Command::Completions,
+        true,
+        Dialect::Argparse(Spelling::LongFirst)
+    ),
+    entry!("cron", cron::CronArgs, Command::Cron),
+    entry!("delete", delete::DeleteArgs, Command::Delete),
+    entry!("get-wal", get_wal::GetWalArgs, Command::GetWal),
+    entry!("list-backups" | "list-backup", list_backups::ListBackupsArgs, Command::ListBackups),
+    entry!("list-servers" | "list-server", list_servers::ListServersArgs, Command::ListServers),
+    entry!("put-wal", put_wal::PutWalArgs, Command::PutWal),
+    entry!("receive-wal", receive_wal::ReceiveWalArgs, Command::ReceiveWal),
+    Entry {
+        name: "receivewal",
+        aliases: &[],
+        own: true,
+        dialect: Dialect::Getopt(&pg::receivewal::TOOL),
+        describe: describe::<pg::receivewal::ReceiveWalArgs>,
+        read: |description, args| {
+            let args = read::<pg::receivewal::ReceiveWalArgs>(description, args)?;
+            Ok(Command::PgReceiveWal(Box::new(args.check()?)))
+        },
+    },
+    entry!("restore" | "recover", restore::RestoreArgs, |args| Command::Restore(Box::new(args))),
+    entry!("show-backup" | "show-backups", show_backup::ShowBackupArgs, Command::ShowBackup),
+    entry!("show-servers" | "show-server", show_servers::ShowServersArgs, Command::ShowServers),
+    entry!("status", status::StatusArgs, Command::Status),
+    entry!("switch-wal" | "switch-xlog", switch_wal::SwitchWalArgs, Command::SwitchWal),
+    entry!(
+        "wal-archive",
+        wal_archive::WalArchiveArgs,
+        |args| Command::WalArchive(Box::new(args)),
+        true,
+        CLIENT
+    ),
+    entry!(
+        "wal-restore",
+        wal_restore::WalRestoreArgs,
+        |args| Command::WalRestore(Box::new(args)),
+        true,
+        CLIENT
+    ),
+];
+
+/// The commands of `program`.
+pub(super) fn entries(program: Program) -> impl Iterator<Item = &'static Entry> {
+    ENTRIES.iter().filter(move |entry| !entry.own || program == Program::Tapster)
+}
+
+/// The command called `name` in `program`.
+pub(super) fn find(program: Program, name: &str) -> Option<&'static Entry> {
+    entries(program).find(|entry| entry.name == name || entry.aliases.contains(&name))
+}
+
+/// The command a client program consists of.
+pub(super) fn client(program: Program) -> Option<&'static Entry> {
+    let name = match program {
+        Program::BarmanWalArchive => "wal-archive",
+        Program::BarmanWalRestore => "wal-restore",
+        Program::Tapster | Program::Barman => return None,
+    };
+    ENTRIES.iter().find(|entry| entry.name == name)
+}
+
+/// All commands of `program` as one clap description, for completion scripts.
+pub(crate) fn complete_tree(program: Program) -> clap::Command {
+    let globals = describe::<global::GlobalArgs>();
+    let root = clap::Command::new(program.name())
+        .disable_version_flag(true)
+        .version("")
+        .args(globals.get_arguments().filter(|arg| !arg.is_positional()));
+    let root = root.subcommands(entries(program).map(|entry| {
+        (entry.describe)()
+            .no_binary_name(false)
+            .name(entry.name)
+            .visible_aliases(entry.aliases.iter().copied())
+    }));
+    root.disable_help_subcommand(true)
+}

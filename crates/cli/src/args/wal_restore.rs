@@ -1,0 +1,65 @@
+//! `barman-wal-restore`: the `restore_command` of a database host.
+
+use std::path::PathBuf;
+
+use super::values::{int, non_negative};
+
+/// Fetch a WAL file from the backup host over ssh (restore_command).
+#[derive(Clone, Debug, clap::Parser)]
+#[command(group = clap::ArgGroup::new("exclusive").args(["gzip", "bzip2", "keep_compression"]))]
+pub(crate) struct WalRestoreArgs {
+    /// show the program's version and exit
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+    /// user on the backup host (default: barman)
+    #[arg(short = 'U', long, default_value = "barman")]
+    pub(crate) user: String,
+    /// ssh port of the backup host
+    #[arg(long)]
+    pub(crate) port: Option<String>,
+    /// seconds to sleep before reporting a failure
+    #[arg(short, long, value_name = "SECONDS", value_parser = int, allow_negative_numbers = true)]
+    pub(crate) sleep: Option<i64>,
+    /// fetch up to this many files ahead, at the same time
+    #[arg(short, long, value_name = "JOBS", default_value = "0", value_parser = jobs, allow_negative_numbers = true)]
+    pub(crate) parallel: u64,
+    /// where files fetched ahead wait
+    #[arg(long, default_value = "/var/tmp/walrestore")]
+    pub(crate) spool_dir: PathBuf,
+    /// also accept a partial file
+    #[arg(short = 'P', long)]
+    pub(crate) partial: bool,
+    /// compress with gzip for the transfer
+    #[arg(short = 'z', long)]
+    pub(crate) gzip: bool,
+    /// compress with bzip2 for the transfer
+    #[arg(short = 'j', long)]
+    pub(crate) bzip2: bool,
+    /// transfer as stored, decompress here
+    #[arg(long)]
+    pub(crate) keep_compression: bool,
+    /// configuration file on the backup host
+    #[arg(short, long)]
+    pub(crate) config: Option<String>,
+    /// only test the connection and the configuration on the backup host; WAL_NAME and WAL_DEST are not used
+    #[arg(short, long)]
+    pub(crate) test: bool,
+    /// the backup host
+    #[arg(value_name = "BARMAN_HOST")]
+    pub(crate) host: String,
+    /// the server's name in the configuration of the backup host
+    #[arg(value_name = "SERVER_NAME")]
+    pub(crate) server: String,
+    /// the WAL file (%f of restore_command)
+    #[arg(value_name = "WAL_NAME")]
+    pub(crate) wal_name: String,
+    /// where to put it (%p of restore_command)
+    #[arg(value_name = "WAL_DEST")]
+    pub(crate) wal_dest: PathBuf,
+}
+
+/// Negative counts are what Barman makes of them: no parallelism.
+fn jobs(text: &str) -> Result<u64, String> {
+    int(text)?;
+    Ok(non_negative(text).unwrap_or(0))
+}

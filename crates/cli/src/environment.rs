@@ -1,0 +1,37 @@
+//! The environment, read once: the only place of the program that looks at it for its own purposes (libpq's
+//! variables are read by `tapster_protocol`).
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What the program wants to know from its surroundings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    /// `HOME`.
+    pub(crate) home: Option<PathBuf>,
+    /// `BARMAN_CONFIG_FILE`.
+    pub(crate) config_file: Option<PathBuf>,
+    /// `NO_COLOR` is set to something, or the terminal is dumb.
+    pub(crate) no_color: bool,
+}
+
+impl Environment {
+    /// Reads the process's environment.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
+    pub(crate) fn from_process() -> Self {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self {
+            home: variable("HOME").map(PathBuf::from),
+            config_file: variable("BARMAN_CONFIG_FILE").map(PathBuf::from),
+            no_color: variable("NO_COLOR").is_some() || variable("TERM") == Some(OsString::from("dumb")),
+        }
+    }
+
+    /// Where a configuration file is looked for when none is named, in this order.
+    pub(crate) fn default_config_files(&self) -> Vec<PathBuf> {
+        let mut files = vec![PathBuf::from("/etc/tapster.conf")];
+        files.extend(self.home.as_ref().map(|home| home.join(".barman.conf")));
+        files.extend(["/etc/barman.conf", "/etc/barman/barman.conf"].map(PathBuf::from));
+        files
+    }
+}

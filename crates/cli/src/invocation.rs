@@ -1,0 +1,69 @@
+//! Which program this process is: the name it was called by decides, as with `busybox`.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// The programs inside the one binary.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Program {
+    /// Everything `barman` does, plus this project's own commands.
+    Tapster,
+    /// Barman 3.19's `barman`.
+    Barman,
+    /// The `archive_command` of a database host.
+    BarmanWalArchive,
+    /// The `restore_command` of a database host.
+    BarmanWalRestore,
+}
+
+impl Program {
+    /// The program behind `argv[0]`. A name nobody knows (a versioned link, a test's copy) is `tapster`.
+    pub(crate) fn from_argv0(argv0: Option<&OsStr>) -> Self {
+        match argv0.and_then(|name| Path::new(name).file_name()).and_then(OsStr::to_str) {
+            Some("barman") => Self::Barman,
+            Some("barman-wal-archive") => Self::BarmanWalArchive,
+            Some("barman-wal-restore") => Self::BarmanWalRestore,
+            _ => Self::Tapster,
+        }
+    }
+
+    /// The name in usage texts and error messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tapster => "tapster",
+            Self::Barman => "barman",
+            Self::BarmanWalArchive => "barman-wal-archive",
+            Self::BarmanWalRestore => "barman-wal-restore",
+        }
+    }
+
+    /// What `--version` prints. Under Barman's names the first word is the Barman version whose behaviour is
+    /// implemented, because scripts compare it.
+    pub(crate) fn version(self) -> String {
+        let own = env!("CARGO_PKG_VERSION");
+        match self {
+            Self::Tapster => format!("{own} Tapster (compatible with Barman {BARMAN_VERSION})"),
+            Self::Barman => format!("{BARMAN_VERSION} Barman (Tapster {own})"),
+            Self::BarmanWalArchive | Self::BarmanWalRestore => format!("{} {BARMAN_VERSION}", self.name()),
+        }
+    }
+}
+
+/// The Barman release followed.
+pub(crate) const BARMAN_VERSION: &str = "3.19.1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_name_of_argv0_decides() {
+        let program = |name: &str| Program::from_argv0(Some(OsStr::new(name)));
+        assert_eq!(program("/usr/bin/barman"), Program::Barman);
+        assert_eq!(program("barman-wal-restore"), Program::BarmanWalRestore);
+        assert_eq!(program("./barman-wal-archive"), Program::BarmanWalArchive);
+        assert_eq!(program("tapster"), Program::Tapster);
+        assert_eq!(program("barman3"), Program::Tapster);
+        assert_eq!(Program::from_argv0(None), Program::Tapster);
+    }
+}

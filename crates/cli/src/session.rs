@@ -1,0 +1,75 @@
+//! What every command gets besides its arguments.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::args::global::GlobalArgs;
+use crate::environment::Environment;
+use crate::failure::Failure;
+use crate::invocation::Program;
+use crate::output::{Output, Settings};
+
+/// One run of the program.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// The name we go by.
+    pub(crate) program: Program,
+    /// Options before the command.
+    pub(crate) global: GlobalArgs,
+    /// The process's surroundings.
+    pub(crate) environment: Environment,
+    /// Where everything is printed.
+    pub(crate) output: Output,
+    /// Set by SIGINT and SIGTERM once [`Self::watch_signals`] was called.
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+impl Session {
+    /// A session that prints to this process's streams.
+    pub(crate) fn new(program: Program, global: GlobalArgs) -> Self {
+        let environment = Environment::from_process();
+        let settings =
+            Settings::new(global.format, global.quiet, global.debug, global.color, environment.no_color);
+        Self { program, global, environment, output: Output::new(settings), stop: Arc::default() }
+    }
+
+    /// From here on SIGINT and SIGTERM ask for a clean stop; a second one ends the process at once with exit code 1.
+    ///
+    /// # Errors
+    /// The handlers cannot be installed.
+    pub(crate) fn watch_signals(&self) -> Result<(), Failure> {
+        for signal in [SIGINT, SIGTERM] {
+            // The order matters: the first signal finds the flag unset, sets it after this check, and goes on.
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&self.stop))
+                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&self.stop)))
+                .map_err(|error| Failure::unexpected(format!("cannot install signal handlers: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// The configuration file: `--config`, `BARMAN_CONFIG_FILE`, or the first default that exists.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn config_file(&self) -> Result<PathBuf, Failure> {
+        if let Some(path) = self.global.config.as_ref().or(self.environment.config_file.as_ref()) {
+            return if path.exists() {
+                Ok(path.clone())
+            } else {
+                Err(Failure::fatal(format!("Configuration file '{}' does not exist", path.display())))
+            };
+        }
+        let candidates = self.environment.default_config_files();
+        candidates.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
+            let names: Vec<_> = candidates.iter().map(|path| path.display().to_string()).collect();
+            Failure::fatal(format!(
+                "Could not find any configuration file at default locations: {}\nName one with -c or \
+                 BARMAN_CONFIG_FILE.",
+                names.join(", ")
+            ))
+        })
+    }
+}

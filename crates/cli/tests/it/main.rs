@@ -1,0 +1,22 @@
+//! The program as its users call it; real Barman 3.19.1 and PostgreSQL 15's tools, where they are installed, say what
+//! is right.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod barman_parity;
+mod help;
+mod links;
+mod pg_tools;
+mod program;
