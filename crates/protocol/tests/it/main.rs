@@ -14,8 +14,9 @@
     unreachable_pub
 )]
 
-mod auth;
 #[cfg(feature = "testing")]
+
+mod auth;
 mod auth_pg;
 mod base_backup;
 mod commands;
@@ -23,7 +24,6 @@ mod connect;
 mod conninfo;
 mod conninfo_resolve;
 mod framing;
-#[cfg(feature = "tls")]
+mod receive;
 mod tls_end_point;
-#[cfg(feature = "tls")]
 mod tls_handshake;
