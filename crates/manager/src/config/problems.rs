@@ -8,14 +8,10 @@ use super::warning::ConfigWarning;
 ///
 /// Whether a connection string can be parsed is not looked at here; see [`ServerConfig::disable`].
 pub(super) fn settle(server: &mut ServerConfig) {
-    let connects = server.active && !server.is_passive();
-    if connects {
+    // Of a server that is off or only a copy, Barman asks nothing.
+    if server.active && !server.is_passive() {
         connections(server);
-    }
-    if !server.is_passive() {
         method(server);
-    }
-    if connects {
         archivers(server);
     }
     limits(server);

@@ -124,7 +124,7 @@ fn what_leaves_nothing_to_work_with() {
 fn a_passive_or_inactive_server_needs_no_connection() {
     let dir = tempfile::tempdir().unwrap();
     let text =
-        "[barman]\nbarman_home={}\n[p]\nprimary_ssh_command=ssh x\n[i]\nactive=no\nbackup_method=postgres\n";
+        "[barman]\nbarman_home={}\n[p]\nprimary_ssh_command=ssh x\n[i]\nactive=no\nreuse_backup=link\n";
     let config = super::load(dir.path(), text).unwrap();
     for server in config.servers.values() {
         assert!(!server.disabled && server.warnings.is_empty() && !server.archiver, "{server:?}");
