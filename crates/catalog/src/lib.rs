@@ -1,7 +1,7 @@
 //! What a PostgreSQL backup host keeps on disk, in the layout and formats of Barman 3.19, byte for byte.
 //!
 //! One server has a directory below `barman_home` ([`ServerLayout`]). In it lie backup records ([`BackupRecord`],
-//! found through a [`Catalog`]), the archive of WAL with its index, and the places where WAL arrives.
+//! found through a [`Catalog`]), the archive of WAL with its index ([`XlogDb`]), and the places where WAL arrives.
 //! Everything is written through [`durable`], under the lock files of [`locks`], so that Barman and this crate can work on
 //! one catalog, and a power cut at any moment loses nothing that was acknowledged.
 //!
@@ -22,21 +22,39 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod delete;
 pub mod durable;
+pub mod incoming;
+pub mod ingest;
 pub mod keep;
 pub mod locks;
 pub mod record;
+pub mod segment_dir;
+pub mod wal_store;
+pub mod xlogdb;
+pub mod xlogdb;
 
 mod catalog;
+mod encryption;
+mod encryption;
 mod identity;
 mod layout;
 mod names;
+mod same_content;
+mod transcode;
 
 pub use catalog::{Catalog, CatalogError, FoundBackup, Selector, next_of, previous_of};
+pub use durable::DurableError;
 pub use identity::{Identity, IdentityError};
+pub use ingest::{IngestError, IngestObserver, IngestOptions, IngestReport, ingest};
 pub use keep::{AnnotationError, KeepTarget};
 pub use layout::ServerLayout;
 pub use names::{BackupId, ParseBackupIdError, ServerName, ServerNameError};
 pub use record::{
     BackupMode, BackupRecord, BackupStatus, BackupType, CopyStats, RecordError, RecordProblem, TablespaceInfo,
 };
+pub use segment_dir::{Resume, SegmentCompression, SegmentDir, SegmentDirError, SegmentDirOptions};
+pub use time::UtcOffset;
+pub use wal_store::{FoundWal, Place, WalReader, WalStore, WalStoreError};
+pub use xlogdb::{ParseXlogEntryError, RebuildReport, XlogDb, XlogDbError, XlogEntry, XlogLine, XlogLines};
+pub use xlogdb::{ParseXlogEntryError, RebuildReport, XlogDb, XlogDbError, XlogEntry, XlogLine, XlogLines};

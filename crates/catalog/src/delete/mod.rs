@@ -13,4 +13,3 @@ pub use error::{DeleteError, DeleteRefusal};
 pub use execute::DeleteEvent;
 pub use plan::{DeleteCause, DeleteOptions, DeletePlan, DeleteStep};
 pub use trim::WalTrim;
-

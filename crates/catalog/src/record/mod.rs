@@ -109,7 +109,8 @@ pub struct BackupRecord {
 }
 
 impl BackupRecord {
-    /// A record with nothing in it: status EMPTY, segments of 16 MiB.
+    /// A record with nothing in it: status EMPTY, segments of 16 MiB. Set `mode` and `server_name` before saving it: Barman's
+    /// `list-backups` breaks off at a record of this catalog that has no mode.
     pub const fn new(id: BackupId) -> Self {
         Self {
             id,

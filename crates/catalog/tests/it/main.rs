@@ -1,0 +1,26 @@
+//! The catalog on a real file system, against files made by real Barman, and against Barman itself.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod barman;
+mod catalog;
+mod delete;
+mod durable;
+mod ingest;
+mod locks;
+mod records;
+mod segment_dir;
+mod wal_samples;
+mod xlogdb;
