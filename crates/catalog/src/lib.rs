@@ -32,10 +32,8 @@ pub mod record;
 pub mod segment_dir;
 pub mod wal_store;
 pub mod xlogdb;
-pub mod xlogdb;
 
 mod catalog;
-mod encryption;
 mod encryption;
 mod identity;
 mod layout;
@@ -56,5 +54,4 @@ pub use record::{
 pub use segment_dir::{Resume, SegmentCompression, SegmentDir, SegmentDirError, SegmentDirOptions};
 pub use time::UtcOffset;
 pub use wal_store::{FoundWal, Place, WalReader, WalStore, WalStoreError};
-pub use xlogdb::{ParseXlogEntryError, RebuildReport, XlogDb, XlogDbError, XlogEntry, XlogLine, XlogLines};
 pub use xlogdb::{ParseXlogEntryError, RebuildReport, XlogDb, XlogDbError, XlogEntry, XlogLine, XlogLines};
