@@ -100,8 +100,8 @@ fn barman_reads_what_we_wrote() {
     let show = barman.run(&["show-backup", "main", "größe's"]);
     for line in [
         "Status                 : DONE",
-        "it's \"größe\"          : /ts/it's \"größe\" (oid: 16386)",
-        "b\\c                  : /ts/b\\c (oid: 4294967295)",
+        "    it's \"größe\"         : /ts/it's \"größe\" (oid: 16386)",
+        "    b\\c                  : /ts/b\\c (oid: 4294967295)",
         "Begin time           : 2026-11-21 00:05:42.175249+05:30",
         "End LSN              : 0/6000000",
     ] {
@@ -109,6 +109,16 @@ fn barman_reads_what_we_wrote() {
     }
     assert!(barman.run(&["keep", "--status", "main", "latest"]).contains("Keep: standalone"));
     assert!(barman.run(&["show-backup", "main", "last-failed"]).contains("failure copying (disk full)"));
+
+    // And the reverse: what Barman changes, we see.
+    barman.run(&["keep", "--release", "main", "latest"]);
+    assert_eq!(catalog.keep_target(&record.id).unwrap(), None);
+    barman.run(&["keep", "--target", "full", "main", "latest"]);
+    assert_eq!(catalog.keep_target(&record.id).unwrap(), Some(KeepTarget::Full));
+    barman.run(&["delete", "main", "last-failed"]);
+    let left = catalog.records().unwrap();
+    assert_eq!(left, [record]);
+    assert!(catalog.deletions_in_progress().unwrap().is_empty());
 }
 
 /// Barman writes the record anew with its own code; not a byte may change.

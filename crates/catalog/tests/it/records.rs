@@ -134,6 +134,14 @@ fn times() -> impl Strategy<Value = OffsetDateTime> {
 
 proptest! {
     #[test]
+    fn a_literal_that_is_read_is_written_for_good(text in r#"[\[\](){}'",:0-9exu\\ .-]{0,24}|'[^'\\\n]*'"#) {
+        if let Ok(value) = PyValue::parse(&text) {
+            let written = value.to_string();
+            prop_assert_eq!(PyValue::parse(&written), Ok(value));
+        }
+    }
+
+    #[test]
     fn any_record_comes_back(
         label in ".*",
         tablespaces in prop::collection::vec((".*", any::<u32>(), ".*"), 0..4),
