@@ -1,0 +1,501 @@
+//! The extractor: events of the tar parser into files.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::error::ExtractError;
+use super::output::{Output, Writing};
+use super::spool::Spool;
+use crate::manifest::{FILE_NAME, ManifestSummary};
+use crate::publish::{rename, temporary_name};
+use crate::sync::{self, Background, FileSystem, SyncMethod, at};
+use crate::tar::{Event, Member, MemberKind, Parser};
+use crate::{ChecksumAlgorithm, Hasher};
+
+const CONTROL_FILE: &str = "global/pg_control";
+/// The real one has 8 KiB.
+const MAX_CONTROL_FILE: u64 = 64 * 1024;
+const SYNC_THREADS: usize = 4;
+
+/// Where the archive of a tablespace goes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum TablespaceTarget {
+    /// Into this directory (made if missing), with a link to it in `pg_tblspc`. Should be absolute.
+    Directory(PathBuf),
+    /// Into `pg_tblspc/<oid>` itself, for a server with `allow_in_place_tablespaces`.
+    InPlace,
+}
+
+/// How a base backup is written.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ExtractOptions {
+    /// How it is brought to disk.
+    pub sync: SyncMethod,
+    /// The checksum the server was asked to put into the manifest, taken of every file on the way. `None`
+    /// when there will be no manifest: then nothing is compared.
+    pub checksum: Option<ChecksumAlgorithm>,
+    /// The tablespaces of the backup, by object identifier.
+    pub tablespaces: BTreeMap<u32, TablespaceTarget>,
+    /// Make `pg_wal` a link to this directory (`pg_basebackup --waldir`).
+    pub wal_directory: Option<PathBuf>,
+    /// Members of the base archive left out, by exact name or, for a whole directory, with a final slash;
+    /// they are still compared with the manifest.
+    pub skip: Vec<String>,
+}
+
+/// What was written.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ExtractReport {
+    /// Regular files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What the manifest said, when there was one; every file agreed with it.
+    pub manifest: Option<ManifestSummary>,
+}
+
+/// Writes the archives of one base backup into directories.
+///
+/// The order of calls is that of the stream: [`start_archive`](Self::start_archive) and
+/// [`feed`](Self::feed) for each archive, [`start_manifest`](Self::start_manifest) and `feed`, then
+/// [`finish`](Self::finish). Memory does not grow with the backup.
+///
+/// ```
+/// use tapster_copy::tar::member_header;
+/// use tapster_copy::{ExtractOptions, TarExtractor};
+/// let dir = tempfile::tempdir()?;
+/// let mut extractor = TarExtractor::create(dir.path(), ExtractOptions::default())?;
+/// extractor.start_archive(None)?;
+/// extractor.feed(&member_header("global/", 0, 0o700, 0)?)?;
+/// extractor.feed(&member_header("global/pg_control", 512, 0o600, 0)?)?;
+/// extractor.feed(&[7; 512])?;
+/// assert_eq!(extractor.finish()?.files, 1);
+/// assert_eq!(std::fs::read(dir.path().join("global/pg_control"))?, [7; 512]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct TarExtractor {
+    options: ExtractOptions,
+    base: Output,
+    tablespaces: BTreeMap<u32, Output>,
+    file_systems: Vec<FileSystem>,
+    queue: Option<Background>,
+    stage: Stage,
+    parser: Parser,
+    current: Current,
+    hasher: Hasher,
+    name: Vec<u8>,
+    size: u64,
+    spool: Option<Spool>,
+    control: Option<(Vec<u8>, u32)>,
+    manifest: Option<(File, PathBuf)>,
+    report: ExtractReport,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    Before,
+    Base,
+    Tablespace(u32),
+    Manifest,
+    Failed,
+}
+
+#[derive(Debug)]
+enum Current {
+    None,
+    File(Writing),
+    Control,
+    Skipped,
+}
+
+impl TarExtractor {
+    /// Prepares to write into `root`, made with mode 0700 if missing. Whether it may hold anything is the
+    /// caller's rule; no existing file is ever overwritten.
+    ///
+    /// # Errors
+    /// When a directory cannot be made or opened.
+    pub fn create(root: &Path, options: ExtractOptions) -> Result<Self, ExtractError> {
+        let method = options.sync;
+        let mut roots = vec![root.to_path_buf()];
+        sync::create_dir_all(root, 0o700)?;
+        let base = Output::open(root, method)?;
+        let mut tablespaces = BTreeMap::new();
+        for (oid, target) in &options.tablespaces {
+            if let TablespaceTarget::Directory(path) = target {
+                sync::create_dir_all(path, 0o700)?;
+                tablespaces.insert(*oid, Output::open(path, method)?);
+                roots.push(path.clone());
+            }
+        }
+        if let Some(path) = &options.wal_directory {
+            sync::create_dir_all(path, 0o700)?;
+            roots.push(path.clone());
+        }
+        let open = |path: &PathBuf| FileSystem::open(path);
+        let syncfs = method == SyncMethod::Syncfs;
+        let file_systems =
+            if syncfs { roots.iter().map(open).collect::<Result<_, _>>()? } else { Vec::new() };
+        Ok(Self {
+            base,
+            tablespaces,
+            file_systems,
+            queue: (method == SyncMethod::Fsync).then(|| Background::start(SYNC_THREADS)),
+            stage: Stage::Before,
+            parser: Parser::new(),
+            current: Current::None,
+            hasher: ChecksumAlgorithm::None.hasher(),
+            name: Vec::new(),
+            size: 0,
+            spool: options.checksum.map(|_| Spool::new(root)),
+            control: None,
+            manifest: None,
+            report: ExtractReport::default(),
+            options,
+        })
+    }
+
+    /// Begins the archive of a tablespace, or of the data directory (`None`).
+    ///
+    /// # Errors
+    /// When the archive before is incomplete, or the tablespace was not announced.
+    pub fn start_archive(&mut self, tablespace: Option<u32>) -> Result<(), ExtractError> {
+        self.guarded(|this| {
+            this.end_archive()?;
+            this.stage = match tablespace {
+                None => Stage::Base,
+                Some(oid) => {
+                    match this.options.tablespaces.get(&oid) {
+                        None => return Err(ExtractError::UnknownTablespace { oid }),
+                        // The archive of an in-place tablespace may come before the base one that names it.
+                        Some(TablespaceTarget::InPlace) => {
+                            this.base.directory(Path::new("pg_tblspc"), 0o700)?;
+                            this.base.directory(&Path::new("pg_tblspc").join(oid.to_string()), 0o700)?;
+                        }
+                        Some(TablespaceTarget::Directory(_)) => {}
+                    }
+                    Stage::Tablespace(oid)
+                }
+            };
+            this.parser = Parser::new();
+            Ok(())
+        })
+    }
+
+    /// Begins the server's manifest, which ends the last archive.
+    ///
+    /// # Errors
+    /// When the archive before is incomplete, or the file cannot be made.
+    pub fn start_manifest(&mut self) -> Result<(), ExtractError> {
+        self.guarded(|this| {
+            this.end_archive()?;
+            if this.manifest.is_some() {
+                return Err(ExtractError::Sequence { what: "a second manifest" });
+            }
+            let path = temporary_name(&this.base.absolute(Path::new(FILE_NAME)));
+            let mut options = File::options();
+            let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path);
+            this.manifest = Some((file.map_err(at("create", &path))?, path));
+            this.stage = Stage::Manifest;
+            Ok(())
+        })
+    }
+
+    /// Takes the next bytes of the archive or manifest begun last, in pieces of any size.
+    ///
+    /// # Errors
+    /// When they are not acceptable or cannot be written; the extractor takes nothing more then.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ExtractError> {
+        self.guarded(|this| match (this.stage, &mut this.manifest) {
+            (Stage::Manifest, Some((file, path))) => Ok(file.write_all(bytes).map_err(at("write", path))?),
+            (Stage::Base | Stage::Tablespace(_), _) => this.feed_archive(bytes),
+            _ => Err(ExtractError::Sequence { what: "data outside an archive" }),
+        })
+    }
+
+    /// Compares everything with the manifest, brings it to disk, and only then writes the control file and
+    /// gives the manifest its name.
+    ///
+    /// # Errors
+    /// When the backup is incomplete, differs from its manifest, or could not be stored. It then has no
+    /// `global/pg_control` and no `backup_manifest`, unless storing those failed.
+    pub fn finish(mut self) -> Result<ExtractReport, ExtractError> {
+        self.guarded(Self::end_archive)?;
+        let root = self.base.absolute(Path::new(""));
+        let (control, mode) = self.control.take().ok_or(ExtractError::NoControlFile)?;
+        if let (Some((_, path)), Some(spool)) = (&self.manifest, self.spool.take()) {
+            let written = File::open(path).map_err(at("open", path))?;
+            let algorithm = self.options.checksum.unwrap_or(ChecksumAlgorithm::None);
+            self.report.manifest = Some(spool.compare(written, algorithm, &root)?);
+        }
+        self.make_links()?;
+        let method = self.options.sync;
+        self.store_all()?;
+        let mut file = self.base.file(Path::new(CONTROL_FILE), mode)?;
+        file.write(&control, false)?;
+        if method != SyncMethod::None {
+            file.sync()?;
+            sync::directory(&self.base.absolute(Path::new("global")))?;
+        }
+        if let Some((file, path)) = self.manifest.take() {
+            if method != SyncMethod::None {
+                file.sync_all().map_err(at("fsync", &path))?;
+            }
+            rename(&path, &self.base.absolute(Path::new(FILE_NAME)))?;
+            if method != SyncMethod::None {
+                sync::directory(&root)?;
+            }
+        }
+        Ok(self.report)
+    }
+
+    /// Runs a step; after a failure no other one runs.
+    fn guarded(
+        &mut self,
+        step: impl FnOnce(&mut Self) -> Result<(), ExtractError>,
+    ) -> Result<(), ExtractError> {
+        if self.stage == Stage::Failed {
+            return Err(ExtractError::Sequence { what: "the backup has failed before" });
+        }
+        let result = step(self);
+        if result.is_err() {
+            self.stage = Stage::Failed;
+        }
+        result
+    }
+
+    fn end_archive(&mut self) -> Result<(), ExtractError> {
+        if matches!(self.stage, Stage::Base | Stage::Tablespace(_)) {
+            self.parser.finish()?;
+        }
+        Ok(())
+    }
+
+    fn feed_archive(&mut self, bytes: &[u8]) -> Result<(), ExtractError> {
+        let mut input = bytes;
+        while let Some(event) = self.parser.next(&mut input)? {
+            match event {
+                Event::Data(data) => {
+                    self.hasher.update(data);
+                    match &mut self.current {
+                        Current::File(file) => file.write(data, self.options.sync != SyncMethod::None)?,
+                        Current::Control => {
+                            if let Some((control, _)) = &mut self.control {
+                                control.extend_from_slice(data);
+                            }
+                        }
+                        Current::None | Current::Skipped => {}
+                    }
+                }
+                Event::Member(member) => self.member(member)?,
+                Event::End => self.end_member()?,
+                Event::EndOfArchive => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn member(&mut self, member: Member) -> Result<(), ExtractError> {
+        let path = member.path.as_path();
+        if path.as_os_str().is_empty() {
+            return Ok(());
+        }
+        let (output, prefix) = match self.stage {
+            Stage::Tablespace(oid) => {
+                let prefix = Path::new("pg_tblspc").join(oid.to_string());
+                match self.tablespaces.get_mut(&oid) {
+                    Some(output) => (output, prefix),
+                    None => return self.place(member.clone(), &prefix.join(path)),
+                }
+            }
+            _ => {
+                if self.left_out(path) {
+                    return Ok(self.begin_hash(&member, path, Current::Skipped));
+                }
+                if let Some(done) = self.special(&member)? {
+                    return Ok(done);
+                }
+                return self.place(member.clone(), path);
+            }
+        };
+        match member.kind {
+            MemberKind::Directory => output.directory(path, directory_mode(member.mode))?,
+            MemberKind::Symlink(_) => return Err(ExtractError::Link { path: path.to_path_buf() }),
+            MemberKind::File => {
+                let file = output.file(path, file_mode(member.mode))?;
+                self.begin_hash(&member, &prefix.join(path), Current::File(file));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes below the data directory.
+    fn place(&mut self, member: Member, path: &Path) -> Result<(), ExtractError> {
+        match member.kind {
+            MemberKind::Directory => self.base.directory(path, directory_mode(member.mode))?,
+            MemberKind::Symlink(_) => return Err(ExtractError::Link { path: path.to_path_buf() }),
+            MemberKind::File => {
+                let file = self.base.file(path, file_mode(member.mode))?;
+                self.begin_hash(&member, path, Current::File(file));
+            }
+        }
+        Ok(())
+    }
+
+    fn left_out(&self, path: &Path) -> bool {
+        let name = path.as_os_str().as_bytes();
+        self.options.skip.iter().any(|skip| match skip.strip_suffix('/') {
+            Some(directory) => path.starts_with(directory),
+            None => name == skip.as_bytes(),
+        })
+    }
+
+    /// Members of the base archive with rules of their own; `None` for all others.
+    fn special(&mut self, member: &Member) -> Result<Option<()>, ExtractError> {
+        let path = member.path.as_path();
+        let refused = || ExtractError::Link { path: path.to_path_buf() };
+        let mut parts = path.iter();
+        let first = parts.next().unwrap_or_default();
+        let (second, third) = (parts.next(), parts.next());
+        if path == Path::new(CONTROL_FILE) && member.kind == MemberKind::File {
+            if member.size > MAX_CONTROL_FILE {
+                let limit = MAX_CONTROL_FILE;
+                return Err(ExtractError::TooLarge { path: path.to_path_buf(), size: member.size, limit });
+            }
+            if self.control.is_some() {
+                return Err(ExtractError::Sequence { what: "a second global/pg_control" });
+            }
+            self.control = Some((Vec::new(), file_mode(member.mode)));
+            self.begin_hash(member, path, Current::Control);
+            return Ok(Some(()));
+        }
+        if first == "pg_tblspc"
+            && let Some(name) = second
+        {
+            let oid = oid(name).ok_or_else(refused)?;
+            let target = self.options.tablespaces.get(&oid);
+            let inside = || ExtractError::InsideTablespace { path: path.to_path_buf() };
+            return match (target, &member.kind, third) {
+                (None, ..) => Err(ExtractError::UnknownTablespace { oid }),
+                (Some(_), _, Some(_)) => Err(inside()),
+                (Some(TablespaceTarget::InPlace), MemberKind::Directory, None) => Ok(None),
+                // The links are made at the end, to where this copy keeps its tablespaces.
+                (
+                    Some(TablespaceTarget::Directory(_)),
+                    MemberKind::Symlink(_) | MemberKind::Directory,
+                    None,
+                ) => Ok(Some(())),
+                _ => Err(inside()),
+            };
+        }
+        if first == "pg_wal" && second.is_none() {
+            match (&member.kind, self.options.wal_directory.clone()) {
+                (MemberKind::File, _) => return Err(refused()),
+                (_, Some(target)) => self.base.link(path, &target)?,
+                // A server whose pg_wal is a link sends a directory; a link in an archive means the same.
+                (_, None) => self.base.directory(path, 0o700)?,
+            }
+            return Ok(Some(()));
+        }
+        if first == "pg_wal"
+            && let Some(target) = &self.options.wal_directory
+        {
+            let mut wal = Output::open(target, self.options.sync)?;
+            let inner = path.strip_prefix("pg_wal").unwrap_or(path);
+            match member.kind {
+                MemberKind::Directory => wal.directory(inner, directory_mode(member.mode))?,
+                MemberKind::Symlink(_) => return Err(refused()),
+                MemberKind::File => {
+                    let file = wal.file(inner, file_mode(member.mode))?;
+                    self.begin_hash(member, path, Current::File(file));
+                }
+            }
+            return Ok(Some(()));
+        }
+        if path == Path::new(FILE_NAME) {
+            return Err(ExtractError::Sequence { what: "a manifest inside an archive" });
+        }
+        Ok(None)
+    }
+
+    fn begin_hash(&mut self, member: &Member, path: &Path, current: Current) {
+        if member.kind != MemberKind::File {
+            self.current = Current::None;
+            return;
+        }
+        self.name.clear();
+        self.name.extend_from_slice(path.as_os_str().as_bytes());
+        self.size = member.size;
+        self.hasher = self.options.checksum.unwrap_or(ChecksumAlgorithm::None).hasher();
+        self.current = current;
+    }
+
+    fn end_member(&mut self) -> Result<(), ExtractError> {
+        let early = self.options.sync != SyncMethod::None;
+        match std::mem::replace(&mut self.current, Current::None) {
+            Current::None => return Ok(()),
+            Current::File(file) => file.close(early, self.queue.as_ref())?,
+            Current::Control | Current::Skipped => {}
+        }
+        self.report.files = self.report.files.saturating_add(1);
+        self.report.bytes = self.report.bytes.saturating_add(self.size);
+        let hasher = std::mem::replace(&mut self.hasher, ChecksumAlgorithm::None.hasher());
+        if let Some(spool) = &mut self.spool {
+            let root = self.base.absolute(Path::new(""));
+            spool
+                .add(&self.name, self.size, hasher.finish())
+                .map_err(at("write the list of files of", &root))?;
+        }
+        Ok(())
+    }
+
+    fn make_links(&mut self) -> Result<(), ExtractError> {
+        let in_base = Path::new("pg_tblspc");
+        let mut made = false;
+        for (oid, target) in &self.options.tablespaces {
+            if let TablespaceTarget::Directory(target) = target {
+                if !std::mem::replace(&mut made, true) {
+                    self.base.directory(in_base, 0o700)?;
+                }
+                self.base.link(&in_base.join(oid.to_string()), target)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn store_all(&mut self) -> Result<(), ExtractError> {
+        self.current = Current::None;
+        if let Some(queue) = self.queue.take() {
+            queue.finish()?;
+            for output in std::iter::once(&self.base).chain(self.tablespaces.values()) {
+                output.directories().iter().rev().try_for_each(|path| sync::directory(path))?;
+            }
+            if let Some(path) = &self.options.wal_directory {
+                sync::tree(path, SyncMethod::Fsync, 1)?;
+            }
+        }
+        Ok(self.file_systems.iter().try_for_each(FileSystem::sync)?)
+    }
+}
+
+/// The owner may always read and write, the group at most read: what PostgreSQL itself demands.
+const fn file_mode(mode: u32) -> u32 {
+    mode & 0o740 | 0o600
+}
+
+const fn directory_mode(mode: u32) -> u32 {
+    mode & 0o750 | 0o700
+}
+
+fn oid(name: &OsStr) -> Option<u32> {
+    let text = name.to_str()?;
+    text.parse().ok().filter(|oid: &u32| oid.to_string() == text)
+}

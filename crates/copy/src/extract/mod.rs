@@ -1,0 +1,14 @@
+//! Base-backup archives into directories, in one pass.
+//!
+//! Invariants: a name from the stream is opened relative to a directory reached without following a link,
+//! and always created new; `global/pg_control` is written when everything else is on disk and agrees with
+//! the server's manifest; `backup_manifest` gets its name last of all. So a backup that was interrupted, or
+//! ran out of space, has neither.
+
+mod error;
+mod extractor;
+mod output;
+mod spool;
+
+pub use error::ExtractError;
+pub use extractor::{ExtractOptions, ExtractReport, TablespaceTarget, TarExtractor};

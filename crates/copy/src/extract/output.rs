@@ -1,0 +1,153 @@
+//! Creating files and directories below a root without ever following a link out of it.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Advice, Mode, OFlags, fadvise, fchmod, mkdirat, openat, symlinkat};
+use rustix::io::Errno;
+
+use crate::sync::{Background, SyncError, SyncMethod, at};
+
+/// After so many bytes written the kernel is told to start storing them.
+const WRITE_BACK: u64 = 8 * 1024 * 1024;
+/// Smaller files are left to the final pass.
+const SMALL: u64 = 256 * 1024;
+
+/// The directory tree of one archive.
+#[derive(Debug)]
+pub(super) struct Output {
+    path: PathBuf,
+    root: OwnedFd,
+    /// The directory last written to, relative to the root: members come directory by directory.
+    near: Option<(PathBuf, OwnedFd)>,
+    /// Every directory written to, for the final pass, when it goes file by file.
+    directories: Option<Vec<PathBuf>>,
+}
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+impl Output {
+    /// Opens the directory `path`, which may itself be reached through links: it was chosen by the user.
+    pub(super) fn open(path: &Path, method: SyncMethod) -> Result<Self, SyncError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(path, flags, Mode::empty()).map_err(at("open", path))?;
+        let directories = (method == SyncMethod::Fsync).then(|| vec![path.to_path_buf()]);
+        Ok(Self { path: path.to_path_buf(), root, near: None, directories })
+    }
+
+    pub(super) fn absolute(&self, relative: &Path) -> PathBuf {
+        self.path.join(relative)
+    }
+
+    pub(super) fn directories(&self) -> &[PathBuf] {
+        self.directories.as_deref().unwrap_or_default()
+    }
+
+    /// The directory that holds `relative`, with the last component.
+    fn holder<'p>(&mut self, relative: &'p Path) -> Result<(OwnedFd, &'p OsStr), SyncError> {
+        let refused = || at("create", relative)(io::Error::from(io::ErrorKind::InvalidInput));
+        let name = relative.file_name().ok_or_else(refused)?;
+        let parent = relative.parent().unwrap_or(Path::new(""));
+        let known = self.near.as_ref().is_some_and(|(path, _)| path == parent);
+        if !known {
+            let mut directory = self.root.try_clone().map_err(at("open", &self.path))?;
+            for component in parent.components() {
+                directory = openat(&directory, component.as_os_str(), DIRECTORY, Mode::empty())
+                    .map_err(at("open", &self.absolute(parent)))?;
+            }
+            self.near = Some((parent.to_path_buf(), directory));
+        }
+        let near = self.near.as_ref().ok_or_else(refused)?;
+        Ok((near.1.try_clone().map_err(at("open", &self.absolute(parent)))?, name))
+    }
+
+    /// Creates a directory. One that is there already (a mount point, an archive unpacked twice over the
+    /// same names) is taken as it is.
+    pub(super) fn directory(&mut self, relative: &Path, mode: u32) -> Result<(), SyncError> {
+        let path = self.absolute(relative);
+        let (holder, name) = self.holder(relative)?;
+        match mkdirat(&holder, name, Mode::from_raw_mode(mode)) {
+            Err(Errno::EXIST) => {
+                openat(&holder, name, DIRECTORY, Mode::empty()).map_err(at("open", &path))?;
+            }
+            result => {
+                result.map_err(at("create", &path))?;
+                if mode & 0o077 != 0 {
+                    let made = openat(&holder, name, DIRECTORY, Mode::empty()).map_err(at("open", &path))?;
+                    fchmod(&made, Mode::from_raw_mode(mode)).map_err(at("chmod", &path))?;
+                }
+            }
+        }
+        if let Some(directories) = &mut self.directories {
+            directories.push(path);
+        }
+        Ok(())
+    }
+
+    /// Makes a symbolic link; one that is there already with the same target is taken.
+    pub(super) fn link(&mut self, relative: &Path, target: &Path) -> Result<(), SyncError> {
+        let path = self.absolute(relative);
+        let (holder, name) = self.holder(relative)?;
+        match symlinkat(target, &holder, name) {
+            Err(Errno::EXIST) if std::fs::read_link(&path).is_ok_and(|found| found == target) => Ok(()),
+            result => result.map_err(at("link", &path)),
+        }
+    }
+
+    /// Creates a file that is not there yet.
+    pub(super) fn file(&mut self, relative: &Path, mode: u32) -> Result<Writing, SyncError> {
+        let path = self.absolute(relative);
+        let (holder, name) = self.holder(relative)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&holder, name, flags, Mode::from_raw_mode(mode)).map_err(at("create", &path))?;
+        if mode & 0o077 != 0 {
+            fchmod(&file, Mode::from_raw_mode(mode)).map_err(at("chmod", &path))?;
+        }
+        Ok(Writing { file: File::from(file), path, written: 0, started: 0 })
+    }
+}
+
+/// A file being written.
+#[derive(Debug)]
+pub(super) struct Writing {
+    file: File,
+    path: PathBuf,
+    written: u64,
+    /// Bytes the kernel was told to store.
+    started: u64,
+}
+
+impl Writing {
+    pub(super) fn write(&mut self, bytes: &[u8], early: bool) -> Result<(), SyncError> {
+        self.file.write_all(bytes).map_err(at("write", &self.path))?;
+        self.written = self.written.saturating_add(bytes.len() as u64);
+        if early && self.written.saturating_sub(self.started) >= WRITE_BACK {
+            self.write_back();
+        }
+        Ok(())
+    }
+
+    /// `POSIX_FADV_DONTNEED` makes Linux begin storing the range and go on at once; a backup's pages are of
+    /// no use in the cache either. Only advice: its failure means nothing.
+    fn write_back(&mut self) {
+        let length = std::num::NonZeroU64::new(self.written.saturating_sub(self.started));
+        let _ = fadvise(self.file.as_fd(), self.started, length, Advice::DontNeed);
+        self.started = self.written;
+    }
+
+    /// Ends the file: queued for its fsync, or its last part sent on its way and closed.
+    pub(super) fn close(mut self, early: bool, queue: Option<&Background>) -> Result<(), SyncError> {
+        if early && self.written >= SMALL && self.started < self.written {
+            self.write_back();
+        }
+        queue.map_or(Ok(()), |queue| queue.submit(self.file, self.path))
+    }
+
+    pub(super) fn sync(&self) -> Result<(), SyncError> {
+        self.file.sync_all().map_err(at("fsync", &self.path))
+    }
+}

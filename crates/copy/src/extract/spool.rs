@@ -1,0 +1,153 @@
+//! What was received, remembered until the manifest comes.
+//!
+//! One record per file in the order of arrival, in memory up to 1 MiB and in an unnamed temporary file
+//! beyond. A server lists files in the order it sent them, so the comparison is a merge; entries out of
+//! order are remembered, up to a bound.
+
+use std::collections::HashMap;
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use tempfile::{SpooledTempFile, spooled_tempfile_in};
+
+use super::error::ExtractError;
+use crate::manifest::{ManifestFile, ManifestReader, ManifestSummary};
+use crate::sync::at;
+use crate::{Checksum, ChecksumAlgorithm};
+
+/// Entries remembered at a time when the orders differ.
+const MAX_OUT_OF_ORDER: usize = 50_000;
+const IN_MEMORY: usize = 1024 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Spool {
+    file: BufWriter<SpooledTempFile>,
+    records: u64,
+}
+
+type Found = (u64, Checksum);
+
+impl Spool {
+    pub(super) fn new(directory: &Path) -> Self {
+        let file = BufWriter::with_capacity(32 * 1024, spooled_tempfile_in(IN_MEMORY, directory));
+        Self { file, records: 0 }
+    }
+
+    pub(super) fn add(&mut self, path: &[u8], size: u64, checksum: Checksum) -> io::Result<()> {
+        let length = u16::try_from(path.len()).map_err(io::Error::other)?;
+        let sum = checksum.as_bytes();
+        let sum_length = u8::try_from(sum.len()).map_err(io::Error::other)?;
+        self.file.write_all(&length.to_le_bytes())?;
+        self.file.write_all(path)?;
+        self.file.write_all(&size.to_le_bytes())?;
+        self.file.write_all(&[sum_length])?;
+        self.file.write_all(sum)?;
+        self.records = self.records.saturating_add(1);
+        Ok(())
+    }
+
+    /// Compares everything received with the manifest.
+    pub(super) fn compare(
+        self,
+        manifest: impl Read,
+        algorithm: ChecksumAlgorithm,
+        directory: &Path,
+    ) -> Result<ManifestSummary, ExtractError> {
+        let mut received = Received::new(self).map_err(at("read the list of files of", directory))?;
+        let mut reader = ManifestReader::new(manifest)?;
+        let mut listed = ManifestFile::default();
+        while reader.next_file(&mut listed)? {
+            let name = || String::from_utf8_lossy(&listed.path).into_owned();
+            let (size, checksum) = received
+                .find(&listed.path, directory)?
+                .ok_or_else(|| ExtractError::Missing { path: name() })?;
+            if size != listed.size {
+                return Err(ExtractError::Size { path: name(), expected: listed.size, found: size });
+            }
+            if listed.algorithm == ChecksumAlgorithm::None {
+                continue;
+            }
+            if listed.algorithm != algorithm {
+                let (expected, found) = (algorithm.name(), listed.algorithm.name());
+                return Err(ExtractError::Algorithm { path: name(), expected, found });
+            }
+            if checksum != listed.checksum {
+                let (expected, found) = (listed.checksum.to_string(), checksum.to_string());
+                return Err(ExtractError::Checksum { path: name(), expected, found });
+            }
+        }
+        received.nothing_left(directory)?;
+        Ok(reader.finish()?)
+    }
+}
+
+struct Received {
+    file: BufReader<SpooledTempFile>,
+    left: u64,
+    path: Vec<u8>,
+    skipped: HashMap<Vec<u8>, Found>,
+}
+
+impl Received {
+    fn new(spool: Spool) -> io::Result<Self> {
+        let mut file = spool.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.seek(SeekFrom::Start(0))?;
+        let file = BufReader::with_capacity(32 * 1024, file);
+        Ok(Self { file, left: spool.records, path: Vec::new(), skipped: HashMap::new() })
+    }
+
+    /// The next record; its path is left in `self.path`.
+    fn next(&mut self) -> io::Result<Option<Found>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let (mut length, mut size, mut sum_length, mut sum) = ([0; 2], [0; 8], [0; 1], [0; 64]);
+        self.file.read_exact(&mut length)?;
+        self.path.resize(usize::from(u16::from_le_bytes(length)), 0);
+        self.file.read_exact(&mut self.path)?;
+        self.file.read_exact(&mut size)?;
+        self.file.read_exact(&mut sum_length)?;
+        let sum = sum.get_mut(..usize::from(sum_length[0])).ok_or(io::ErrorKind::InvalidData)?;
+        self.file.read_exact(sum)?;
+        let checksum = Checksum::new(sum).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Some((u64::from_le_bytes(size), checksum)))
+    }
+
+    fn find(&mut self, path: &[u8], directory: &Path) -> Result<Option<Found>, ExtractError> {
+        if !self.skipped.is_empty()
+            && let Some(found) = self.skipped.remove(path)
+        {
+            return Ok(Some(found));
+        }
+        while let Some(found) = self.next().map_err(at("read the list of files of", directory))? {
+            if self.path == path {
+                return Ok(Some(found));
+            }
+            if unlisted(&self.path) {
+                continue;
+            }
+            if self.skipped.len() >= MAX_OUT_OF_ORDER {
+                return Err(ExtractError::OutOfOrder { limit: MAX_OUT_OF_ORDER });
+            }
+            self.skipped.insert(self.path.clone(), found);
+        }
+        Ok(None)
+    }
+
+    fn nothing_left(&mut self, directory: &Path) -> Result<(), ExtractError> {
+        let mut extra = self.skipped.keys().min().cloned();
+        while extra.is_none() && self.next().map_err(at("read the list of files of", directory))?.is_some() {
+            extra = (!unlisted(&self.path)).then(|| self.path.clone());
+        }
+        match extra {
+            Some(path) => Err(ExtractError::Extra { path: String::from_utf8_lossy(&path).into_owned() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// WAL sent along with a backup is in no manifest.
+fn unlisted(path: &[u8]) -> bool {
+    path.starts_with(b"pg_wal/")
+}
