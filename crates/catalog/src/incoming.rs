@@ -1,0 +1,181 @@
+//! The receiving side of `put-wal` and `barman-wal-archive`: WAL files into `incoming/`, durably, each once.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use thiserror::Error;
+use walfile::{SegmentSize, WalName};
+
+use crate::ServerLayout;
+use crate::durable::{self, Clobber, Disk, DurableError, Publish, Step};
+use crate::{ingest, same_content};
+
+/// How a file came in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Accepted {
+    /// It is in `incoming/`, durably.
+    New,
+    /// It was there already, or in the archive, with the same content, and is durable.
+    Already,
+}
+
+/// A file that was not taken. Nothing of it is kept.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// There is a file of this name with other content, which stays. Barman reports success in this case.
+    #[error("{} exists already with different content", path.display())]
+    Different {
+        /// The file in `incoming/`, or in the archive.
+        path: PathBuf,
+    },
+    /// The sender's checksum does not match.
+    #[error("checksum of {name} does not match: {problem}")]
+    Checksum {
+        /// The file.
+        name: WalName,
+        /// What [`Verify::verify`] said.
+        problem: String,
+    },
+    /// More bytes than any segment has.
+    #[error("{name} has more than {limit} bytes")]
+    TooLong {
+        /// The file.
+        name: WalName,
+        /// Bytes of the largest segment, and some room for a codec that makes it larger.
+        limit: u64,
+    },
+    /// The sender's bytes ended with an error.
+    #[error("cannot receive {name}: {source}")]
+    Receive {
+        /// The file.
+        name: WalName,
+        /// Why.
+        source: io::Error,
+    },
+    /// The storage failed.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+}
+
+/// A checksum that sees the bytes as they pass; the hash algorithms are the caller's.
+pub trait Verify {
+    /// Takes the next bytes.
+    fn update(&mut self, bytes: &[u8]);
+
+    /// After the last byte: whether they are what the sender meant.
+    ///
+    /// # Errors
+    /// What does not match, as text.
+    fn verify(&mut self) -> Result<(), String>;
+}
+
+/// No checksum.
+impl Verify for () {
+    fn update(&mut self, _: &[u8]) {}
+
+    fn verify(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A codec can make what it cannot compress slightly larger.
+const LIMIT: u64 = SegmentSize::MAX.bytes() + SegmentSize::MAX.bytes() / 16;
+
+/// A received file under a temporary name, checked and synced: several of one transfer are accepted together, or
+/// none ([`Received::commit`]). Dropped, it leaves nothing.
+#[derive(Debug)]
+pub struct Received<'d> {
+    disk: &'d dyn Disk,
+    publish: Publish<'d>,
+    archived: PathBuf,
+}
+
+/// Reads a file to its end into `incoming/` under a temporary name.
+///
+/// # Errors
+/// When the sender's bytes end early or do not match, or the storage fails.
+pub fn receive<'d>(
+    disk: &'d dyn Disk,
+    layout: &ServerLayout,
+    name: WalName,
+    modified: Option<SystemTime>,
+    input: impl Read,
+    checksum: &mut dyn Verify,
+) -> Result<Received<'d>, AcceptError> {
+    durable::create_dir_all(disk, &layout.incoming, None)?;
+    let target = layout.incoming.join(name.to_string());
+    let mut publish = Publish::create(disk, &target, Some(0o600))?;
+    let mut input = input.take(LIMIT + 1);
+    let mut buffer = vec![0; 256 * 1024];
+    let mut length = 0;
+    loop {
+        let got = same_content::read_up_to(&mut input, &mut buffer)
+            .map_err(|source| AcceptError::Receive { name, source })?;
+        let bytes = buffer.get(..got).unwrap_or_default();
+        checksum.update(bytes);
+        publish.write_all(bytes)?;
+        length += got as u64;
+        if length > LIMIT {
+            return Err(AcceptError::TooLong { name, limit: LIMIT });
+        }
+        if got < buffer.len() {
+            break;
+        }
+    }
+    checksum.verify().map_err(|problem| AcceptError::Checksum { name, problem })?;
+    if let Some(modified) = modified {
+        publish.set_modified(modified)?;
+    }
+    Ok(Received { disk, publish, archived: layout.wal(name) })
+}
+
+impl Received<'_> {
+    /// The bytes received, under their temporary name, for a checksum that comes after them.
+    pub fn temp_path(&self) -> &Path {
+        self.publish.temp_path()
+    }
+
+    /// Gives the file its name. When this returns it is there for good, and `archive_command` may report success.
+    ///
+    /// # Errors
+    /// [`AcceptError::Different`], or when the storage fails.
+    pub fn commit(self) -> Result<Accepted, AcceptError> {
+        let disk = self.disk;
+        let target = self.publish.target().to_owned();
+        // Compared first: publishing takes the temporary file away.
+        for there in [&target, &self.archived].into_iter().filter(|path| path.exists()) {
+            let same = ingest::same_as_archived(there, self.publish.temp_path())
+                .map_err(|e| DurableError::io(Step::Read, there, e))?;
+            if !same {
+                return Err(AcceptError::Different { path: there.clone() });
+            }
+            // Whoever wrote it may not have come to the sync.
+            disk.sync_file(there).map_err(|e| DurableError::io(Step::Sync, there, e))?;
+            durable::sync_dir(disk, durable::parent(there))?;
+            return Ok(Accepted::Already);
+        }
+        match self.publish.publish(Clobber::Refuse) {
+            Ok(()) => Ok(Accepted::New),
+            // Two senders at once; the other was faster by a moment, and PostgreSQL will try again.
+            Err(DurableError::Exists { path }) => Err(AcceptError::Different { path }),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// Takes one file into `incoming/`.
+///
+/// # Errors
+/// As [`receive`] and [`Received::commit`].
+pub fn accept(
+    disk: &dyn Disk,
+    layout: &ServerLayout,
+    name: WalName,
+    modified: Option<SystemTime>,
+    input: impl Read,
+    checksum: &mut dyn Verify,
+) -> Result<Accepted, AcceptError> {
+    receive(disk, layout, name, modified, input, checksum)?.commit()
+}

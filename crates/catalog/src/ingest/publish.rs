@@ -1,0 +1,128 @@
+//! The files of a group into the archive: names, index lines, and only then the sources away.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use walfile::codec::Compression;
+
+use super::prepare::{How, Item, Prepared, copy, same_as_archived};
+use super::{IngestError, Outcome, Refusal, Run, refuse};
+use crate::durable::{self, Clobber, DurableError, Step};
+use crate::xlogdb::entry_of;
+use crate::{XlogDb, XlogEntry};
+
+/// What a file of the group became of, and what is to be done once all names are durable.
+#[derive(Default)]
+struct Placed<'p> {
+    outcomes: Vec<Outcome>,
+    entries: Vec<XlogEntry>,
+    dirs: BTreeSet<&'p Path>,
+    sources: Vec<&'p Path>,
+}
+
+pub(super) fn publish(run: &Run<'_>, group: Vec<(&Item, Prepared<'_>)>) -> Result<Vec<Outcome>, IngestError> {
+    let mut index = XlogDb::lock(run.disk, run.layout, run.stop)?;
+    let mut placed = Placed::default();
+    for (item, prepared) in group {
+        let outcome = match prepared {
+            Prepared::Ready { how, entry } => place(run, &index, item, how, entry, &mut placed)?,
+            Prepared::Same => already_archived(run, &index, item, &mut placed)?,
+            Prepared::Different => duplicate(run, item)?,
+            Prepared::Invalid(reason) => {
+                let moved_to = refuse(run.disk, run.layout, &item.path, Refusal::Unknown, run.options.now)?;
+                Outcome::Invalid { reason, moved_to }
+            }
+            Prepared::Unsettled(reason) => Outcome::Unsettled { reason },
+            Prepared::Vanished => Outcome::Vanished,
+        };
+        placed.outcomes.push(outcome);
+    }
+    for dir in &placed.dirs {
+        durable::sync_dir(run.disk, dir)?;
+    }
+    index.append(&placed.entries)?;
+    drop(index);
+    let mut source_dirs = BTreeSet::new();
+    for source in placed.sources {
+        if durable::remove_file_unsynced(run.disk, source)? {
+            source_dirs.insert(durable::parent(source));
+        }
+    }
+    for dir in source_dirs {
+        durable::sync_dir(run.disk, dir)?;
+    }
+    Ok(placed.outcomes)
+}
+
+fn place<'p>(
+    run: &Run<'_>,
+    index: &XlogDb<'_>,
+    item: &'p Item,
+    how: How<'_>,
+    entry: XlogEntry,
+    placed: &mut Placed<'p>,
+) -> Result<Outcome, IngestError> {
+    let named = match how {
+        How::Publish(publish) => publish.publish_unsynced(Clobber::Refuse).map(|_| ()),
+        How::Link => link(run, item)?,
+    };
+    match named {
+        Ok(()) => {
+            let size = entry.size;
+            placed.entries.push(entry);
+            placed.dirs.insert(durable::parent(&item.target));
+            placed.sources.push(&item.path);
+            Ok(Outcome::Archived { size })
+        }
+        // Somebody else archived it in the meantime.
+        Err(DurableError::Exists { .. }) => {
+            let same = same_as_archived(&item.target, &item.path)
+                .map_err(|source| IngestError::Read { path: item.target.clone(), source })?;
+            if same { already_archived(run, index, item, placed) } else { duplicate(run, item) }
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// A second name for the source; a copy where the file system has no hard links.
+fn link(run: &Run<'_>, item: &Item) -> Result<Result<(), DurableError>, IngestError> {
+    match run.disk.link(&item.path, &item.target) {
+        Ok(()) => Ok(Ok(())),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+            Ok(Err(DurableError::Exists { path: item.target.clone() }))
+        }
+        Err(_) => {
+            let metadata = item
+                .path
+                .metadata()
+                .map_err(|source| IngestError::Read { path: item.path.clone(), source })?;
+            let publish = copy(run.disk, item, &metadata, Compression::None, run.options)?;
+            Ok(publish.publish_unsynced(Clobber::Refuse).map(|_| ()))
+        }
+    }
+}
+
+/// The archive has the same content. Whoever put it there may not have come to the sync or to the index line, so both
+/// are seen to before the source goes.
+fn already_archived<'p>(
+    run: &Run<'_>,
+    index: &XlogDb<'_>,
+    item: &'p Item,
+    placed: &mut Placed<'p>,
+) -> Result<Outcome, IngestError> {
+    run.disk.sync_file(&item.target).map_err(|e| DurableError::io(Step::Sync, &item.target, e))?;
+    placed.dirs.insert(durable::parent(&item.target));
+    if !index.contains(item.name)? {
+        let entry = entry_of(&item.target, item.name)
+            .map_err(|source| IngestError::Read { path: item.target.clone(), source })?;
+        placed.entries.extend(entry);
+    }
+    placed.sources.push(&item.path);
+    Ok(Outcome::AlreadyArchived)
+}
+
+fn duplicate(run: &Run<'_>, item: &Item) -> Result<Outcome, IngestError> {
+    let moved_to = refuse(run.disk, run.layout, &item.path, Refusal::Duplicate, run.options.now)?;
+    Ok(Outcome::Duplicate { moved_to })
+}

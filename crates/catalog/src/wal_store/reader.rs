@@ -1,0 +1,142 @@
+//! An open WAL file.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek as _};
+
+use walfile::codec::{Compression, decoder, detect};
+use walfile::{SegmentSize, WalName};
+
+use super::{FoundWal, WalStoreError};
+use crate::{encryption, same_content};
+
+/// A file as it is stored, read from its start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RawWal {
+    /// The bytes.
+    pub file: File,
+    /// Which file it is.
+    pub found: FoundWal,
+    /// Bytes as stored, when it was opened.
+    pub length: u64,
+    /// What it is compressed with, by its first bytes.
+    pub compression: Compression,
+    /// `gpg` when it is encrypted.
+    pub encryption: Option<&'static str>,
+}
+
+impl RawWal {
+    /// `None` when it is no regular file.
+    pub(super) fn open(found: &FoundWal) -> io::Result<Option<Self>> {
+        let mut file = File::open(&found.path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let mut first = [0; 16];
+        let got = same_content::read_up_to(&mut file, &mut first)?;
+        file.rewind()?;
+        let first = first.get(..got).unwrap_or_default();
+        let encryption = encryption::detect(first);
+        let compression = if encryption.is_some() { Compression::None } else { detect(first) };
+        Ok(Some(Self { file, found: found.clone(), length: metadata.len(), compression, encryption }))
+    }
+}
+
+/// The WAL in a file, decompressed. A segment that ends early or late ends in an error, not in the end of the input.
+pub struct WalReader {
+    input: Box<dyn Read + Send>,
+    found: FoundWal,
+    /// What may still come, and whether the input must end exactly there.
+    read: u64,
+    rule: LengthRule,
+}
+
+#[derive(Clone, Copy)]
+enum LengthRule {
+    Exactly(u64),
+    AnySegment,
+    AtMostASegment,
+}
+
+impl WalReader {
+    pub(super) fn new(raw: RawWal, segment_size: Option<SegmentSize>) -> Result<Self, WalStoreError> {
+        if let Some(encryption) = raw.encryption {
+            return Err(WalStoreError::Encrypted { path: raw.found.path, encryption: encryption.to_owned() });
+        }
+        let rule = match (raw.found.name, segment_size) {
+            (WalName::Segment(_), Some(size)) => LengthRule::Exactly(size.bytes()),
+            (WalName::Segment(_), None) => LengthRule::AnySegment,
+            _ => LengthRule::AtMostASegment,
+        };
+        if raw.compression == Compression::None && !rule.allows(raw.length) {
+            return Err(WalStoreError::Length {
+                path: raw.found.path,
+                expected: segment_size.map(SegmentSize::bytes),
+                found: raw.length,
+            });
+        }
+        let read = |source| WalStoreError::Read { path: raw.found.path.clone(), source };
+        let input: Box<dyn Read + Send> = match raw.compression {
+            Compression::None => Box::new(raw.file),
+            codec => {
+                let file = BufReader::with_capacity(64 * 1024, raw.file);
+                Box::new(decoder(file, codec).map_err(|e| read(e.into()))?)
+            }
+        };
+        Ok(Self { input, found: raw.found, read: 0, rule })
+    }
+
+    /// Which file it is.
+    pub const fn found(&self) -> &FoundWal {
+        &self.found
+    }
+}
+
+impl LengthRule {
+    fn allows(self, length: u64) -> bool {
+        match self {
+            Self::Exactly(expected) => length == expected,
+            Self::AnySegment => SegmentSize::new(length).is_ok(),
+            Self::AtMostASegment => length <= SegmentSize::MAX.bytes(),
+        }
+    }
+
+    const fn limit(self) -> u64 {
+        match self {
+            Self::Exactly(expected) => expected,
+            Self::AnySegment | Self::AtMostASegment => SegmentSize::MAX.bytes(),
+        }
+    }
+}
+
+impl Read for WalReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let got = self.input.read(buffer)?;
+        self.read += got as u64;
+        let is_wrong = if got == 0 { !self.rule.allows(self.read) } else { self.read > self.rule.limit() };
+        if is_wrong {
+            let text = format!(
+                "{} holds {}{} bytes, which is no whole segment",
+                self.found.path.display(),
+                if got == 0 { "" } else { "more than " },
+                if got == 0 { self.read } else { self.rule.limit() }
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok(got)
+    }
+}
+
+impl fmt::Debug for WalReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WalReader")
+            .field("found", &self.found)
+            .field("read", &self.read)
+            .finish_non_exhaustive()
+    }
+}

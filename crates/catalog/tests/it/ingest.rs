@@ -1,0 +1,561 @@
+//! `incoming/` and `streaming/` into the archive, and WAL out of it.
+
+use std::fs;
+use std::io::Read as _;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+
+use tapster_catalog::durable::RealDisk;
+use tapster_catalog::durable::testing::RecordingDisk;
+use tapster_catalog::incoming::{self, AcceptError, Accepted};
+use tapster_catalog::ingest::{IngestFile, Invalid, Outcome, Source, SourceReport};
+use tapster_catalog::locks::{Lock, LockError, LockName};
+use tapster_catalog::{
+    IngestError, IngestObserver, IngestOptions, IngestReport, ServerLayout, WalStore, WalStoreError, XlogDb,
+    ingest,
+};
+use time::macros::datetime;
+use walfile::codec::Compression;
+
+use crate::wal_samples::{SIZE, SYSTEM, name, names, segment, segment_name, segment_of, server};
+
+static GO_ON: AtomicBool = AtomicBool::new(false);
+
+fn options() -> IngestOptions {
+    let mut options = IngestOptions::new(datetime!(2026-11-21 03:09:12 UTC));
+    options.settle = Duration::ZERO;
+    options.segment_size = Some(SIZE);
+    options.system_id = Some(SYSTEM);
+    options
+}
+
+fn run(layout: &ServerLayout, options: &IngestOptions) -> IngestReport {
+    ingest(&RealDisk, layout, options, &mut (), &GO_ON).unwrap()
+}
+
+fn put(dir: &Path, file: &str, seed: u8) {
+    fs::write(dir.join(file), segment(&file[..24], seed)).unwrap();
+}
+
+fn listed(layout: &ServerLayout) -> Vec<String> {
+    let index = XlogDb::lock(&RealDisk, layout, &GO_ON).unwrap();
+    index.entries().unwrap().map(|entry| entry.unwrap().name.to_string()).collect()
+}
+
+fn outcome<'r>(report: &'r SourceReport, file: &str) -> &'r Outcome {
+    &report.files.iter().find(|entry| entry.name == name(file)).unwrap().outcome
+}
+
+#[test]
+fn streaming_first_and_the_last_segment_stays() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    for number in 1..=3 {
+        put(&layout.streaming, &format!("00000001{number:016X}"), number);
+    }
+    put(&layout.incoming, "000000010000000000000009", 9);
+    let report = run(&layout, &options());
+    let sources: Vec<_> = report.sources.iter().map(|source| source.source).collect();
+    assert_eq!(sources, [Source::Streaming, Source::FileArchival]);
+    assert_eq!(names(&layout.streaming), ["000000010000000000000003"]);
+    assert_eq!(
+        listed(&layout),
+        ["000000010000000000000001", "000000010000000000000002", "000000010000000000000009"]
+    );
+    assert!(names(&layout.incoming).is_empty());
+    assert_eq!(report.archived(), 3);
+
+    // With a partial the receiver needs no whole segment.
+    put(&layout.streaming, "000000010000000000000004.partial", 4);
+    run(&layout, &options());
+    assert_eq!(names(&layout.streaming), ["000000010000000000000004.partial"]);
+}
+
+#[test]
+fn l_a7_older_partials_are_archived_as_partials() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    put(&layout.streaming, "000000010000000000000004.partial", 1);
+    fs::write(layout.streaming.join("00000002.history"), "1\t0/4000FA0\tno recovery target specified\n")
+        .unwrap();
+    put(&layout.streaming, "000000020000000000000004.partial", 2);
+    put(&layout.incoming, "000000020000000000000004", 2);
+    run(&layout, &options());
+    assert_eq!(names(&layout.streaming), ["000000020000000000000004.partial"]);
+    assert_eq!(
+        listed(&layout),
+        ["00000002.history", "000000010000000000000004.partial", "000000020000000000000004"]
+    );
+    assert!(names(&layout.errors).is_empty());
+}
+
+#[test]
+fn a_history_file_alone_is_not_held_back_for_the_segment() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    put(&layout.streaming, "000000010000000000000004", 1);
+    fs::write(layout.streaming.join("00000002.history"), "1\t0/4000FA0\tpromoted\n").unwrap();
+    run(&layout, &options());
+    assert_eq!(names(&layout.streaming), ["000000010000000000000004"]);
+}
+
+#[test]
+fn every_codec_reads_back_and_the_time_stays() {
+    let codecs = [
+        Compression::None,
+        Compression::Gzip,
+        Compression::Bzip2,
+        Compression::Xz,
+        Compression::Zstd,
+        Compression::Lz4,
+        Compression::Snappy,
+    ];
+    for codec in codecs {
+        for workers in [1, 3] {
+            let home = tempfile::tempdir().unwrap();
+            let layout = server(home.path());
+            let mut options = options();
+            options.compression = codec;
+            options.workers = workers;
+            let time = SystemTime::UNIX_EPOCH + Duration::new(1_795_219_542, 481_722_650);
+            for number in 1..=5 {
+                let file = format!("00000001{number:016X}");
+                put(&layout.incoming, &file, number);
+                fs::File::open(layout.incoming.join(&file)).unwrap().set_modified(time).unwrap();
+            }
+            fs::write(
+                layout.incoming.join("000000010000000000000002.00000028.backup"),
+                "START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\n",
+            )
+            .unwrap();
+            run(&layout, &options);
+            let index = XlogDb::lock(&RealDisk, &layout, &GO_ON).unwrap();
+            let entries: Vec<_> = index.entries().unwrap().map(Result::unwrap).collect();
+            drop(index);
+            let order: Vec<_> = entries.iter().map(|entry| entry.name.to_string()).collect();
+            let mut sorted = order.clone();
+            sorted.sort();
+            assert_eq!(order, sorted, "published in order");
+            assert_eq!(entries.len(), 6);
+            let store = WalStore::new(&layout).with_segment_size(SIZE);
+            for entry in entries {
+                let stored = fs::metadata(layout.wal(entry.name)).unwrap();
+                assert_eq!(stored.len(), entry.size);
+                let mut content = Vec::new();
+                store.open(entry.name, false).unwrap().read_to_end(&mut content).unwrap();
+                if let walfile::WalName::Segment(segment_name) = entry.name {
+                    assert_eq!(content, segment(&segment_name.to_string(), segment_name.segment() as u8));
+                    assert_eq!(entry.mtime.to_string(), "1795219542.4817226");
+                    assert_eq!(stored.modified().unwrap(), time);
+                    let column = (codec != Compression::None).then(|| codec.name());
+                    assert_eq!(entry.compression.as_deref(), column);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_already_compressed_file_is_kept_as_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    put(&layout.incoming, "000000010000000000000001", 1);
+    let mut gzip = options();
+    gzip.compression = Compression::Gzip;
+    run(&layout, &gzip);
+    let archived = layout.wal(name("000000010000000000000001"));
+    let stored = fs::read(&archived).unwrap();
+    fs::remove_file(&archived).unwrap();
+    fs::remove_file(layout.xlogdb()).unwrap();
+    fs::write(layout.incoming.join("000000010000000000000001"), &stored).unwrap();
+    run(&layout, &options());
+    assert_eq!(fs::read(&archived).unwrap(), stored);
+    let index = XlogDb::lock(&RealDisk, &layout, &GO_ON).unwrap();
+    let entry = index.entries().unwrap().next().unwrap().unwrap();
+    assert_eq!(entry.compression.as_deref(), Some("gzip"));
+}
+
+#[test]
+fn l_a11_l_a8_an_archived_segment_is_never_replaced() {
+    for codec in [Compression::None, Compression::Zstd] {
+        let home = tempfile::tempdir().unwrap();
+        let layout = server(home.path());
+        let mut options = options();
+        options.compression = codec;
+        put(&layout.incoming, "000000010000000000000001", 1);
+        put(&layout.incoming, "000000010000000000000002", 2);
+        run(&layout, &options);
+        let archived = layout.wal(name("000000010000000000000001"));
+        let before = fs::read(&archived).unwrap();
+
+        put(&layout.incoming, "000000010000000000000001", 7);
+        put(&layout.incoming, "000000010000000000000002", 2);
+        let report = run(&layout, &options);
+        let moved = layout.errors.join("000000010000000000000001.20261121T030912Z.duplicate");
+        assert_eq!(
+            *outcome(&report.sources[1], "000000010000000000000001"),
+            Outcome::Duplicate { moved_to: Some(moved.clone()) }
+        );
+        assert_eq!(*outcome(&report.sources[1], "000000010000000000000002"), Outcome::AlreadyArchived);
+        assert_eq!(fs::read(&archived).unwrap(), before);
+        assert_eq!(fs::read(&moved).unwrap(), segment("000000010000000000000001", 7));
+        assert_eq!(listed(&layout), ["000000010000000000000001", "000000010000000000000002"]);
+
+        // A second one in the same second keeps the first.
+        put(&layout.incoming, "000000010000000000000001", 8);
+        run(&layout, &options);
+        assert_eq!(
+            names(&layout.errors),
+            [
+                "000000010000000000000001.20261121T030912Z-1.duplicate",
+                "000000010000000000000001.20261121T030912Z.duplicate"
+            ]
+        );
+    }
+}
+
+#[test]
+fn l_a12_a_history_file_is_never_replaced() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    fs::write(layout.incoming.join("00000002.history"), "1\t0/3000000\tours\n").unwrap();
+    run(&layout, &options());
+    fs::write(layout.incoming.join("00000002.history"), "1\t0/5000000\ttheirs\n").unwrap();
+    run(&layout, &options());
+    assert_eq!(fs::read_to_string(layout.wals.join("00000002.history")).unwrap(), "1\t0/3000000\tours\n");
+    assert_eq!(names(&layout.errors), ["00000002.history.20261121T030912Z.duplicate"]);
+}
+
+#[test]
+fn l_a1_l_a10_l_a17_l_a22_what_is_no_segment_of_ours_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let one = "000000010000000000000001";
+    let half = &segment(one, 1)[..1 << 19];
+    let cases: [(&str, Vec<u8>, fn(&Invalid) -> bool); 9] = [
+        (one, half.to_vec(), |e| matches!(e, Invalid::Length { found: 0x8_0000, .. })),
+        (one, Vec::new(), |e| matches!(e, Invalid::Length { found: 0, .. })),
+        (one, vec![0; 1 << 20], |e| matches!(e, Invalid::Header { .. })),
+        (one, segment_of(one, 1, 5), |e| matches!(e, Invalid::System { found: 5, .. })),
+        (one, segment("000000010000000000000002", 1), |e| matches!(e, Invalid::Address { .. })),
+        (one, segment("000000020000000000000001", 1), |e| matches!(e, Invalid::Timeline { found: 2, .. })),
+        ("00000002.history", b"not a history".to_vec(), |e| matches!(e, Invalid::Text { .. })),
+        ("00000002.history", Vec::new(), |e| matches!(e, Invalid::Text { .. })),
+        (one, b"\x1F\x8B\x08\x00damaged".to_vec(), |e| matches!(e, Invalid::Compressed { .. })),
+    ];
+    for (file, content, expected) in cases {
+        fs::write(layout.incoming.join(file), &content).unwrap();
+        let report = run(&layout, &options());
+        let Outcome::Invalid { reason, moved_to } = outcome(&report.sources[1], file) else {
+            panic!("{file} was taken")
+        };
+        assert!(expected(reason), "{reason:?}");
+        assert_eq!(fs::read(moved_to.as_ref().unwrap()).unwrap(), content);
+        assert!(listed(&layout).is_empty());
+    }
+    // And then the right one, whatever was refused before.
+    put(&layout.incoming, one, 1);
+    run(&layout, &options());
+    assert_eq!(listed(&layout), [one]);
+}
+
+#[test]
+fn a_first_segment_may_begin_on_an_earlier_timeline() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    fs::write(layout.incoming.join("000000020000000000000001"), segment("000000010000000000000001", 1))
+        .unwrap();
+    run(&layout, &options());
+    assert_eq!(listed(&layout), ["000000020000000000000001"]);
+}
+
+#[test]
+fn l_a29_a_file_being_written_waits_for_the_next_run() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let one = "000000010000000000000001";
+    fs::write(layout.incoming.join(one), &segment(one, 1)[..1 << 19]).unwrap();
+    fs::write(layout.incoming.join("000000010000000000000002.tmp"), "x").unwrap();
+    fs::write(layout.incoming.join(".000000010000000000000003.x"), "x").unwrap();
+    let mut options = options();
+    options.settle = Duration::from_secs(60);
+    options.now = time::OffsetDateTime::from(SystemTime::now());
+    let report = run(&layout, &options);
+    assert!(matches!(outcome(&report.sources[1], one), Outcome::Unsettled { .. }));
+    assert!(layout.incoming.join(one).exists());
+    put(&layout.incoming, one, 1);
+    run(&layout, &options);
+    assert_eq!(listed(&layout), [one]);
+    assert_eq!(names(&layout.incoming), ["000000010000000000000002.tmp"]);
+    assert!(names(&layout.errors).is_empty());
+}
+
+#[test]
+fn l_a2_leftovers_of_a_crash_do_not_block() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let one = "000000010000000000000001";
+    let dir = layout.wals.join("0000000100000000");
+    fs::create_dir_all(&dir).unwrap();
+    let ours = format!(".{one}.tapster-2147483632-0123456789abcdef-0.tmp");
+    for leftover in [ours.as_str(), "000000010000000000000001.tmp", "000000010000000000000001.compressed"] {
+        fs::write(dir.join(leftover), "half").unwrap();
+    }
+    put(&layout.incoming, one, 1);
+    run(&layout, &options());
+    assert_eq!(fs::read(dir.join(one)).unwrap(), segment(one, 1));
+    assert!(!dir.join(ours).exists());
+}
+
+#[test]
+fn unknown_objects_and_batches() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    for file in ["000000010000000000000001", "000000010000000000000002", "000000010000000000000003"] {
+        put(&layout.incoming, file, 1);
+    }
+    fs::create_dir(layout.incoming.join("a_directory")).unwrap();
+    fs::write(layout.incoming.join("00000001000000000000000a"), "lower case").unwrap();
+    let mut options = options();
+    options.file_archival_batch_size = 2;
+    let report = run(&layout, &options);
+    assert_eq!((report.sources[1].found, report.sources[1].run_size), (5, 2));
+    assert_eq!(listed(&layout).len(), 2);
+    options.file_archival_batch_size = 0;
+    let report = run(&layout, &options);
+    assert_eq!((report.sources[1].found, report.sources[1].run_size), (3, 1));
+    assert_eq!(
+        names(&layout.errors),
+        ["00000001000000000000000a.20261121T030912Z.unknown", "a_directory.20261121T030912Z.unknown"]
+    );
+    assert!(names(&layout.incoming).is_empty());
+}
+
+#[derive(Default)]
+struct Watch {
+    seen: Vec<String>,
+    stop_at: Option<&'static str>,
+}
+
+impl IngestObserver for Watch {
+    fn before(&mut self, file: &IngestFile<'_>) -> ControlFlow<String> {
+        if self.stop_at.is_some_and(|stop| file.name == name(stop)) {
+            return ControlFlow::Break("the hook said so".to_owned());
+        }
+        assert!(file.path.exists() && !file.target.exists());
+        self.seen.push(format!("before {} {}/{}", file.name, file.number, file.count));
+        ControlFlow::Continue(())
+    }
+
+    fn after(&mut self, file: &IngestFile<'_>, outcome: &Outcome) {
+        assert!(matches!(outcome, Outcome::Archived { .. }) && file.target.exists() && !file.path.exists());
+        self.seen.push(format!("after {}", file.name));
+    }
+}
+
+#[test]
+fn hooks_see_each_file_by_itself_and_can_end_the_run() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    for number in 1..=3 {
+        put(&layout.incoming, &format!("00000001{number:016X}"), number);
+    }
+    let mut options = options();
+    options.group = 1;
+    let mut watch = Watch { stop_at: Some("000000010000000000000003"), ..Watch::default() };
+    let report = ingest(&RealDisk, &layout, &options, &mut watch, &GO_ON).unwrap();
+    assert_eq!(
+        watch.seen,
+        [
+            "before 000000010000000000000001 1/3",
+            "after 000000010000000000000001",
+            "before 000000010000000000000002 2/3",
+            "after 000000010000000000000002"
+        ]
+    );
+    assert_eq!(report.sources[1].aborted.as_deref(), Some("the hook said so"));
+    assert_eq!(names(&layout.incoming), ["000000010000000000000003"]);
+}
+
+#[test]
+fn one_run_at_a_time_and_stoppable() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    put(&layout.incoming, "000000010000000000000001", 1);
+    let lock = Lock::try_acquire(&layout.lock(&LockName::ArchiveWal)).unwrap();
+    let error = ingest(&RealDisk, &layout, &options(), &mut (), &GO_ON).unwrap_err();
+    assert!(matches!(error, IngestError::Lock(LockError::Busy { .. })));
+    drop(lock);
+    let report = ingest(&RealDisk, &layout, &options(), &mut (), &AtomicBool::new(true)).unwrap();
+    assert!(report.sources[1].stopped);
+    assert_eq!(names(&layout.incoming), ["000000010000000000000001"]);
+}
+
+/// The rename, the link, the sync, the index: whatever fails, no source goes before its line is durable.
+#[test]
+fn l_a25_l_a26_l_a13_any_failing_call_leaves_the_source_and_a_rerun_completes() {
+    for codec in [Compression::None, Compression::Zstd] {
+        let mut failures = 0;
+        for call in 0.. {
+            let home = tempfile::tempdir().unwrap();
+            let layout = server(home.path());
+            for number in 1..=3 {
+                put(&layout.incoming, &format!("00000001{number:016X}"), number);
+                put(&layout.streaming, &format!("00000001{:016X}", number + 8), number);
+            }
+            let disk = RecordingDisk::new(home.path()).unwrap();
+            disk.fail_at(call, 5);
+            let mut options = options();
+            options.compression = codec;
+            let done = ingest(&disk, &layout, &options, &mut (), &GO_ON);
+            let count = |dir: &Path| names(dir).len();
+            assert!(count(&layout.incoming) + listed(&layout).len() + count(&layout.streaming) >= 6);
+            run(&layout, &options);
+            let mut all = listed(&layout);
+            all.sort();
+            let want: Vec<_> = [1, 2, 3, 9, 10].iter().map(|n| format!("00000001{n:016X}")).collect();
+            assert_eq!(all, want, "after a failure of call {call}");
+            for file in &all {
+                let mut content = Vec::new();
+                WalStore::new(&layout).open(name(file), false).unwrap().read_to_end(&mut content).unwrap();
+                let number = u8::try_from(segment_name(file).segment()).unwrap();
+                assert_eq!(content, segment(file, if number > 8 { number - 8 } else { number }));
+            }
+            assert!(names(&layout.incoming).is_empty() && names(&layout.errors).is_empty());
+            failures += usize::from(done.is_err());
+            if call > disk.calls() {
+                break;
+            }
+        }
+        assert!(failures > 15, "{failures}");
+    }
+}
+
+#[test]
+fn l_a31_get_refuses_what_is_no_whole_segment() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let one = name("000000010000000000000001");
+    let path = layout.wal(one);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let whole = segment("000000010000000000000001", 1);
+    for length in [0, 9, whole.len() - 1, whole.len() / 2 + 1] {
+        fs::write(&path, &whole[..length]).unwrap();
+        for store in [WalStore::new(&layout), WalStore::new(&layout).with_segment_size(SIZE)] {
+            assert!(matches!(store.open(one, false).unwrap_err(), WalStoreError::Length { .. }), "{length}");
+        }
+    }
+    // Compressed, it shows at the end of reading.
+    let short = home.path().join("short");
+    let mut encoder =
+        walfile::codec::encoder(fs::File::create(&short).unwrap(), Compression::Gzip, 1).unwrap();
+    std::io::Write::write_all(&mut encoder, &whole[..1 << 19]).unwrap();
+    encoder.finish().unwrap();
+    fs::rename(&short, &path).unwrap();
+    for store in [WalStore::new(&layout), WalStore::new(&layout).with_segment_size(SIZE)] {
+        let error = store.open(one, false).unwrap().read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+    }
+}
+
+#[test]
+fn wal_is_found_in_barmans_order() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let store = WalStore::new(&layout).with_segment_size(SIZE);
+    let five = name("000000010000000000000005");
+    assert!(matches!(store.open(five, true).unwrap_err(), WalStoreError::NotFound { .. }));
+    put(&layout.incoming, "000000010000000000000005.partial", 1);
+    fs::create_dir_all(layout.wal(five).parent().unwrap()).unwrap();
+    assert!(store.find(five, false).unwrap().is_none());
+    let mut last = layout.incoming.join("000000010000000000000005.partial");
+    assert_eq!(store.find(five, true).unwrap().unwrap().path, last);
+    for better in [
+        layout.wal(name("000000010000000000000005.partial")),
+        layout.streaming.join("000000010000000000000005.partial"),
+        layout.streaming.join("000000010000000000000005"),
+        layout.incoming.join("000000010000000000000005"),
+        layout.wal(five),
+    ] {
+        fs::copy(&last, &better).unwrap();
+        assert_eq!(store.find(five, true).unwrap().unwrap().path, better);
+        last = better;
+    }
+    put(&layout.incoming, "000000010000000000000006", 1);
+    put(&layout.streaming, "000000010000000000000008", 1);
+    let first = segment_name("000000010000000000000005");
+    assert_eq!(store.successive(first, SIZE, 9).unwrap().len(), 2);
+    assert_eq!(store.successive(first, SIZE, 1).unwrap().len(), 1);
+    let missing = store.first_missing(first, segment_name("000000010000000000000008"), SIZE).unwrap();
+    assert_eq!(missing, Some(segment_name("000000010000000000000007")));
+}
+
+#[test]
+fn l_a20_l_a33_newest_segments_and_histories() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    for file in [
+        "0000000100000000000000FE",
+        "000000010000000100000003",
+        "0000000A0000000000000005",
+        "0000000A0000000000000004",
+    ] {
+        let path = layout.wal(name(file));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+    fs::create_dir_all(layout.wals.join("0000000B00000000")).unwrap();
+    fs::write(layout.wals.join("0000000A.history"), "1\t0/5000000\tpromoted\n").unwrap();
+    let store = WalStore::new(&layout);
+    let newest: Vec<_> =
+        store.newest_segments().unwrap().into_values().map(|name| name.to_string()).collect();
+    assert_eq!(newest, ["000000010000000100000003", "0000000A0000000000000005"]);
+    let ten = walfile::Timeline::new(10).unwrap();
+    assert_eq!(store.history_files().unwrap(), [ten]);
+    assert_eq!(store.history(ten).unwrap().unwrap().entries().len(), 1);
+    assert!(store.history(walfile::Timeline::FIRST).unwrap().is_none());
+}
+
+#[test]
+fn incoming_takes_each_name_once() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let one = name("000000010000000000000001");
+    let accept = |content: &[u8]| incoming::accept(&RealDisk, &layout, one, None, content, &mut ());
+    let content = segment("000000010000000000000001", 1);
+    assert_eq!(accept(&content).unwrap(), Accepted::New);
+    assert_eq!(accept(&content).unwrap(), Accepted::Already);
+    let other = segment("000000010000000000000001", 2);
+    assert!(matches!(accept(&other).unwrap_err(), AcceptError::Different { .. }));
+    assert_eq!(fs::read(layout.incoming.join(one.to_string())).unwrap(), content);
+    // The archive counts too: PostgreSQL must hear of it, not find it in errors/ later.
+    let mut zstd = options();
+    zstd.compression = Compression::Zstd;
+    run(&layout, &zstd);
+    assert_eq!(accept(&content).unwrap(), Accepted::Already);
+    assert!(matches!(accept(&other).unwrap_err(), AcceptError::Different { .. }));
+    assert_eq!(names(&layout.incoming), [""; 0]);
+    assert_eq!(fs::read_dir(&layout.incoming).unwrap().count(), 0, "no temporary file stays");
+}
+
+struct Never;
+
+impl incoming::Verify for Never {
+    fn update(&mut self, _: &[u8]) {}
+
+    fn verify(&mut self) -> Result<(), String> {
+        Err("expected aa, got bb".to_owned())
+    }
+}
+
+#[test]
+fn incoming_keeps_nothing_of_a_bad_transfer() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let one = name("000000010000000000000001");
+    let error = incoming::accept(&RealDisk, &layout, one, None, &b"xyz"[..], &mut Never).unwrap_err();
+    assert!(matches!(error, AcceptError::Checksum { .. }));
+    assert_eq!(fs::read_dir(&layout.incoming).unwrap().count(), 0);
+}
