@@ -1,5 +1,36 @@
-//! PostgreSQL WAL files: names, positions, timelines, history files and where they are stored.
+//! PostgreSQL WAL files: names, positions, timelines, history files, backup labels, page headers, `pg_control`, and
+//! the formats in which archived WAL is compressed. PostgreSQL 10 to 18; no I/O of its own, no clock, no unsafe code.
+//!
+//! ```
+//! use walfile::{BackupLabel, Lsn, SegmentName, SegmentSize, Timeline};
+//!
+//! // Which segments does a restore of this backup need, up to a given position?
+//! let label = BackupLabel::parse(
+//!     b"START WAL LOCATION: 0/5000028 (file 000000010000000000000005)\n\
+//!       CHECKPOINT LOCATION: 0/5000060\nLABEL: nightly\nSTART TIMELINE: 1\n",
+//! )?;
+//! let stop: Lsn = "0/7000000".parse()?;
+//! let size = SegmentSize::DEFAULT;
+//! let last = SegmentName::ending_at(Timeline::FIRST, stop, size).ok_or("no position")?;
+//! let needed: Vec<String> = label.start_segment.through(last, size)?.map(|name| name.to_string()).collect();
+//! assert_eq!(needed, ["000000010000000000000005", "000000010000000000000006"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | Feature | Adds |
+//! |---|---|
+//! | `gzip`, `bzip2`, `lz4`, `snappy` | the codec of that name, in Rust |
+//! | `xz`, `zstd` | the codec of that name, in C |
+//! | `codecs` | all six |
+//! | `serde` | serialised forms: texts for [`Lsn`], names, [`SystemId`], [`codec::Compression`]; a number for [`Timeline`] |
+//! | `postgres-types` | [`Lsn`] to and from `PgLsn` |
+//!
+//! No feature is on by default, and without `xz` and `zstd` nothing is compiled from C. `gzip` selects the
+//! `zlib-rs` back end of `flate2` for the whole program.
+//!
+//! What is parsed may come from anyone: lengths are checked before memory is taken, and nothing panics.
 
+pub mod codec;
 mod control;
 mod history;
 mod label;
@@ -7,6 +38,7 @@ mod lsn;
 mod name;
 mod page;
 mod segment;
+mod segment_size;
 mod sink;
 mod system_id;
 mod timeline;
@@ -22,10 +54,8 @@ pub use page::{
     LongPageHeader, Page, PageError, PageHeader, PageInfo, PageWalkError, PageWalkProblem, Pages,
     SegmentMismatch, WalMagic, pages,
 };
-pub use segment::{
-    ParseSegmentNameError, SegmentName, SegmentNameError, SegmentNo, SegmentRange, SegmentSize,
-    SegmentSizeError,
-};
+pub use segment::{ParseSegmentNameError, SegmentName, SegmentNameError, SegmentNo, SegmentRange};
+pub use segment_size::{SegmentSize, SegmentSizeError};
 pub use sink::WalSink;
 pub use system_id::SystemId;
 pub use timeline::{ParseTimelineError, Timeline, TimelineHex};

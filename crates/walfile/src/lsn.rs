@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::segment::{SegmentNo, SegmentSize};
+use crate::{SegmentNo, SegmentSize};
 
 /// A byte position in the write-ahead log (PostgreSQL's `XLogRecPtr`).
 ///

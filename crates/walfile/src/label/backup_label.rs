@@ -63,7 +63,8 @@ impl FromStr for BackupFrom {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         match text {
-            "primary" => Ok(Self::Primary),
+            // "master" up to PostgreSQL 13.
+            "primary" | "master" => Ok(Self::Primary),
             "standby" => Ok(Self::Standby),
             _ => Err(()),
         }

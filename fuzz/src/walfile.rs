@@ -1,0 +1,131 @@
+//! Properties of `walfile`: whatever the bytes, no panic, no unbounded memory, and what is accepted is consistent.
+
+use std::io::{Read, Write};
+
+use walfile::codec::{self, Compression, Level};
+use walfile::{
+    BackupHistoryFile, BackupLabel, ControlFile, ControlFileError, LongPageHeader, Lsn, SegmentName,
+    SegmentSize, Timeline, TimelineHistory, WalName, pages,
+};
+
+/// A name that parses is written back the same, and its positions follow from each other at every segment size.
+pub fn wal_name(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(lsn) = text.parse::<Lsn>() {
+        assert_eq!(lsn.to_string().parse(), Ok(lsn));
+    }
+    let Ok(name) = text.parse::<WalName>() else { return };
+    assert_eq!(name.to_string(), text);
+    let Some(segment) = name.segment() else { return };
+    for size in (20..=30).filter_map(|log| SegmentSize::new(1 << log).ok()) {
+        if let Ok(start) = segment.start(size) {
+            assert_eq!(SegmentName::containing(segment.timeline(), start, size), segment);
+        }
+        if let Ok(Some(next)) = segment.next(size) {
+            assert_eq!(next.start(size), segment.end(size));
+            assert!(next > segment);
+        }
+    }
+}
+
+/// The first four bytes choose the timeline. In an accepted history every ancestor holds the position before its switch.
+pub fn history(data: &[u8]) {
+    let Some((number, content)) = data.split_first_chunk() else { return };
+    let Some(timeline) = Timeline::new(u32::from_le_bytes(*number)) else { return };
+    let Ok(history) = TimelineHistory::parse(timeline, content) else { return };
+    let mut before = Lsn::INVALID;
+    for entry in history.entries() {
+        if entry.switch > before {
+            assert_eq!(history.timeline_at(before), entry.timeline);
+        }
+        assert!(history.contains(entry.timeline));
+        before = entry.switch;
+    }
+    assert_eq!(history.timeline_at(before), timeline);
+    assert_eq!(history.begin(), before);
+}
+
+/// The pages of a walk lie side by side and their addresses follow; what it does not cover is zero or an error.
+pub fn page_walk(data: &[u8]) {
+    let Ok(mut walk) = pages(data) else {
+        assert!(LongPageHeader::parse(data).is_err());
+        return;
+    };
+    let first = *walk.first();
+    let (mut end, mut failed) = (0, false);
+    for page in walk.by_ref() {
+        let Ok(page) = page else {
+            failed = true;
+            continue;
+        };
+        assert!(!failed, "a page after an error");
+        assert_eq!(page.offset, end);
+        assert_eq!(page.header.address.get() - first.page.address.get(), page.offset as u64);
+        assert_eq!(page.header.magic, first.page.magic);
+        assert!(page.content().len() < page.bytes.len());
+        end += page.bytes.len();
+    }
+    assert_eq!(walk.used(), end);
+    if !failed {
+        let rest = data.get(end..).unwrap_or(&[]);
+        assert!(rest.iter().all(|byte| *byte == 0));
+        assert_eq!(walk.zero_from(), (!rest.is_empty()).then_some(end));
+    }
+}
+
+/// An accepted label names a segment of its own position, and keeps its label without a line break.
+pub fn backup_label(data: &[u8]) {
+    let label = BackupLabel::parse(data);
+    if let Ok(file) = BackupHistoryFile::parse(data) {
+        assert_eq!(Ok(&file.label), label.as_ref());
+        assert!(file.stop_lsn >= file.label.start_lsn);
+    }
+    let Ok(label) = label else { return };
+    assert!(!label.label.contains(&b'\n'));
+    assert_eq!(label.start_lsn.get() >> 32, u64::from(label.start_segment.log()));
+    assert!(label.timeline.is_none_or(|timeline| timeline == label.start_segment.timeline()));
+}
+
+/// Bytes are taken as they are and once more with a right checksum, which a fuzzer would not find.
+pub fn control_file(data: &[u8]) {
+    let check = |parsed: Result<ControlFile, ControlFileError>| match parsed {
+        Ok(control) => {
+            assert!((10..=18).contains(&control.major));
+            None
+        }
+        Err(ControlFileError::Crc { expected, .. }) => Some(expected),
+        Err(_) => None,
+    };
+    let Some(crc) = check(ControlFile::parse(data)) else { return };
+    for at in [280, 288, 292] {
+        let mut bytes = data.to_vec();
+        if let Some(stored) = bytes.get_mut(at..at + 4) {
+            stored.copy_from_slice(&crc.to_le_bytes());
+            check(ControlFile::parse(&bytes));
+        }
+    }
+}
+
+/// What was compressed comes back; and the bytes themselves, read as any format, end in content or an error.
+pub fn codec(data: &[u8]) {
+    const BOUND: u64 = 1 << 20;
+    for compression in Compression::ALL {
+        let mut content = Vec::new();
+        if let Ok(decoder) = codec::decoder(data, compression) {
+            let _ = decoder.take(BOUND).read_to_end(&mut content);
+        }
+        if data.len() > 1 << 14 {
+            continue;
+        }
+        let Ok(mut encoder) = codec::encoder(Vec::new(), compression, Level::Low) else { continue };
+        assert!(encoder.write_all(data).is_ok());
+        let Ok(bytes) = encoder.finish() else { panic!("{compression}: a vector takes everything") };
+        if compression != Compression::None && !data.is_empty() {
+            assert_eq!(codec::detect(&bytes), compression);
+        }
+        let mut back = Vec::new();
+        let read = codec::decoder(&bytes[..], compression).map(|mut decoder| decoder.read_to_end(&mut back));
+        assert!(data.is_empty() || matches!(read, Ok(Ok(_))), "{compression}");
+        assert!(back == data, "{compression}");
+    }
+}
