@@ -43,7 +43,9 @@ impl Target<'_> {
         let port = self.host.port;
         match error {
             WaitError::Stopped => ConnectError::Stopped,
-            WaitError::TimedOut => ConnectError::TimedOut { host, port, timeout: timeout.unwrap_or_default() },
+            WaitError::TimedOut => {
+                ConnectError::TimedOut { host, port, timeout: timeout.unwrap_or_default() }
+            }
             WaitError::Io(source) => ConnectError::Io { host, port, source },
         }
     }
@@ -130,11 +132,15 @@ fn encrypt(
             (Some(b'S'), _) => {}
             (Some(b'N'), Attempt::TlsIfOffered) => return Ok((transport, ServerEndPoint::NoTls, false)),
             (Some(b'N'), _) => {
-                return Err(Failure::Attempt(target.tls("server does not support SSL, but SSL was required")));
+                return Err(Failure::Attempt(
+                    target.tls("server does not support SSL, but SSL was required"),
+                ));
             }
             // The text of an error here is not authenticated by anything and is not shown (CVE-2024-10977).
             (Some(b'E'), _) => {
-                return Err(Failure::Attempt(target.tls("server sent an error response during SSL exchange")));
+                return Err(Failure::Attempt(
+                    target.tls("server sent an error response during SSL exchange"),
+                ));
             }
             (Some(_), _) => {
                 return Err(Failure::Final(target.tls("server sent an invalid response to SSL negotiation")));
@@ -178,11 +184,10 @@ fn handshake(
     let Transport::Plain(socket) = transport else {
         return Err(Failure::Final(target.tls("TLS inside TLS")));
     };
-    let transport =
-        Transport::handshake(session, socket, patience).map_err(|error| match error {
-            WaitError::Io(error) => Failure::Attempt(target.tls(error)),
-            other => Failure::Attempt(target.wait_error(other, timeout)),
-        })?;
+    let transport = Transport::handshake(session, socket, patience).map_err(|error| match error {
+        WaitError::Io(error) => Failure::Attempt(target.tls(error)),
+        other => Failure::Attempt(target.wait_error(other, timeout)),
+    })?;
     let Transport::Tls(stream) = &transport else {
         return Err(Failure::Final(target.tls("no TLS after the handshake")));
     };

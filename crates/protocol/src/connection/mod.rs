@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 
-pub(crate) use query::{CopyKind, Step, unexpected};
 pub use error::{ConnectError, ConnectionError, QueryError};
 pub use notice::Notice;
 use notice::Notices;
+pub(crate) use query::{CopyKind, Step, unexpected};
 
 use crate::conninfo::ConnectOptions;
 use crate::net::{Patience, Transport};

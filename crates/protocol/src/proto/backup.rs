@@ -85,7 +85,8 @@ mod tests {
         assert_eq!(archive_oid("base.tar"), Ok(None));
         assert_eq!(archive_oid("base.tar.zst"), Ok(None));
         assert_eq!(archive_oid("16384.tar.gz"), Ok(Some(16384)));
-        for bad in ["", ".tar", "../base.tar", "a.tar", "/1.tar", "1.tar.xz", "99999999999.tar", "+1.tar", "01.tar"]
+        for bad in
+            ["", ".tar", "../base.tar", "a.tar", "/1.tar", "1.tar.xz", "99999999999.tar", "+1.tar", "01.tar"]
         {
             assert!(archive_oid(bad).is_err(), "{bad}");
         }

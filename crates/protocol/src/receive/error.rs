@@ -111,7 +111,9 @@ pub enum ReceiveError {
     #[error(transparent)]
     Gap(#[from] GapError),
     /// The end of a timeline makes no sense.
-    #[error("server ended timeline {timeline} at {reached} and reports timeline {next} from {start} as the next")]
+    #[error(
+        "server ended timeline {timeline} at {reached} and reports timeline {next} from {start} as the next"
+    )]
     NextTimeline {
         /// The one that ended.
         timeline: Timeline,

@@ -275,7 +275,10 @@ mod tests {
         p.asked();
         assert_eq!(p.due(SECOND, false), Due::Status { flush: true, ping: false });
         let status = p.report(false, SECOND);
-        assert_eq!((status.write.get(), status.flush.get(), status.apply), (0x100_0064, 0x100_0000, Lsn::INVALID));
+        assert_eq!(
+            (status.write.get(), status.flush.get(), status.apply),
+            (0x100_0064, 0x100_0000, Lsn::INVALID)
+        );
         p.set_flushed(Lsn::new(0x900_0000));
         assert_eq!(p.flushed(), Lsn::new(0x100_0064), "never more than was received");
 

@@ -65,25 +65,24 @@ impl Receiver {
         let mut failures = 0;
         loop {
             let before = position.written;
-            let mut session = Session { options: &self.options, sink, position: &mut position, stop, observer };
+            let mut session =
+                Session { options: &self.options, sink, position: &mut position, stop, observer };
             let result = session.run(connect);
             // Whatever ended the session: what was received is worth keeping.
             let flushed = match &result {
                 Err(ReceiveError::Sink { .. }) => Ok(position.written),
                 _ => sink.flush().map_err(|source| ReceiveError::Sink { position: position.written, source }),
             };
-            let report = |reason| ReceiveReport {
-                reason,
-                timeline: position.timeline,
-                position: position.written,
-            };
+            let report =
+                |reason| ReceiveReport { reason, timeline: position.timeline, position: position.written };
             let error = match (result, flushed) {
                 (Ok(reason), Ok(_)) => return Ok(report(reason)),
                 (_, Err(error)) => return Err(error),
                 (Err(error), Ok(_)) if error.is_stopped() => return Ok(report(EndReason::Stopped)),
                 (Err(error), Ok(_)) => error,
             };
-            let Some(backoff) = self.options.reconnect.filter(|_| error.is_retryable(position.streamed)) else {
+            let Some(backoff) = self.options.reconnect.filter(|_| error.is_retryable(position.streamed))
+            else {
                 return Err(error);
             };
             failures = if position.written > before { 1 } else { failures + 1 };

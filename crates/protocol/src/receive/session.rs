@@ -14,8 +14,8 @@ use super::progress::{Due, Progress, Settings};
 use super::receiver::EndReason;
 use super::start::StreamStart;
 use crate::{
-    ConnectOptions, Connection, ConnectionError, Mode, NextTimeline, ReplicationError, StartReplication, SystemId,
-    SystemIdentity, WalEvent, WalStream,
+    ConnectOptions, Connection, ConnectionError, Mode, NextTimeline, ReplicationError, StartReplication,
+    SystemId, SystemIdentity, WalEvent, WalStream,
 };
 
 /// What outlives a connection.
@@ -74,7 +74,10 @@ impl Session<'_> {
     }
 
     /// Asked before every stream: behind one address there may be another server by now.
-    fn identify(&mut self, connection: &mut Connection) -> Result<(SystemIdentity, SegmentSize), ReceiveError> {
+    fn identify(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<(SystemIdentity, SegmentSize), ReceiveError> {
         let identity = connection.identify_system()?;
         let found = identity.system_id;
         match self.position.system_id {
@@ -87,7 +90,10 @@ impl Session<'_> {
             _ => self.position.segment_size = Some(found),
         }
         if identity.timeline < self.position.timeline {
-            return Err(ReceiveError::TimelineAhead { ours: self.position.timeline, found: identity.timeline });
+            return Err(ReceiveError::TimelineAhead {
+                ours: self.position.timeline,
+                found: identity.timeline,
+            });
         }
         // A standby may lag behind us. A primary that does has lost WAL, and writes other WAL in its place.
         if identity.timeline == self.position.timeline
@@ -122,8 +128,7 @@ impl Session<'_> {
         let start = StartReplication::new(written.segment_start(segment_size))
             .with_slot(self.options.slot.clone())
             .with_timeline(timeline);
-        let attempt =
-            Attempt { slot: self.options.slot.as_ref(), position: written, timeline, server };
+        let attempt = Attempt { slot: self.options.slot.as_ref(), position: written, timeline, server };
         let mut stream = connection.start_replication(&start).map_err(|error| classify(error, attempt))?;
         self.observer.event(&ReceiveEvent::Streaming { timeline, start: written });
         let mut progress =

@@ -47,7 +47,10 @@ impl StreamStart {
 ///
 /// # Errors
 /// When the slot does not exist (15+), or the server does not answer as it should.
-pub fn start_position(connection: &mut Connection, slot: Option<&SlotName>) -> Result<StreamStart, ReceiveError> {
+pub fn start_position(
+    connection: &mut Connection,
+    slot: Option<&SlotName>,
+) -> Result<StreamStart, ReceiveError> {
     let identity = connection.identify_system()?;
     let size = connection.wal_segment_size()?;
     let mut timeline = identity.timeline;

@@ -104,11 +104,7 @@ impl BaseBackupOptions {
         add(self.wal, "WAL", "WAL");
         add(!self.wait, "WAIT false", "NOWAIT");
         add(self.tablespace_map, "TABLESPACE_MAP", "TABLESPACE_MAP");
-        add(
-            !self.verify_checksums && version.major() >= 11,
-            "VERIFY_CHECKSUMS false",
-            "NOVERIFY_CHECKSUMS",
-        );
+        add(!self.verify_checksums && version.major() >= 11, "VERIFY_CHECKSUMS false", "NOVERIFY_CHECKSUMS");
         if let Some(rate) = self.max_rate {
             list.push(format!("MAX_RATE {rate}"));
         }

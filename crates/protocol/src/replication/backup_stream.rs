@@ -92,7 +92,10 @@ impl Connection {
     ///
     /// # Errors
     /// When the server refuses, or the options cannot be had from it.
-    pub fn base_backup(&mut self, options: &BaseBackupOptions) -> Result<BaseBackupStream<'_>, BaseBackupError> {
+    pub fn base_backup(
+        &mut self,
+        options: &BaseBackupOptions,
+    ) -> Result<BaseBackupStream<'_>, BaseBackupError> {
         let version = self.server_version();
         self.command(&options.command(version)?)?;
         let start = self.backup_rows()?;
@@ -146,6 +149,7 @@ impl BaseBackupStream<'_> {
     ///
     /// # Errors
     /// When the server gives up or the stream is not what the protocol says.
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend")]
     pub fn next(&mut self) -> Result<Option<BackupEvent<'_>>, BaseBackupError> {
         loop {
             if self.end.is_some() {
@@ -179,7 +183,9 @@ impl BaseBackupStream<'_> {
                     let rows = Rows::describe(body).map_err(QueryError::from)?;
                     self.end = Some(position(&self.connection.rest_of_rows(rows)?)?);
                 }
-                Kind::Data if self.copies == 0 => return Err(BaseBackupError::Order("data before CopyOutResponse")),
+                Kind::Data if self.copies == 0 => {
+                    return Err(BaseBackupError::Order("data before CopyOutResponse"));
+                }
                 Kind::Data if self.many_copies => {
                     return Ok(Some(BackupEvent::Data(self.connection.body(&frame))));
                 }
@@ -205,7 +211,9 @@ impl BaseBackupStream<'_> {
                         BackupMessage::Archive { name, .. } => {
                             let oid = archive_oid(name)?;
                             if !self.tablespaces.iter().any(|tablespace| tablespace.oid == oid) {
-                                return Err(BaseBackupError::Order("archive of a tablespace that was not announced"));
+                                return Err(BaseBackupError::Order(
+                                    "archive of a tablespace that was not announced",
+                                ));
                             }
                             self.name = name.to_owned();
                             self.in_archive = true;
@@ -225,7 +233,9 @@ impl BaseBackupStream<'_> {
                 self.name = oid.map_or_else(|| String::from("base.tar"), |oid| format!("{oid}.tar"));
                 Ok(BackupEvent::Archive { oid: *oid, name: &self.name })
             }
-            None if self.has_manifest && self.copies == self.tablespaces.len() + 1 => Ok(BackupEvent::Manifest),
+            None if self.has_manifest && self.copies == self.tablespaces.len() + 1 => {
+                Ok(BackupEvent::Manifest)
+            }
             None => Err(BaseBackupError::Order("more archives than tablespaces")),
         }
     }

@@ -76,8 +76,9 @@ pub(super) fn field<T: std::str::FromStr>(
     let Some(text) = rows.get(0, column) else {
         return Err(QueryError::answer(command, format!("no value for {column}")));
     };
-    text.parse()
-        .map_err(|_| QueryError::answer(command, format!("{column} is {:?}", text.chars().take(64).collect::<String>())))
+    text.parse().map_err(|_| {
+        QueryError::answer(command, format!("{column} is {:?}", text.chars().take(64).collect::<String>()))
+    })
 }
 
 fn parse_size(text: &str) -> Option<u64> {
@@ -99,7 +100,9 @@ mod tests {
 
     #[test]
     fn sizes_have_units() {
-        for (text, bytes) in [("16MB", 16 << 20), ("1GB", 1 << 30), ("65536kB", 64 << 20), ("1048576", 1 << 20)] {
+        for (text, bytes) in
+            [("16MB", 16 << 20), ("1GB", 1 << 30), ("65536kB", 64 << 20), ("1048576", 1 << 20)]
+        {
             assert_eq!(parse_size(text), Some(bytes), "{text}");
         }
         for bad in ["", "MB", "16 MB", "-1", "99999999999999999999", "18446744073709551615GB"] {

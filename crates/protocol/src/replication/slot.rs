@@ -15,7 +15,9 @@ pub struct SlotName(String);
 
 /// A text that cannot name a replication slot.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("'{name}' is not a replication slot name: expected 1 to 63 lower-case letters, digits and underscores")]
+#[error(
+    "'{name}' is not a replication slot name: expected 1 to 63 lower-case letters, digits and underscores"
+)]
 #[non_exhaustive]
 pub struct SlotNameError {
     /// What was given, shortened to 100 characters.

@@ -93,7 +93,11 @@ impl<'c> WalStream<'c> {
     pub fn next(&mut self, timeout: Duration) -> Result<WalEvent<'_>, ReplicationError> {
         if self.ended {
             let next = self.pending.take();
-            return if next.is_some() { Ok(WalEvent::EndOfTimeline(next)) } else { Err(ReplicationError::Ended) };
+            return if next.is_some() {
+                Ok(WalEvent::EndOfTimeline(next))
+            } else {
+                Err(ReplicationError::Ended)
+            };
         }
         if let Some(next) = self.pending.take() {
             self.ended = true;
@@ -162,7 +166,9 @@ impl<'c> WalStream<'c> {
                     }
                     return Err(ReplicationError::Server(error));
                 }
-                Step::Copy(_) => return Err(crate::connection::unexpected("CopyResponse", "next timeline").into()),
+                Step::Copy(_) => {
+                    return Err(crate::connection::unexpected("CopyResponse", "next timeline").into());
+                }
             }
         }
     }
@@ -205,7 +211,9 @@ impl<'c> WalStream<'c> {
                     self.connection.set_ready();
                     return Ok(());
                 }
-                BackendMessage::Error(error) if error.is_fatal() => return Err(ReplicationError::Server(error)),
+                BackendMessage::Error(error) if error.is_fatal() => {
+                    return Err(ReplicationError::Server(error));
+                }
                 _ => {}
             }
         }

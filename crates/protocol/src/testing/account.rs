@@ -43,7 +43,8 @@ impl Account {
 
     pub(super) fn own(account: Option<Self>, path: &Path) {
         if let Some(account) = account {
-            std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid)).expect("chown for the server");
+            std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid))
+                .expect("chown for the server");
         }
     }
 }

@@ -41,7 +41,8 @@ impl Cluster {
 
     pub(super) fn empty(binaries: Binaries, account: Option<Account>, port: u16) -> Self {
         // Not below the target directory: the path of a socket has room for 107 bytes.
-        let directory = tempfile::Builder::new().prefix("tpg").tempdir_in("/tmp").expect("create a directory");
+        let directory =
+            tempfile::Builder::new().prefix("tpg").tempdir_in("/tmp").expect("create a directory");
         Account::own(account, directory.path());
         Self { directory, binaries, account, port }
     }
@@ -98,7 +99,9 @@ impl Cluster {
 
     /// What the server has logged.
     pub fn log(&self) -> String {
-        std::fs::read(self.log_file()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        std::fs::read(self.log_file())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     fn log_file(&self) -> PathBuf {

@@ -56,8 +56,11 @@ fn members(tar: &[u8]) -> BTreeMap<String, u64> {
             let text: String = field.iter().map(|b| char::from(*b)).filter(char::is_ascii_digit).collect();
             u64::from_str_radix(&text, 8).unwrap()
         };
-        let sum: u64 =
-            header.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { 32 } else { u64::from(*b) }).sum();
+        let sum: u64 = header
+            .iter()
+            .enumerate()
+            .map(|(i, b)| if (148..156).contains(&i) { 32 } else { u64::from(*b) })
+            .sum();
         assert_eq!(sum, octal(&header[148..156]), "header sum");
         let name = header[..100].split(|byte| *byte == 0).next().unwrap();
         let size = if header[156] == b'0' { octal(&header[124..136]) } else { 0 };
@@ -118,15 +121,20 @@ fn without_manifest_and_compressed() {
         options.manifest = ManifestMode::No;
         let (received, _) = receive(&cluster, &options).unwrap();
         assert!(received.manifest.is_empty());
-        options.compression =
-            Some(ServerCompression { algorithm: String::from("gzip"), detail: Some(String::from("level=1")) });
+        options.compression = Some(ServerCompression {
+            algorithm: String::from("gzip"),
+            detail: Some(String::from("level=1")),
+        });
         match receive(&cluster, &options) {
             Ok((received, _)) => {
                 assert!(binaries.major >= 15);
                 assert!(received.archives["base.tar.gz"].starts_with(&[0x1f, 0x8b]));
             }
             Err(error) => {
-                assert!(binaries.major < 15 && matches!(error, BaseBackupError::Unsupported { .. }), "{error}");
+                assert!(
+                    binaries.major < 15 && matches!(error, BaseBackupError::Unsupported { .. }),
+                    "{error}"
+                );
             }
         }
     }
@@ -175,10 +183,7 @@ fn a_server_that_stops_in_the_middle_is_an_error() {
             Err(error) => break error,
         }
     };
-    assert!(
-        matches!(error, BaseBackupError::Server(_) | BaseBackupError::Connection(_)),
-        "{error:?}"
-    );
+    assert!(matches!(error, BaseBackupError::Server(_) | BaseBackupError::Connection(_)), "{error:?}");
 }
 
 #[test]

@@ -75,11 +75,18 @@ fn refusals_carry_the_servers_words() {
 #[test]
 fn requirepeer_is_checked() {
     let Some(cluster) = Cluster::builder().start() else { return };
-    let owner = std::fs::metadata(cluster.data_dir()).map(|meta| std::os::unix::fs::MetadataExt::uid(&meta)).unwrap();
+    let owner =
+        std::fs::metadata(cluster.data_dir()).map(|meta| std::os::unix::fs::MetadataExt::uid(&meta)).unwrap();
     let socket = cluster.socket_dir().display();
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
     let name = |uid: u32| {
-        passwd.lines().find(|line| line.split(':').nth(2) == Some(&uid.to_string())).unwrap().split(':').next().unwrap()
+        passwd
+            .lines()
+            .find(|line| line.split(':').nth(2) == Some(&uid.to_string()))
+            .unwrap()
+            .split(':')
+            .next()
+            .unwrap()
     };
     let right = format!("host={socket} user=postgres requirepeer={}", name(owner));
     Connection::connect(&resolve(&right), Mode::Sql).unwrap();
@@ -105,10 +112,7 @@ fn the_stop_flag_ends_a_wait() {
     thread.join().unwrap();
     assert!(matches!(error, QueryError::Connection(ConnectionError::Stopped)), "{error}");
     assert!(begin.elapsed() < Duration::from_secs(30));
-    assert!(matches!(
-        connection.query("SELECT 1"),
-        Err(QueryError::Connection(ConnectionError::Busy))
-    ));
+    assert!(matches!(connection.query("SELECT 1"), Err(QueryError::Connection(ConnectionError::Busy))));
     assert!(matches!(
         Connection::connect_with_stop(&cluster.options(), Mode::Sql, stop),
         Err(ConnectError::Stopped)

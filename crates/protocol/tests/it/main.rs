@@ -14,8 +14,6 @@
     unreachable_pub
 )]
 
-#[cfg(feature = "testing")]
-
 mod auth;
 mod auth_pg;
 mod base_backup;

@@ -115,7 +115,12 @@ impl Running {
     }
 }
 
-fn receive(options: ReceiveOptions, connect: ConnectOptions, start: StreamStart, sink: MemorySink) -> Running {
+fn receive(
+    options: ReceiveOptions,
+    connect: ConnectOptions,
+    start: StreamStart,
+    sink: MemorySink,
+) -> Running {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let thread = std::thread::spawn(move || {
@@ -226,14 +231,14 @@ fn stopped_and_resumed_at_the_same_byte() {
 fn follows_a_promotion() {
     for binaries in servers() {
         let primary = small(&binaries);
-        let standby = Cluster::builder()
-            .binaries(&binaries)
-            .config("wal_keep_size = 512MB")
-            .standby_of(&primary, None);
+        let standby =
+            Cluster::builder().binaries(&binaries).config("wal_keep_size = 512MB").standby_of(&primary, None);
         let (mut options, start) = begin(&standby, None);
-        options.reconnect = Some(Backoff { first: Duration::from_millis(50), longest: Duration::from_millis(200) });
+        options.reconnect =
+            Some(Backoff { first: Duration::from_millis(50), longest: Duration::from_millis(200) });
         // Receive from the standby, as a cascade; it is promoted under our feet.
-        let start = StreamStart::new(start.timeline, start.position).with_segment_size(start.segment_size.unwrap());
+        let start =
+            StreamStart::new(start.timeline, start.position).with_segment_size(start.segment_size.unwrap());
         let running = receive(options.clone(), standby.options(), start, MemorySink::new(start));
         write_wal(&primary, 5_000);
         let end = current_lsn(&primary);
@@ -255,13 +260,15 @@ fn follows_a_promotion() {
 
         // From the start once more, on the old timeline, now with the switch in the past.
         options.end_position = Some(end);
-        let (result, again, _) = receive(options.clone(), standby.options(), start, MemorySink::new(start)).join();
+        let (result, again, _) =
+            receive(options.clone(), standby.options(), start, MemorySink::new(start)).join();
         assert_eq!(result.unwrap().timeline.get(), 2);
         assert_eq!(again.segments.keys().collect::<Vec<_>>(), sink.segments.keys().collect::<Vec<_>>());
 
         // The switch point itself on the old timeline: there is no COPY phase.
         let history = TimelineHistory::parse(*timeline, raw).unwrap();
-        let at = StreamStart::new(Timeline::FIRST, history.begin()).with_segment_size(start.segment_size.unwrap());
+        let at =
+            StreamStart::new(Timeline::FIRST, history.begin()).with_segment_size(start.segment_size.unwrap());
         let (result, _, _) = receive(options.clone(), standby.options(), at, MemorySink::new(at)).join();
         assert_eq!(result.unwrap().timeline.get(), 2);
 
@@ -334,7 +341,8 @@ fn the_primary_shuts_down_cleanly_and_we_have_all() {
 fn reconnects_after_a_crash_of_the_server() {
     let Some(cluster) = servers().first().map(small) else { return };
     let (mut options, start) = begin(&cluster, Some("s"));
-    options.reconnect = Some(Backoff { first: Duration::from_millis(50), longest: Duration::from_millis(500) });
+    options.reconnect =
+        Some(Backoff { first: Duration::from_millis(50), longest: Duration::from_millis(500) });
     let running = receive(options, cluster.options(), start, MemorySink::new(start));
     write_wal(&cluster, 3_000);
     cluster.sql("CHECKPOINT");
@@ -381,7 +389,9 @@ fn each_refusal_has_its_name() {
 
         cluster.sql("SELECT pg_drop_replication_slot('s')");
         for _ in 0..3 {
-            cluster.sql("CREATE TABLE IF NOT EXISTS z (i int); INSERT INTO z VALUES (1); SELECT pg_switch_wal()");
+            cluster.sql(
+                "CREATE TABLE IF NOT EXISTS z (i int); INSERT INTO z VALUES (1); SELECT pg_switch_wal()",
+            );
             cluster.sql("CHECKPOINT");
         }
         let mut gone = options.clone();
@@ -414,7 +424,8 @@ fn no_server_is_retried_until_stopped() {
     let options = ReceiveOptions::default();
     let conninfo = ConnInfo::parse("host=/nowhere user=postgres").unwrap();
     let connect = ConnectOptions::resolve(&conninfo, &Environment::default()).unwrap();
-    let start = StreamStart::new(Timeline::FIRST, Lsn::new(0x100_0000)).with_segment_size(SegmentSize::DEFAULT);
+    let start =
+        StreamStart::new(Timeline::FIRST, Lsn::new(0x100_0000)).with_segment_size(SegmentSize::DEFAULT);
     let running = receive(options, connect, start, MemorySink::new(start));
     std::thread::sleep(Duration::from_millis(300));
     let (result, _, events) = running.stop();
