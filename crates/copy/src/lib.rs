@@ -30,7 +30,7 @@
 //! # Ok::<(), tapster_copy::tar::TarError>(())
 //! ```
 
-//A pub mod archive;
+pub mod archive;
 mod checksum;
 pub mod extract;
 pub mod manifest;
@@ -38,7 +38,7 @@ mod observer;
 pub mod publish;
 pub mod sync;
 pub mod tar;
-//T pub mod tree;
+pub mod tree;
 
 pub use checksum::{Checksum, ChecksumAlgorithm, Hasher, ParseChecksumError};
 pub use extract::{ExtractError, ExtractOptions, ExtractReport, TarExtractor};

@@ -1,0 +1,138 @@
+//! The copy itself.
+
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::plan::{Entry, Plan};
+use super::{TreeError, file};
+use crate::observer::CopyObserver;
+use crate::sync::{self, Background, FileSystem, SyncMethod, at};
+
+impl Plan {
+    /// Copies into `target`. Directories may be there already; files may not, and none is overwritten.
+    ///
+    /// # Errors
+    /// The first failure; threads at work finish the file they have. What was copied so far stays, without
+    /// the file that comes last.
+    pub fn execute(
+        &self,
+        target: &Path,
+        observer: &dyn CopyObserver,
+        stop: &AtomicBool,
+    ) -> Result<(), TreeError> {
+        self.make_directories(target)?;
+        let file_system = match self.options.sync {
+            SyncMethod::Syncfs => Some(FileSystem::open(target)?),
+            _ => None,
+        };
+        let queue = (self.options.sync == SyncMethod::Fsync).then(|| Background::start(self.options.threads));
+        self.copy_files(target, queue.as_ref(), observer, stop)?;
+        for (path, to) in &self.links {
+            let link = target.join(path);
+            std::os::unix::fs::symlink(to, &link).map_err(at("link", &link))?;
+        }
+        self.finish_directories(target)?;
+        if let Some(queue) = queue {
+            queue.finish()?;
+            for entry in self.directories.iter().rev() {
+                sync::directory(&target.join(&entry.path))?;
+            }
+        }
+        if let Some(file_system) = &file_system {
+            file_system.sync()?;
+        }
+        if let Some(entry) = &self.last {
+            self.copy_last(entry, target, observer, stop)?;
+        }
+        Ok(())
+    }
+
+    fn make_directories(&self, target: &Path) -> Result<(), TreeError> {
+        for entry in &self.directories {
+            let path = target.join(&entry.path);
+            if entry.path.as_os_str().is_empty() {
+                sync::create_dir_all(&path, 0o700)?;
+                continue;
+            }
+            match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+                Err(_) if std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) => Ok(()),
+                result => result.map_err(at("create", &path)),
+            }?;
+        }
+        Ok(())
+    }
+
+    /// Modes and times, children first: writing into a directory changes its time.
+    fn finish_directories(&self, target: &Path) -> Result<(), TreeError> {
+        for entry in self.directories.iter().rev() {
+            let path = target.join(&entry.path);
+            let root = entry.path.as_os_str().is_empty();
+            let mode = self.options.root_mode.filter(|_| root).unwrap_or(entry.mode);
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))
+                .map_err(at("chmod", &path))?;
+            let directory = sync::open_directory(&path)?;
+            file::set_mtime(&directory, entry).map_err(at("set the times of", &path))?;
+        }
+        Ok(())
+    }
+
+    fn copy_files(
+        &self,
+        target: &Path,
+        queue: Option<&Background>,
+        observer: &dyn CopyObserver,
+        stop: &AtomicBool,
+    ) -> Result<(), TreeError> {
+        let next = AtomicUsize::new(0);
+        let failed = AtomicBool::new(false);
+        let failure = Mutex::new(None);
+        let one = |entry: &Entry| -> Result<(), TreeError> {
+            if stop.load(Ordering::Relaxed) {
+                return Err(TreeError::Stopped);
+            }
+            let (from, to) = (self.source.join(&entry.path), target.join(&entry.path));
+            let copied = file::copy(&from, &to, entry, observer, stop)?;
+            if let Some(queue) = queue {
+                queue.submit(copied, to)?;
+            }
+            observer.file(&entry.path);
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..self.options.threads.max(1) {
+                scope.spawn(|| {
+                    while let Some(entry) = self.regular.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if failed.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        if let Err(error) = one(entry) {
+                            failed.store(true, Ordering::Relaxed);
+                            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    fn copy_last(
+        &self,
+        entry: &Entry,
+        target: &Path,
+        observer: &dyn CopyObserver,
+        stop: &AtomicBool,
+    ) -> Result<(), TreeError> {
+        let to = target.join(&entry.path);
+        let copied = file::copy(&self.source.join(&entry.path), &to, entry, observer, stop)?;
+        if self.options.sync != SyncMethod::None {
+            copied.sync_all().map_err(at("fsync", &to))?;
+            sync::directory(crate::publish::parent(&to))?;
+        }
+        observer.file(&entry.path);
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! What is to be copied.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::TreeError;
+use crate::sync::{SyncMethod, at};
+
+/// How a tree is copied.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TreeOptions {
+    /// Threads that copy files.
+    pub threads: usize,
+    /// How the copy is brought to disk.
+    pub sync: SyncMethod,
+    /// Anchored patterns as rsync has them: `/name` leaves out that name, `/directory/*` what is in it.
+    pub excludes: Vec<String>,
+    /// Links in `pg_tblspc` are made to these directories instead of where they lead in the source; a link
+    /// not named here is copied as it is. The tablespaces' contents are copied by plans of their own.
+    pub tablespaces: BTreeMap<u32, PathBuf>,
+    /// Write this file, relative to the root, when all others are on disk.
+    pub last: Option<PathBuf>,
+    /// Mode of the target's root directory when it has to be made; `None` takes the source's.
+    pub root_mode: Option<u32>,
+}
+
+impl Default for TreeOptions {
+    fn default() -> Self {
+        Self {
+            threads: 2,
+            sync: SyncMethod::default(),
+            excludes: Vec::new(),
+            tablespaces: BTreeMap::new(),
+            last: Some(PathBuf::from("global/pg_control")),
+            root_mode: None,
+        }
+    }
+}
+
+/// A walked tree. Memory: about 100 bytes and the name for each file.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Plan {
+    /// Regular files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    pub(super) source: PathBuf,
+    pub(super) options: TreeOptions,
+    /// Parents before children; the root itself first.
+    pub(super) directories: Vec<Entry>,
+    pub(super) regular: Vec<Entry>,
+    pub(super) links: Vec<(PathBuf, PathBuf)>,
+    pub(super) last: Option<Entry>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) path: PathBuf,
+    pub(super) size: u64,
+    pub(super) mode: u32,
+    pub(super) mtime: (i64, i64),
+}
+
+impl Entry {
+    fn new(path: PathBuf, metadata: &std::fs::Metadata) -> Self {
+        Self {
+            path,
+            size: metadata.len(),
+            mode: metadata.mode() & 0o7777,
+            mtime: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+impl Plan {
+    /// Walks `source`, which may itself be a link to a directory; links inside it are not followed.
+    ///
+    /// # Errors
+    /// When a directory cannot be read, or holds a socket, device or pipe.
+    pub fn new(source: &Path, options: TreeOptions) -> Result<Self, TreeError> {
+        let root = std::fs::metadata(source).map_err(at("read", source))?;
+        let mut plan = Self {
+            files: 0,
+            bytes: 0,
+            source: source.to_path_buf(),
+            options,
+            directories: vec![Entry::new(PathBuf::new(), &root)],
+            regular: Vec::new(),
+            links: Vec::new(),
+            last: None,
+        };
+        let mut pending = vec![PathBuf::new()];
+        while let Some(directory) = pending.pop() {
+            plan.list(&directory, &mut pending)?;
+        }
+        // The largest first, so that no thread is left with one at the end.
+        plan.regular.sort_by_key(|entry| std::cmp::Reverse(entry.size));
+        Ok(plan)
+    }
+
+    fn list(&mut self, directory: &Path, pending: &mut Vec<PathBuf>) -> Result<(), TreeError> {
+        let place = self.source.join(directory);
+        for entry in std::fs::read_dir(&place).map_err(at("read", &place))? {
+            let entry = entry.map_err(at("read", &place))?;
+            let path = directory.join(entry.file_name());
+            if self.excluded(&path) {
+                continue;
+            }
+            let metadata = entry.metadata().map_err(at("read", &entry.path()))?;
+            if metadata.is_dir() {
+                self.directories.push(Entry::new(path.clone(), &metadata));
+                pending.push(path);
+            } else if metadata.is_symlink() {
+                let target = match self.remapped(&path) {
+                    Some(target) => target,
+                    None => std::fs::read_link(entry.path()).map_err(at("read", &entry.path()))?,
+                };
+                self.links.push((path, target));
+            } else if metadata.is_file() {
+                self.files = self.files.saturating_add(1);
+                self.bytes = self.bytes.saturating_add(metadata.len());
+                let entry = Entry::new(path, &metadata);
+                if self.options.last.as_deref() == Some(&entry.path) {
+                    self.last = Some(entry);
+                } else {
+                    self.regular.push(entry);
+                }
+            } else {
+                return Err(TreeError::Kind { path: entry.path() });
+            }
+        }
+        Ok(())
+    }
+
+    fn excluded(&self, path: &Path) -> bool {
+        self.options.excludes.iter().any(|pattern| match pattern.strip_suffix("/*") {
+            Some(directory) => path.parent() == Some(relative(directory)),
+            None => path == relative(pattern),
+        })
+    }
+
+    fn remapped(&self, path: &Path) -> Option<PathBuf> {
+        let oid = path.strip_prefix("pg_tblspc").ok()?.to_str()?.parse().ok()?;
+        self.options.tablespaces.get(&oid).cloned()
+    }
+}
+
+fn relative(pattern: &str) -> &Path {
+    Path::new(OsStr::from_bytes(pattern.as_bytes().trim_ascii_start()))
+        .strip_prefix("/")
+        .unwrap_or(Path::new(pattern))
+}
