@@ -1,3 +1,37 @@
-//! The verbs.
+//! PostgreSQL backup and recovery as a library: configuration, and one method per verb.
+//!
+//! A [`Config`](config::Config) describes servers; [`Server`] does the work: [`Server::backup`], [`Server::receive_wal`],
+//! [`Server::archive_wal`], [`Server::get_wal`], [`Server::plan_restore`], [`Server::check`] and the others. Verbs return reports
+//! and tell an [`Observer`] what happens meanwhile; they never print, exit or read the environment.
+
+pub mod backup;
+pub mod check;
 pub mod config;
+pub mod event;
+pub mod get_wal;
 pub mod restore;
+pub mod text;
+pub mod wal_usage;
+
+mod archive_wal;
+mod completeness;
+mod context;
+mod delete;
+mod receive_wal;
+mod remote;
+mod server;
+mod switch_wal;
+
+pub use archive_wal::{ArchiveError, ArchiveOptions};
+pub use backup::{BackupError, BackupName, BackupNameError, BackupOptions, BackupReport, BackupStepError};
+pub use check::{CheckLine, CheckOptions, CheckReport};
+pub use completeness::CompletenessError;
+pub use context::{Context, Observer, Silent, local_now};
+pub use event::{Event, Progress, WalSource};
+pub use get_wal::{GetWalError, GetWalOptions, WalForm};
+pub use receive_wal::{ReceiveReset, ReceiveWalError, SlotCreated, SlotDropped};
+pub use remote::{ArchiverStatus, Remote, SlotStatus};
+pub use restore::{RestoreError, RestoreOptions, RestorePlan, RestorePlanError, RestoreReport};
+pub use server::{OpenError, Server, ServerConnectError};
+pub use switch_wal::{SwitchError, Switched};
+pub use wal_usage::WalUsage;

@@ -1,8 +1,18 @@
 //! Restoring a backup: plan first, then execute.
 
+mod error;
+mod execute;
+mod options;
+mod plan;
+mod recovery_conf;
 pub mod settings;
 mod target_time;
 mod wal_plan;
 
+pub use error::{RestoreError, RestorePlanError};
+pub use execute::RestoreReport;
+pub use options::{BackupChoice, RecoveryTarget, RestoreOptions, TargetAction};
+pub use plan::{RestorePlan, TablespacePlace};
+pub use settings::SettingAt;
 pub use target_time::{TargetTimeError, parse_target_time};
 pub use wal_plan::{TimelineTarget, WalPlan, WalPlanError, WalRequest, plan_wal};

@@ -1,0 +1,195 @@
+//! What waits in `streaming/` and `incoming/` goes into the archive.
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+
+use tapster_catalog::ingest::{
+    self, IngestFile, IngestObserver, IngestOptions, IngestReport, Outcome, Source,
+};
+use tapster_catalog::locks::LockError;
+use tapster_catalog::{Identity, IdentityError, XlogDb};
+use thiserror::Error;
+use walfile::codec::{Compression, Level};
+
+use crate::config::CompressionLevel;
+use crate::event::{Event, WalSource};
+use crate::{Context, Server};
+
+/// Options of [`Server::archive_wal`].
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ArchiveOptions {
+    /// Archive whatever has the name of a WAL file, whatever is in it, as Barman does.
+    pub accept_invalid: bool,
+}
+
+/// Archiving that did not run to its end. Everything before is in the archive, and no source is lost.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ArchiveError {
+    /// A queue or the archive failed.
+    #[error(transparent)]
+    Ingest(#[from] ingest::IngestError),
+    /// The configured compression cannot be used.
+    #[error("compression = {name} is not supported for server '{server}'")]
+    Compression {
+        /// The configured name.
+        name: String,
+        /// Server name.
+        server: String,
+    },
+    /// The configuration asks for something that is not there yet.
+    #[error("{what} is not supported for server '{server}' yet")]
+    Unsupported {
+        /// Which setting.
+        what: String,
+        /// Server name.
+        server: String,
+    },
+    /// `identity.json` cannot be read.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+impl ArchiveError {
+    /// Whether another process is archiving for the same server.
+    pub const fn is_busy(&self) -> bool {
+        matches!(self, Self::Ingest(ingest::IngestError::Lock(LockError::Busy { .. })))
+    }
+}
+
+impl Server {
+    /// Archives everything that is queued and complete.
+    ///
+    /// # Errors
+    /// When another process does the same ([`ArchiveError::is_busy`]), or the storage fails.
+    pub fn archive_wal(
+        &self,
+        options: &ArchiveOptions,
+        context: &Context<'_>,
+    ) -> Result<IngestReport, ArchiveError> {
+        let ingest_options = self.ingest_options(options, context)?;
+        let mut teller = Teller { server: self, context, current: None };
+        let report =
+            ingest::ingest(self.catalog.disk(), self.layout(), &ingest_options, &mut teller, &context.stop)?;
+        for source in &report.sources {
+            let names: Vec<String> = source
+                .unknown
+                .iter()
+                .filter_map(|(path, _)| Some(path.file_name()?.to_string_lossy().into_owned()))
+                .collect();
+            if !names.is_empty() {
+                context.tell(Event::Unknown { server: self.name().to_owned(), names });
+            }
+        }
+        Ok(report)
+    }
+
+    fn ingest_options(
+        &self,
+        options: &ArchiveOptions,
+        context: &Context<'_>,
+    ) -> Result<IngestOptions, ArchiveError> {
+        let config = &self.config;
+        for key in [
+            "encryption",
+            "pre_archive_script",
+            "pre_archive_retry_script",
+            "post_archive_script",
+            "post_archive_retry_script",
+        ] {
+            if config.text(key).is_some_and(|value| !value.is_empty() && value != "none") {
+                return Err(ArchiveError::Unsupported {
+                    what: key.to_owned(),
+                    server: self.name().to_owned(),
+                });
+            }
+        }
+        let compression = match config.compression.as_deref() {
+            None | Some("" | "none") => Compression::None,
+            Some("pigz" | "pygzip") => Compression::Gzip,
+            Some("pybzip2") => Compression::Bzip2,
+            Some(name) => name.parse().map_err(|_| ArchiveError::Compression {
+                name: name.to_owned(),
+                server: self.name().to_owned(),
+            })?,
+        };
+        let mut ingest = IngestOptions::new(context.now());
+        ingest.streaming = config.streaming_archiver;
+        ingest.file_archival = config.archiver;
+        ingest.streaming_batch_size = config.streaming_archiver_batch_size as usize;
+        ingest.file_archival_batch_size = config.archiver_batch_size as usize;
+        ingest.compression = compression;
+        ingest.compression_level = level(config.compression_level);
+        ingest.workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        ingest.system_id =
+            Identity::load(&self.layout().identity())?.and_then(|identity| identity.system_id.parse().ok());
+        ingest.validate = !options.accept_invalid;
+        Ok(ingest)
+    }
+
+    /// Opens the WAL index under its lock.
+    pub(crate) fn wal_index(
+        &self,
+        context: &Context<'_>,
+    ) -> Result<XlogDb<'_>, tapster_catalog::XlogDbError> {
+        XlogDb::lock(self.catalog.disk(), self.layout(), &context.stop)
+    }
+}
+
+fn level(configured: CompressionLevel) -> Level {
+    match configured {
+        CompressionLevel::Low => Level::Low,
+        CompressionLevel::Medium => Level::Medium,
+        CompressionLevel::High => Level::High,
+        CompressionLevel::Number(number) => Level::Exact(i32::try_from(number).unwrap_or(i32::MAX)),
+    }
+}
+
+/// Turns what the ingest reports into events as it happens.
+struct Teller<'a, 'c> {
+    server: &'a Server,
+    context: &'a Context<'c>,
+    current: Option<Source>,
+}
+
+impl IngestObserver for Teller<'_, '_> {
+    fn source(&mut self, source: Source, found: usize, run: usize) {
+        self.current = Some(source);
+        self.context.tell(Event::Archiving {
+            source: match source {
+                Source::Streaming => WalSource::Streaming,
+                Source::FileArchival => WalSource::FileArchival,
+            },
+            server: self.server.name().to_owned(),
+            batch: (run > 0 && run < found).then_some(run),
+            empty: found == 0 || run == 0,
+        });
+    }
+
+    fn before(&mut self, _: &IngestFile<'_>) -> ControlFlow<String> {
+        ControlFlow::Continue(())
+    }
+
+    fn after(&mut self, file: &IngestFile<'_>, outcome: &Outcome) {
+        let server = || self.server.name().to_owned();
+        match outcome {
+            Outcome::Archived { .. } | Outcome::AlreadyArchived => {
+                self.context.tell(Event::Archived { wal: file.name });
+            }
+            Outcome::Duplicate { .. } => {
+                self.context.tell(Event::Duplicate { wal: file.name, server: server() });
+            }
+            Outcome::Invalid { reason, .. } => self.context.tell(Event::Rejected {
+                name: file.name.to_string(),
+                server: server(),
+                reason: reason.to_string(),
+            }),
+            Outcome::Unsettled { reason } => self.context.tell(Event::Warning(format!(
+                "{} is left in the queue: {reason}, and it changed a moment ago",
+                file.name
+            ))),
+            _ => {}
+        }
+    }
+}

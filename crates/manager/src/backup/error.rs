@@ -1,0 +1,135 @@
+//! Why a backup failed.
+
+use std::path::PathBuf;
+
+use tapster_catalog::delete::DeleteError;
+use tapster_catalog::durable::DurableError;
+use tapster_catalog::locks::LockError;
+use tapster_catalog::{BackupId, CatalogError, IdentityError};
+use tapster_copy::ExtractError;
+use tapster_protocol::{BaseBackupError, QueryError};
+use thiserror::Error;
+use walfile::SegmentName;
+
+use crate::completeness::CompletenessError;
+use crate::server::ServerConnectError;
+
+/// A backup that did not begin, or did not end well.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// The configuration asks for something that is not there yet.
+    #[error("{what} is not supported for server '{server}' yet")]
+    Unsupported {
+        /// Which setting, with its value.
+        what: String,
+        /// Server name.
+        server: String,
+    },
+    /// Lines of the check that keep a backup from being taken.
+    #[error("server '{server}' failed {}", failed.join(", "))]
+    Check {
+        /// Server name.
+        server: String,
+        /// The failed lines.
+        failed: Vec<String>,
+    },
+    /// Another backup, or a deletion, holds the lock.
+    #[error("Another backup process is running")]
+    Running,
+    /// The backup began and failed. Its record stays in the catalog with the status FAILED.
+    #[error("backup {id} failed {action}: {source}")]
+    Failed {
+        /// The backup.
+        id: BackupId,
+        /// What was being done, such as `copying files`.
+        action: &'static str,
+        /// Why.
+        source: Box<BackupStepError>,
+    },
+    /// The last WAL file did not come in time. The backup itself is complete and stays `WAITING_FOR_WALS`.
+    #[error("The WAL file {wal} has not been received in {seconds} seconds")]
+    WalTimeout {
+        /// The file.
+        wal: SegmentName,
+        /// How long we waited.
+        seconds: u64,
+    },
+    /// Before or after the copy.
+    #[error(transparent)]
+    Step(#[from] BackupStepError),
+}
+
+/// What can fail on the way.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BackupStepError {
+    /// The server cannot be reached.
+    #[error(transparent)]
+    Connect(#[from] ServerConnectError),
+    /// A query failed.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The base backup stream failed.
+    #[error(transparent)]
+    Stream(#[from] BaseBackupError),
+    /// The files could not be written, or do not match the server's manifest.
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
+    /// The server found broken pages. All files are there, but the backup holds the damage.
+    #[error("the server reported checksum failures in its own pages{}", detail.as_deref().map(|d| format!(": {d}")).unwrap_or_default())]
+    Checksums {
+        /// What the server said.
+        detail: Option<String>,
+    },
+    /// The label in the backup is unusable.
+    #[error("{}: {problem}", path.display())]
+    Label {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The server is another one than before.
+    #[error(
+        "server identity is {found}, the catalog holds backups of {expected}: another cluster answers at this address"
+    )]
+    Identity {
+        /// In `identity.json`.
+        expected: String,
+        /// What the server says.
+        found: String,
+    },
+    /// The catalog could not be read.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The catalog could not be written.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+    /// The archive could not be compared with what the backup needs.
+    #[error(transparent)]
+    Completeness(#[from] CompletenessError),
+    /// WAL that no backup needs could not be removed.
+    #[error(transparent)]
+    Purge(#[from] DeleteError),
+    /// `identity.json` could not be read or written.
+    #[error(transparent)]
+    IdentityFile(#[from] IdentityError),
+    /// The files could not be measured.
+    #[error(transparent)]
+    Tree(#[from] tapster_copy::tree::TreeError),
+    /// A lock could not be taken.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Somebody asked to stop.
+    #[error("stopped on request")]
+    Stopped,
+}

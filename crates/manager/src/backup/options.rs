@@ -1,0 +1,86 @@
+//! What a backup can be told.
+
+use std::time::Duration;
+
+use tapster_catalog::BackupId;
+use thiserror::Error;
+
+/// Options of [`Server::backup`](crate::Server::backup).
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct BackupOptions {
+    /// A friendly name, stored in the record.
+    pub name: Option<BackupName>,
+    /// Whether to wait until the last WAL the backup needs is in the archive.
+    pub wait: bool,
+    /// How long to wait at most; without it for ever.
+    pub wait_timeout: Option<Duration>,
+    /// A fast checkpoint instead of a spread one; the configuration's `immediate_checkpoint` without it.
+    pub immediate_checkpoint: Option<bool>,
+    /// Bandwidth in KB/s; the configuration's `bandwidth_limit` without it.
+    pub bandwidth_limit: Option<u32>,
+    /// Further attempts after a failed copy; the configuration's `basebackup_retry_times` without it.
+    pub retry_times: Option<u32>,
+    /// Pause before each of them; the configuration's `basebackup_retry_sleep` without it.
+    pub retry_sleep: Option<Duration>,
+}
+
+/// A friendly name for a backup: one line of text that is neither an id nor one of Barman's shortcuts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BackupName(String);
+
+/// A name no backup can have.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("Backup name '{name}' {problem}")]
+#[non_exhaustive]
+pub struct BackupNameError {
+    /// The name.
+    pub name: String,
+    /// Why not.
+    pub problem: &'static str,
+}
+
+/// Barman's shortcuts (`RESERVED_BACKUP_IDS`).
+const RESERVED: [&str; 8] =
+    ["latest", "last", "oldest", "first", "last-failed", "latest-full", "last-full", "auto"];
+
+impl BackupName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// When it is empty, reserved, looks like an id, or does not fit on one line of a record.
+    pub fn new(name: &str) -> Result<Self, BackupNameError> {
+        let fail = |problem| Err(BackupNameError { name: name.chars().take(128).collect(), problem });
+        if name.trim().is_empty() {
+            fail("is not allowed: it is empty")
+        } else if RESERVED.contains(&name) {
+            fail("is not allowed: it is reserved")
+        } else if name.parse::<BackupId>().is_ok() {
+            fail("is not allowed: it looks like a backup id")
+        } else if name != name.trim() || name == "None" || name.chars().any(char::is_control) {
+            fail("cannot be stored: blanks around it, control characters and the word None do not survive")
+        } else if name.len() > 1024 {
+            fail("is longer than 1024 bytes")
+        } else {
+            Ok(Self(name.to_owned()))
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for bad in ["", " ", "latest", "auto", "20261121T000542", "a\nb", " a", "None"] {
+            assert!(BackupName::new(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(BackupName::new("before upgrade").unwrap().as_str(), "before upgrade");
+    }
+}

@@ -1,0 +1,250 @@
+//! The lines that need only this host.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tapster_catalog::locks::{Lock, LockName};
+use tapster_catalog::{BackupRecord, BackupStatus, BackupType};
+use time::OffsetDateTime;
+
+use super::CheckReport;
+use crate::config::BackupMethod;
+use crate::remote::Remote;
+use crate::text::{human_duration, pretty_size};
+use crate::wal_usage::WalUsage;
+use crate::{Context, Server};
+
+/// Visible entries of a directory; one that is not there has none.
+fn entries(dir: &Path) -> Vec<String> {
+    let Ok(read) = std::fs::read_dir(dir) else { return Vec::new() };
+    let names = read.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter(|name| !name.starts_with('.')).collect()
+}
+
+impl Server {
+    /// "WAL archive" appears only when there is nothing in it and nothing can be got into it.
+    pub(super) fn check_archive(&self, report: &mut CheckReport, context: &Context<'_>, timeout: Duration) {
+        if self.archive_has_wal() {
+            return;
+        }
+        self.archive_quietly(context);
+        let switched = !self.archive_has_wal() && self.config.active && self.force_first_segment(context);
+        let patience = Instant::now() + timeout / 3;
+        while switched && !self.archive_has_wal() && Instant::now() < patience && !context.stopped() {
+            std::thread::sleep(Duration::from_millis(200));
+            self.archive_quietly(context);
+        }
+        if !self.archive_has_wal() {
+            report.failed("WAL archive", "please make sure WAL shipping is setup");
+        }
+    }
+
+    fn archive_has_wal(&self) -> bool {
+        entries(&self.layout().wals).iter().any(|name| name.len() == 16)
+    }
+
+    fn force_first_segment(&self, context: &Context<'_>) -> bool {
+        let Ok(mut connection) = self.connect(context.stop.clone()) else { return false };
+        let mut remote = Remote::new(&mut connection);
+        remote.in_recovery().is_ok_and(|standby| !standby) && remote.switch_wal().is_ok()
+    }
+
+    pub(super) fn check_queues(&self, report: &mut CheckReport) {
+        let incoming = entries(&self.layout().incoming).iter().filter(|name| !name.ends_with(".tmp")).count();
+        let streaming = entries(&self.layout().streaming).len();
+        let queues = [
+            ("incoming", &self.layout().incoming, incoming, self.config.archiver, 0, "archiver"),
+            (
+                "streaming",
+                &self.layout().streaming,
+                streaming,
+                self.config.streaming_archiver,
+                1,
+                "streaming_archiver",
+            ),
+        ];
+        for (name, dir, count, on, spare, option) in queues {
+            if !on && count > spare {
+                let hint = format!("'{}' must be empty when {option}=off", dir.display());
+                report.failed(format!("empty {name} directory"), hint);
+            } else if let Some(max) = self.config.max_incoming_wals_queue
+                && on
+                && count > max as usize
+            {
+                let hint = format!("there are too many WALs in queue: {count}, max {max}");
+                report.failed(format!("{name} WALs directory"), hint);
+            }
+        }
+    }
+
+    pub(super) fn check_directories(&self, report: &mut CheckReport) {
+        match self.create_directories() {
+            Ok(()) => report.ok("directories"),
+            Err(error) => report.failed("directories", error.to_string()),
+        }
+    }
+
+    pub(super) fn check_backups(&self, report: &mut CheckReport, context: &Context<'_>) {
+        if self.config.retention_policy.is_none() && self.config.retention_policy_text.is_some() {
+            report.failed("retention policy settings", "see log");
+        } else {
+            report.ok("retention policy settings");
+        }
+        let (records, broken) = match self.catalog.backups() {
+            Ok(backups) => {
+                let mut broken = Vec::new();
+                let mut records = Vec::new();
+                for (id, record) in backups {
+                    match record {
+                        Ok(record) => records.push(record),
+                        Err(error) => broken.push(format!("{id}: {error}")),
+                    }
+                }
+                (records, broken)
+            }
+            Err(error) => (Vec::new(), vec![error.to_string()]),
+        };
+        let done: Vec<&BackupRecord> = records
+            .iter()
+            .filter(|r| matches!(r.status, BackupStatus::Done | BackupStatus::WaitingForWals))
+            .collect();
+        let latest = done.last().copied();
+        self.check_age_and_size(report, latest, context.now());
+        self.check_wal_age_and_size(report, latest, context);
+        report.ok("compression settings");
+        let failed = records.iter().filter(|r| r.status == BackupStatus::Failed).count() + broken.len();
+        let mut hint = format!("there are {failed} failed backups");
+        for text in &broken {
+            hint.push_str("; unreadable record ");
+            hint.push_str(text);
+        }
+        report.push("failed backups", failed == 0, Some(hint));
+        let redundant = records
+            .iter()
+            .filter(|r| r.status == BackupStatus::Done && r.backup_type() != BackupType::Incremental)
+            .count();
+        let minimum = self.config.minimum_redundancy as usize;
+        report.push(
+            "minimum redundancy requirements",
+            redundant >= minimum,
+            Some(format!("have {redundant} non-incremental backups, expected at least {minimum}")),
+        );
+    }
+
+    fn check_age_and_size(
+        &self,
+        report: &mut CheckReport,
+        latest: Option<&BackupRecord>,
+        now: OffsetDateTime,
+    ) {
+        let (ok, hint) = match self.config.last_backup_maximum_age {
+            None => (true, "no last_backup_maximum_age provided".to_owned()),
+            Some(limit) => {
+                let age = latest.and_then(|record| record.end_time).map(|end| now - end);
+                let text = age.map_or_else(
+                    || "No available backups".to_owned(),
+                    |age| human_duration(age.try_into().unwrap_or_default()),
+                );
+                let ok = age.is_some_and(|age| age <= limit);
+                (
+                    ok,
+                    format!(
+                        "interval provided: {}, latest backup age: {text}",
+                        human_duration(limit.try_into().unwrap_or_default())
+                    ),
+                )
+            }
+        };
+        report.push("backup maximum age", ok, Some(hint));
+        let size = latest.and_then(|record| record.size).unwrap_or(0);
+        let (ok, hint) = match self.config.last_backup_minimum_size {
+            Some(minimum) if size < minimum => {
+                (false, format!("last backup size {} < {} minimum", pretty_size(size), pretty_size(minimum)))
+            }
+            Some(minimum) => {
+                (true, format!("last backup size {} > {} minimum", pretty_size(size), pretty_size(minimum)))
+            }
+            None => (true, pretty_size(size)),
+        };
+        report.push("backup minimum size", ok, Some(hint)).perfdata = Some(size);
+    }
+
+    fn check_wal_age_and_size(
+        &self,
+        report: &mut CheckReport,
+        latest: Option<&BackupRecord>,
+        context: &Context<'_>,
+    ) {
+        let now = context.now();
+        let usage = latest.map(|record| self.wal_usage(record, None, context)).transpose();
+        let usage = match usage {
+            Ok(usage) => usage.unwrap_or_default(),
+            Err(error) => {
+                report.failed("wal size", error.to_string());
+                WalUsage::default()
+            }
+        };
+        let (ok, hint) = match self.config.last_wal_maximum_age {
+            None => (true, "no last_wal_maximum_age provided".to_owned()),
+            Some(limit) => match usage.last_time {
+                None => (false, "No WAL files archived for last backup".to_owned()),
+                Some(seconds) => {
+                    let age = now - (OffsetDateTime::UNIX_EPOCH + time::Duration::seconds_f64(seconds));
+                    let text = human_duration(age.try_into().unwrap_or_default());
+                    (
+                        age <= limit,
+                        format!(
+                            "interval provided: {}, latest wal age: {text}",
+                            human_duration(limit.try_into().unwrap_or_default())
+                        ),
+                    )
+                }
+            },
+        };
+        report.push("wal maximum age", ok, Some(hint));
+        let line = report.push("wal size", true, Some(pretty_size(usage.later_bytes)));
+        line.perfdata = Some(usage.later_bytes);
+    }
+
+    pub(super) fn check_method(&self, report: &mut CheckReport) {
+        if self.config.backup_method == BackupMethod::Postgres {
+            // Barman's names; Tapster speaks the protocol itself, so nothing can be missing or too old.
+            report.ok("pg_basebackup");
+            report.ok("pg_basebackup compatible");
+            report.ok("pg_basebackup supports tablespaces mapping");
+        }
+        if !self.config.problems.is_empty() {
+            report.push("configuration", false, None).details.clone_from(&self.config.problems);
+        }
+    }
+
+    pub(super) fn check_receiver(&self, report: &mut CheckReport) {
+        let line = "receive-wal running";
+        match Lock::holder(&self.layout().lock(&LockName::ReceiveWal)) {
+            Ok(Some(_)) => report.ok(line),
+            Ok(None) => report.failed(line, "See the Barman log file for more details"),
+            Err(error) => report.failed(line, error.to_string()),
+        }
+    }
+
+    pub(super) fn check_errors_directory(&self, report: &mut CheckReport) {
+        let names = entries(&self.layout().errors);
+        if names.is_empty() {
+            return report.ok("archiver errors");
+        }
+        let kinds = [("duplicates", ".duplicate"), ("not relevant", ".error"), ("unknown", ".unknown")];
+        let mut parts = Vec::new();
+        let mut known = 0;
+        for (text, suffix) in kinds {
+            let count = names.iter().filter(|name| name.ends_with(suffix)).count();
+            known += count;
+            if count > 0 {
+                parts.push(format!("{text}: {count}"));
+            }
+        }
+        if names.len() > known {
+            parts.push(format!("unknown failure: {}", names.len() - known));
+        }
+        report.failed("archiver errors", parts.join(", "));
+    }
+}

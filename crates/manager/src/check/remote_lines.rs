@@ -1,0 +1,169 @@
+//! The lines that need the PostgreSQL server.
+
+use tapster_protocol::{Connection, QueryError};
+
+use super::CheckReport;
+use crate::remote::Remote;
+use crate::{Context, Server};
+
+/// Runs `query` over a new connection and keeps nothing of a failure but that it happened.
+fn ask<T>(
+    server: &Server,
+    context: &Context<'_>,
+    query: impl FnOnce(&mut Remote<'_>) -> Result<T, QueryError>,
+) -> Option<T> {
+    let mut connection = server.connect(context.stop.clone()).ok()?;
+    query(&mut Remote::new(&mut connection)).ok()
+}
+
+impl Server {
+    pub(super) fn check_postgres(&self, report: &mut CheckReport, context: &Context<'_>) {
+        let mut connection = match self.connect(context.stop.clone()) {
+            Ok(connection) => connection,
+            Err(error) => {
+                report.failed("PostgreSQL", error.to_string());
+                if self.config.slot_name.is_some() && self.config.streaming_archiver {
+                    report.failed("replication slot", "unknown: PostgreSQL cannot be reached");
+                }
+                return;
+            }
+        };
+        report.ok("PostgreSQL");
+        let result = self.check_connected(report, &mut connection, context);
+        if let Err(error) = result {
+            report.failed("PostgreSQL", error.to_string());
+        }
+    }
+
+    fn check_connected(
+        &self,
+        report: &mut CheckReport,
+        connection: &mut Connection,
+        context: &Context<'_>,
+    ) -> Result<(), QueryError> {
+        let mut remote = Remote::new(connection);
+        if remote.has_backup_privileges()? {
+            report.ok("superuser or standard user with backup privileges");
+        } else {
+            report.failed(
+                "no access to backup functions",
+                "privileges for PostgreSQL backup functions are required (see documentation)",
+            );
+        }
+        let application = &self.config.streaming_backup_name;
+        match self.connect_streaming(application, context.stop.clone()) {
+            Ok(mut streaming) => match streaming.identify_system() {
+                Ok(_) => report.ok("PostgreSQL streaming"),
+                Err(error) => report.failed("PostgreSQL streaming", error.to_string()),
+            },
+            Err(error) => report.failed("PostgreSQL streaming", error.to_string()),
+        }
+        let wal_level = remote.show("wal_level")?;
+        if wal_level == "minimal" {
+            report.failed("wal_level", "please set it to a higher level than 'minimal'");
+        } else {
+            report.ok("wal_level");
+        }
+        self.check_slot(report, &mut remote)
+    }
+
+    fn check_slot(&self, report: &mut CheckReport, remote: &mut Remote<'_>) -> Result<(), QueryError> {
+        let Some(name) = &self.config.slot_name else { return Ok(()) };
+        let slot = remote.slot(name)?;
+        let line = "replication slot";
+        if !self.config.streaming_archiver {
+            if slot.is_some_and(|slot| slot.restart_lsn.is_some()) {
+                let hint =
+                    format!("WARNING: slot '{name}' is initialised but not required by the current config");
+                report.push(line, true, Some(hint));
+            }
+            return Ok(());
+        }
+        match slot {
+            None => report.failed(
+                line,
+                format!(
+                    "replication slot '{name}' doesn't exist. Please execute 'barman receive-wal --create-slot {}'",
+                    self.name()
+                ),
+            ),
+            Some(slot) if slot.wal_status.as_deref() == Some("lost") => report.failed(
+                line,
+                format!("slot '{name}' lost WAL it was to keep: take a new backup, then drop and create the slot"),
+            ),
+            Some(slot) if slot.restart_lsn.is_none() => {
+                report.failed(line, format!("slot '{name}' not initialised: is 'receive-wal' running?"));
+            }
+            Some(slot) if !slot.active => {
+                report.failed(line, format!("slot '{name}' not active: is 'receive-wal' running?"));
+            }
+            Some(_) => report.ok(line),
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_identity(&self, report: &mut CheckReport, context: &Context<'_>) {
+        let line = "systemid coherence";
+        let normal = ask(self, context, |remote| remote.system_id()).flatten();
+        let streaming = self
+            .connect_streaming(&self.config.streaming_backup_name, context.stop.clone())
+            .ok()
+            .and_then(|mut connection| connection.identify_system().ok())
+            .map(|identity| identity.system_id.to_string());
+        let stored = tapster_catalog::Identity::load(&self.layout().identity());
+        let Some(found) = normal.clone().or_else(|| streaming.clone()) else {
+            report.push(line, true, Some("no system Id available".to_owned()));
+            return;
+        };
+        if normal.is_some() && streaming.is_some() && normal != streaming {
+            report.failed(
+                line,
+                "is the streaming DSN targeting the same server of the PostgreSQL connection string?",
+            );
+            return;
+        }
+        match stored {
+            Err(error) => report.failed(line, error.to_string()),
+            Ok(None) => drop(report.push(line, true, Some("no system Id stored on disk".to_owned()))),
+            Ok(Some(identity)) if identity.system_id == found => report.ok(line),
+            Ok(Some(identity)) => report.failed(
+                line,
+                format!(
+                    "the system Id of the connected PostgreSQL server changed, stored in \"{}\": {}, now {found}",
+                    self.layout().identity().display(),
+                    identity.system_id
+                ),
+            ),
+        }
+    }
+
+    pub(super) fn check_archivers(&self, report: &mut CheckReport, context: &Context<'_>) {
+        if self.config.streaming_archiver {
+            // Barman's names; Tapster brings its own receiver, which is always there and always compatible.
+            report.ok("pg_receivexlog");
+            report.ok("pg_receivexlog compatible");
+            self.check_receiver(report);
+        }
+        if self.config.archiver {
+            let asked = ask(self, context, |remote| {
+                Ok((remote.show("archive_mode")?, remote.show("archive_command")?, remote.archiver()?))
+            });
+            if let Some((mode, command, archiver)) = asked {
+                if mode == "on" || mode == "always" {
+                    report.ok("archive_mode");
+                } else {
+                    report.failed("archive_mode", "please set it to 'on' or 'always'");
+                }
+                if command.is_empty() || command == "(disabled)" {
+                    report.failed("archive_command", "please set it accordingly to documentation");
+                } else {
+                    report.ok("archive_command");
+                }
+                if let Some(is_archiving) = archiver.is_archiving {
+                    report.push("continuous archiving", is_archiving, None);
+                }
+            }
+        }
+        self.check_errors_directory(report);
+    }
+}

@@ -1,0 +1,45 @@
+//! Deleting a backup together with the WAL that only it needed.
+
+use tapster_catalog::delete::{DeleteError, DeleteEvent, DeleteOptions, DeletePlan};
+use tapster_catalog::{BackupId, BackupRecord};
+
+use crate::event::Event;
+use crate::{Context, Server};
+
+impl Server {
+    /// What deleting `record` would remove; nothing is touched.
+    ///
+    /// # Errors
+    /// When a keep request or the minimum redundancy forbids it, or the catalog cannot be read.
+    pub fn plan_delete(&self, record: &BackupRecord) -> Result<DeletePlan, DeleteError> {
+        let mut options = DeleteOptions::default();
+        options.minimum_redundancy = self.config.minimum_redundancy;
+        DeletePlan::new(&self.catalog, &record.id, options)
+    }
+
+    /// Carries out a plan. A deletion that was interrupted is finished by planning and executing again.
+    ///
+    /// # Errors
+    /// When a lock is held, or something cannot be removed.
+    pub fn delete(&self, plan: &DeletePlan, context: &Context<'_>) -> Result<(), DeleteError> {
+        let mut begun: Option<(BackupId, time::OffsetDateTime)> = None;
+        let server = self.name().to_owned();
+        plan.execute(&self.catalog, &context.stop, &mut |event| match event {
+            DeleteEvent::Begin(backup) => {
+                begun = Some((backup, context.now()));
+                context.tell(Event::Deleting { backup, server: server.clone() });
+            }
+            DeleteEvent::WalsRemoved(_, wals) => {
+                if !wals.is_empty() {
+                    context.tell(Event::DeletedWals { wals });
+                }
+            }
+            DeleteEvent::Deleted(backup) => {
+                let started = begun.map_or_else(|| context.now(), |(_, at)| at);
+                let elapsed = (context.now() - started).try_into().unwrap_or_default();
+                context.tell(Event::Deleted { backup, started, elapsed });
+            }
+            _ => {}
+        })
+    }
+}

@@ -1,0 +1,191 @@
+//! Why a restore cannot be done, or broke off.
+
+use std::path::PathBuf;
+
+use tapster_catalog::{BackupId, CatalogError, WalStoreError};
+use tapster_copy::tree::TreeError;
+use thiserror::Error;
+use time::OffsetDateTime;
+use walfile::SegmentName;
+
+use super::WalPlanError;
+
+/// A restore that is impossible. Nothing was written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RestorePlanError {
+    /// The catalog cannot be read.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The archive cannot be read.
+    #[error(transparent)]
+    Archive(#[from] WalStoreError),
+    /// `auto` found nothing.
+    #[error("Cannot find any candidate backup for recovery.")]
+    NoCandidate,
+    /// `auto` cannot choose by this target.
+    #[error("'auto' backup ID is not supported with target {target}")]
+    AutoTarget {
+        /// The kind of target.
+        target: &'static str,
+    },
+    /// The backup is not usable.
+    #[error("Cannot restore from a '{status}' backup")]
+    Status {
+        /// Its status.
+        status: String,
+    },
+    /// The record lacks what a restore needs.
+    #[error("the record of backup {id} says nothing about {field}")]
+    Incomplete {
+        /// The backup.
+        id: BackupId,
+        /// The missing key.
+        field: &'static str,
+    },
+    /// The files of the backup are gone, or are not in a form that can be restored yet.
+    #[error("backup {id} cannot be restored: {problem}")]
+    Files {
+        /// The backup.
+        id: BackupId,
+        /// What is wrong.
+        problem: String,
+    },
+    /// An action needs a target.
+    #[error("Can't enable recovery target action when PITR is not required")]
+    ActionWithoutTarget,
+    /// A target time before the end of the backup.
+    #[error("The requested target time {target} is before the backup end time {end}")]
+    TimeBeforeBackup {
+        /// The target.
+        target: OffsetDateTime,
+        /// The end of the backup.
+        end: OffsetDateTime,
+    },
+    /// A target time after everything in the archive.
+    #[error(
+        "The requested target time {target} is beyond the archive: its newest WAL file {last} was written at {written}"
+    )]
+    TimeBeyondArchive {
+        /// The target.
+        target: OffsetDateTime,
+        /// The newest file.
+        last: SegmentName,
+        /// When it was written.
+        written: OffsetDateTime,
+    },
+    /// The WAL does not lead from the backup to the target.
+    #[error(transparent)]
+    Wal(#[from] WalPlanError),
+    /// A hole in the archive before its end.
+    #[error(
+        "WAL segment {missing} is missing from the archive, which goes on after it: recovery would end at {reach}"
+    )]
+    Gap {
+        /// The first missing segment.
+        missing: SegmentName,
+        /// The last position before it.
+        reach: walfile::Lsn,
+    },
+    /// An unknown tablespace was given a new place.
+    #[error("Invalid tablespace name '{name}'")]
+    Tablespace {
+        /// The name.
+        name: String,
+        /// Those the backup has.
+        known: Vec<String>,
+    },
+    /// Two things would go to one place.
+    #[error("{} and {} cannot be restored into each other", first.display(), second.display())]
+    Overlap {
+        /// One place.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// The destination holds something.
+    #[error(
+        "The restore operation cannot proceed because the destination folder '{}' is not empty. To prevent accidental data \
+         loss, the destination must be empty. Please choose a different location or manually empty the folder.",
+        path.display()
+    )]
+    DestinationNotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A tablespace's place holds something.
+    #[error(
+        "The restore operation cannot proceed. The destination path '{}' for the tablespace '{name}' is not empty. To prevent \
+         accidental data loss, the tablespace destination must be empty. Please choose a different location or manually empty \
+         the folder.",
+        path.display()
+    )]
+    TablespaceNotEmpty {
+        /// The tablespace.
+        name: String,
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A place is not a directory, or cannot be looked at.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not enough room.
+    #[error("'{}' has {} free, the restore needs {}", path.display(), crate::text::pretty_size(*free), crate::text::pretty_size(*needed))]
+    Space {
+        /// A place on the file system.
+        path: PathBuf,
+        /// Free bytes.
+        free: u64,
+        /// Needed bytes.
+        needed: u64,
+    },
+    /// The configuration asks for something that is not there yet.
+    #[error("{what} is not supported for server '{server}' yet")]
+    Unsupported {
+        /// Which setting.
+        what: String,
+        /// Server name.
+        server: String,
+    },
+}
+
+/// A restore that broke off. The destination has no `pg_control`, so it cannot be started by accident.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The copy failed.
+    #[error(transparent)]
+    Copy(#[from] TreeError),
+    /// A WAL file could not be read from the archive.
+    #[error(transparent)]
+    Archive(#[from] WalStoreError),
+    /// A WAL file is not as long as a segment.
+    #[error("WAL segment {segment} in the archive has {found} bytes instead of {expected}")]
+    WalSize {
+        /// The segment.
+        segment: SegmentName,
+        /// A segment's size in bytes.
+        expected: u64,
+        /// Bytes it has.
+        found: u64,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Somebody asked to stop.
+    #[error("stopped on request; '{}' is incomplete and cannot be started", destination.display())]
+    Stopped {
+        /// The destination.
+        destination: PathBuf,
+    },
+}

@@ -1,0 +1,116 @@
+//! What a restore can be told.
+
+use std::path::PathBuf;
+
+use tapster_catalog::BackupRecord;
+use time::OffsetDateTime;
+use walfile::Lsn;
+
+use super::TimelineTarget;
+
+/// Where recovery ends.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum RecoveryTarget {
+    /// At the end of the archived WAL.
+    #[default]
+    End,
+    /// Before the first commit later than this time.
+    Time(OffsetDateTime),
+    /// At this position.
+    Lsn(Lsn),
+    /// At this transaction.
+    Xid(u64),
+    /// At this restore point.
+    Name(String),
+    /// As soon as the cluster is consistent.
+    Immediate,
+}
+
+/// `recovery_target_action`: what PostgreSQL does at the target.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "PostgreSQL's words")]
+pub enum TargetAction {
+    Pause,
+    Promote,
+    Shutdown,
+}
+
+impl TargetAction {
+    /// The setting's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Promote => "promote",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Which backup to restore.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BackupChoice {
+    /// This one.
+    Record(Box<BackupRecord>),
+    /// The newest one from which the target can be reached.
+    Auto,
+}
+
+/// Options of [`Server::plan_restore`](crate::Server::plan_restore).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RestoreOptions {
+    /// Which backup.
+    pub backup: BackupChoice,
+    /// The new data directory; it must be empty or absent.
+    pub destination: PathBuf,
+    /// New places for tablespaces, by name.
+    pub tablespaces: Vec<(String, PathBuf)>,
+    /// Where recovery ends.
+    pub target: RecoveryTarget,
+    /// On which timeline; PostgreSQL's default without it.
+    pub timeline: Option<TimelineTarget>,
+    /// Stop just before the target instead of just after it.
+    pub exclusive: bool,
+    /// What PostgreSQL does at the target; it pauses without it.
+    pub action: Option<TargetAction>,
+    /// Fetch WAL from the archive while recovering instead of copying it now; the configuration's `recovery_options` without it.
+    pub get_wal: Option<bool>,
+    /// Use the beginning of a segment that was still being received as the last one.
+    pub partial_wal: bool,
+    /// Set the result up as a standby.
+    pub standby_mode: bool,
+    /// Where copied WAL goes for a point-in-time recovery; `<destination>/barman_wal` without it.
+    pub staging_wal_directory: Option<PathBuf>,
+    /// The file that gets the recovery settings; `postgresql.auto.conf` without it.
+    pub recovery_conf_filename: Option<String>,
+    /// A `restore_command` instead of the generated one, with `get_wal`.
+    pub restore_command: Option<String>,
+    /// Copies running at the same time; the configuration's `parallel_jobs`, at least two, without it.
+    pub jobs: Option<usize>,
+    /// Name of this program for the generated `restore_command`.
+    pub program: String,
+}
+
+impl RestoreOptions {
+    /// The defaults: everything up to the end of the archive, into `destination`.
+    pub fn new(backup: BackupChoice, destination: impl Into<PathBuf>) -> Self {
+        Self {
+            backup,
+            destination: destination.into(),
+            tablespaces: Vec::new(),
+            target: RecoveryTarget::End,
+            timeline: None,
+            exclusive: false,
+            action: None,
+            get_wal: None,
+            partial_wal: false,
+            standby_mode: false,
+            staging_wal_directory: None,
+            recovery_conf_filename: None,
+            restore_command: None,
+            jobs: None,
+            program: "barman".to_owned(),
+        }
+    }
+}

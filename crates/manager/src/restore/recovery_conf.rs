@@ -1,0 +1,145 @@
+//! The settings PostgreSQL recovers by, as lines for its configuration.
+
+use std::path::Path;
+
+use super::settings::quote;
+use super::{RecoveryTarget, RestorePlan, TimelineTarget};
+
+/// First version with recovery settings in the ordinary configuration files.
+const MERGED: u32 = 120_000;
+
+/// Where recovery settings go, and what they are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct RecoveryConf {
+    /// File that the lines are appended to.
+    pub(super) file: String,
+    /// The lines.
+    pub(super) lines: Vec<String>,
+    /// `recovery.signal` or `standby.signal`.
+    pub(super) signal: Option<&'static str>,
+}
+
+/// The settings for `plan`; `None` when the cluster is to start by plain crash recovery from `pg_wal`.
+pub(super) fn recovery_conf(plan: &RestorePlan, server: &str, os_user: &str) -> Option<RecoveryConf> {
+    let options = &plan.options;
+    if !plan.pitr && !plan.get_wal && !options.standby_mode {
+        return None;
+    }
+    let mut lines = Vec::new();
+    if plan.get_wal {
+        let program = &options.program;
+        match &options.restore_command {
+            Some(command) => lines.push(format!("restore_command = {}", quote(command))),
+            None => {
+                lines.push(format!("# The 'barman get-wal' command must run as '{os_user}' user"));
+                // A standby goes on asking: the beginning of a segment would end its replay too early.
+                let partial = if options.standby_mode { "" } else { "-P" };
+                let command = format!("{program} get-wal {partial} {server} %f > %p");
+                lines.push(format!("restore_command = {}", quote(&command)));
+            }
+        }
+    } else if let Some(dir) = plan.wal_directory.as_deref().filter(|_| plan.pitr && !options.standby_mode) {
+        let dir = shell_quote(dir);
+        lines.push(format!("restore_command = {}", quote(&format!("cp {dir}/%f %p"))));
+        lines.push(format!("recovery_end_command = {}", quote(&format!("rm -fr {dir}"))));
+    }
+    match &options.target {
+        RecoveryTarget::End => {}
+        RecoveryTarget::Time(time) => {
+            lines.push(format!("recovery_target_time = '{}'", TimeText(*time)));
+        }
+        RecoveryTarget::Lsn(lsn) => lines.push(format!("recovery_target_lsn = '{lsn}'")),
+        RecoveryTarget::Xid(xid) => lines.push(format!("recovery_target_xid = '{xid}'")),
+        RecoveryTarget::Name(name) => lines.push(format!("recovery_target_name = {}", quote(name))),
+        RecoveryTarget::Immediate => lines.push("recovery_target = 'immediate'".to_owned()),
+    }
+    if options.exclusive
+        && matches!(options.target, RecoveryTarget::Time(_) | RecoveryTarget::Lsn(_) | RecoveryTarget::Xid(_))
+    {
+        lines.push("recovery_target_inclusive = 'False'".to_owned());
+    }
+    match options.timeline {
+        None => {}
+        Some(TimelineTarget::Current) => lines.push("recovery_target_timeline = current".to_owned()),
+        Some(TimelineTarget::Latest) => lines.push("recovery_target_timeline = latest".to_owned()),
+        Some(TimelineTarget::Number(timeline)) => {
+            lines.push(format!("recovery_target_timeline = {timeline}"))
+        }
+    }
+    if let Some(action) = options.action {
+        lines.push(format!("recovery_target_action = '{}'", action.as_str()));
+    }
+    let merged = plan.record.version.is_none_or(|version| version >= MERGED);
+    if !merged {
+        if options.standby_mode {
+            lines.push("standby_mode = 'on'".to_owned());
+        }
+        return Some(RecoveryConf { file: "recovery.conf".to_owned(), lines, signal: None });
+    }
+    let file = options.recovery_conf_filename.clone().unwrap_or_else(|| "postgresql.auto.conf".to_owned());
+    let signal = if options.standby_mode { "standby.signal" } else { "recovery.signal" };
+    Some(RecoveryConf { file, lines, signal: Some(signal) })
+}
+
+/// `%` is PostgreSQL's own escape in these commands.
+fn shell_quote(path: &Path) -> String {
+    let text = path.to_string_lossy().replace('%', "%%");
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+,:@=%".contains(&b));
+    if plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// `2026-11-21 00:07:20.915309+00:00`, microseconds left out when zero, as Python prints a datetime.
+pub(super) struct TimeText(pub(super) time::OffsetDateTime);
+
+impl std::fmt::Display for TimeText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let time = self.0;
+        let (hour, minute, second, micro) = time.to_hms_micro();
+        write!(f, "{} {hour:02}:{minute:02}:{second:02}", time.date())?;
+        if micro != 0 {
+            write!(f, ".{micro:06}")?;
+        }
+        let (hours, minutes, _) = time.offset().as_hms();
+        let sign = if time.offset().is_negative() { '-' } else { '+' };
+        write!(f, "{sign}{:02}:{:02}", hours.unsigned_abs(), minutes.unsigned_abs())
+    }
+}
+
+/// The target in Barman's words: `Recovery target time: '…', timeline: '2'`.
+pub(super) fn describe_target(plan: &RestorePlan) -> Option<String> {
+    let mut parts = Vec::new();
+    match &plan.options.target {
+        RecoveryTarget::End => {}
+        RecoveryTarget::Time(time) => parts.push(format!("time: '{}'", TimeText(*time))),
+        RecoveryTarget::Lsn(lsn) => parts.push(format!("lsn: '{lsn}'")),
+        RecoveryTarget::Xid(xid) => parts.push(format!("xid: '{xid}'")),
+        RecoveryTarget::Name(name) => parts.push(format!("name: '{name}'")),
+        RecoveryTarget::Immediate => parts.push("immediate: True".to_owned()),
+    }
+    if plan.options.timeline.is_some() {
+        parts.push(format!("timeline: '{}'", plan.wal.timeline));
+    }
+    plan.pitr.then(|| format!("Recovery target {}", parts.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn times_as_python_prints_them() {
+        assert_eq!(
+            TimeText(datetime!(2026-11-21 00:07:20.915309 UTC)).to_string(),
+            "2026-11-21 00:07:20.915309+00:00"
+        );
+        assert_eq!(TimeText(datetime!(2026-01-02 03:04:05 -3:30)).to_string(), "2026-01-02 03:04:05-03:30");
+    }
+
+    #[test]
+    fn paths_survive_the_shell_and_postgresql() {
+        assert_eq!(shell_quote(Path::new("/srv/lab/rec/barman_wal")), "/srv/lab/rec/barman_wal");
+        assert_eq!(shell_quote(Path::new("/a b/it's 5%")), "'/a b/it'\\''s 5%%'");
+    }
+}

@@ -1,0 +1,172 @@
+//! One PostgreSQL server as the configuration describes it: the place where the verbs begin.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tapster_catalog::durable::{self, DurableError};
+use tapster_catalog::{Catalog, Identity, ServerLayout};
+use tapster_protocol::{
+    ConnInfo, ConnInfoError, ConnectError, ConnectOptions, Connection, Environment, Mode,
+};
+use thiserror::Error;
+
+use crate::config::{Config, ServerConfig};
+
+/// A server of the configuration with its catalog. Each verb is a method, in the file named after it.
+#[derive(Debug)]
+pub struct Server {
+    pub(crate) config: ServerConfig,
+    pub(crate) catalog: Catalog,
+    pub(crate) environment: Environment,
+}
+
+/// A server that cannot be worked with.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// No section of that name.
+    #[error("Unknown server '{name}'")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+    },
+}
+
+/// A connection to the server that could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServerConnectError {
+    /// The connection string is unusable.
+    #[error("{key}: {source}")]
+    ConnInfo {
+        /// Which setting.
+        key: &'static str,
+        /// What is wrong.
+        source: ConnInfoError,
+    },
+    /// The setting is missing.
+    #[error("{key} is not set for server '{server}'")]
+    Missing {
+        /// Which setting.
+        key: &'static str,
+        /// Server name.
+        server: String,
+    },
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+impl Server {
+    /// The server called `name`.
+    ///
+    /// # Errors
+    /// When the configuration has no such server.
+    pub fn open(config: &Config, name: &str, environment: Environment) -> Result<Self, OpenError> {
+        let config = config.servers.get(name).ok_or_else(|| OpenError::Unknown { name: name.to_owned() })?.clone();
+        let catalog = Catalog::open(config.layout(), local_offset());
+        Ok(Self { config, catalog, environment })
+    }
+
+    /// Its configuration.
+    pub const fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.config.name.as_str()
+    }
+
+    /// Its catalog.
+    pub const fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Makes the directories of the catalog that are missing.
+    ///
+    /// # Errors
+    /// When one cannot be made.
+    pub fn create_directories(&self) -> Result<(), DurableError> {
+        let layout = self.layout();
+        for dir in layout.directories().into_iter().chain([layout.lock_dir.as_path()]) {
+            durable::create_dir_all(self.catalog.disk(), dir, None)?;
+        }
+        Ok(())
+    }
+
+    /// Writes `identity.json` unless it is there.
+    pub(crate) fn save_identity(&self, identity: &Identity) -> Result<(), DurableError> {
+        identity.save_if_absent(self.catalog.disk(), &self.layout().identity()).map(|_| ())
+    }
+
+    pub(crate) fn layout(&self) -> &ServerLayout {
+        self.catalog.layout()
+    }
+
+    /// A normal connection (`conninfo`).
+    ///
+    /// # Errors
+    /// When the connection string is unusable or the server cannot be reached.
+    pub fn connect(&self, stop: Arc<AtomicBool>) -> Result<Connection, ServerConnectError> {
+        self.connect_with("conninfo", self.config.conninfo.as_deref(), "barman", Mode::Sql, stop)
+    }
+
+    /// A replication connection (`streaming_conninfo`), under the name the server's statistics and
+    /// `synchronous_standby_names` know.
+    ///
+    /// # Errors
+    /// As [`Server::connect`].
+    pub fn connect_streaming(
+        &self,
+        application_name: &str,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Connection, ServerConnectError> {
+        let conninfo = self.config.streaming_conninfo.as_deref();
+        self.connect_with("streaming_conninfo", conninfo, application_name, Mode::PhysicalReplication, stop)
+    }
+
+    /// The options of a streaming connection, for those who connect again by themselves.
+    pub(crate) fn streaming_options(
+        &self,
+        application_name: &str,
+    ) -> Result<ConnectOptions, ServerConnectError> {
+        self.options("streaming_conninfo", self.config.streaming_conninfo.as_deref(), application_name)
+    }
+
+    fn connect_with(
+        &self,
+        key: &'static str,
+        conninfo: Option<&str>,
+        application_name: &str,
+        mode: Mode,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Connection, ServerConnectError> {
+        let options = self.options(key, conninfo, application_name)?;
+        Ok(Connection::connect_with_stop(&options, mode, stop)?)
+    }
+
+    fn options(
+        &self,
+        key: &'static str,
+        conninfo: Option<&str>,
+        application_name: &str,
+    ) -> Result<ConnectOptions, ServerConnectError> {
+        let conninfo = conninfo
+            .filter(|text| !text.trim().is_empty())
+            .ok_or_else(|| ServerConnectError::Missing { key, server: self.name().to_owned() })?;
+        let fail = |source| ServerConnectError::ConnInfo { key, source };
+        let mut conninfo = ConnInfo::parse(conninfo).map_err(fail)?;
+        conninfo.set("application_name", application_name).map_err(fail)?;
+        // Barman asks for it, so that times in answers can be read whatever the server's DateStyle.
+        if conninfo.get("options").is_none() {
+            conninfo.set("options", "-cdatestyle=iso").map_err(fail)?;
+        }
+        ConnectOptions::resolve(&conninfo, &self.environment).map_err(fail)
+    }
+}
+
+/// The zone of times that old records hold without one.
+fn local_offset() -> time::UtcOffset {
+    time::UtcOffset::current_local_offset().unwrap_or(time::UtcOffset::UTC)
+}
