@@ -22,6 +22,7 @@ mod connect;
 mod conninfo;
 mod conninfo_resolve;
 mod framing;
+mod hostile;
 mod receive;
 mod tls_end_point;
 mod tls_handshake;
