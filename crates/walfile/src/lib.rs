@@ -38,6 +38,7 @@ mod lsn;
 mod name;
 mod page;
 mod segment;
+mod segment_range;
 mod segment_size;
 mod sink;
 mod system_id;
@@ -54,7 +55,8 @@ pub use page::{
     LongPageHeader, Page, PageError, PageHeader, PageInfo, PageWalkError, PageWalkProblem, Pages,
     SegmentMismatch, WalMagic, pages,
 };
-pub use segment::{ParseSegmentNameError, SegmentName, SegmentNameError, SegmentNo, SegmentRange};
+pub use segment::{ParseSegmentNameError, SegmentName, SegmentNameError, SegmentNo};
+pub use segment_range::SegmentRange;
 pub use segment_size::{SegmentSize, SegmentSizeError};
 pub use sink::WalSink;
 pub use system_id::SystemId;
