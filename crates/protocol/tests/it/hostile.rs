@@ -6,8 +6,10 @@ use std::thread::JoinHandle;
 
 use tapster_protocol::{ConnInfo, ConnectError, ConnectOptions, Connection, Environment, Mode};
 
+type Script = Box<dyn FnOnce(&mut TcpStream) + Send>;
+
 /// Serves as many connections as there are scripts; each script gets the socket.
-fn serve(scripts: Vec<Box<dyn FnOnce(&mut TcpStream) + Send>>) -> (u16, JoinHandle<()>) {
+fn serve(scripts: Vec<Script>) -> (u16, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let thread = std::thread::spawn(move || {

@@ -91,11 +91,11 @@ struct Running {
 }
 
 impl Running {
-    /// Waits until the server has sent everything up to `end`.
+    /// Waits until the receiver has reported everything up to `end` as received.
     fn wait_for(self, cluster: &Cluster, end: Lsn) -> Self {
-        let sent = || cluster.value("SELECT coalesce(max(sent_lsn), '0/0') FROM pg_stat_replication");
+        let written = || cluster.value("SELECT coalesce(max(write_lsn), '0/0') FROM pg_stat_replication");
         let begin = Instant::now();
-        while sent().parse::<Lsn>().unwrap() < end {
+        while written().parse::<Lsn>().unwrap() < end {
             if self.thread.is_finished() || begin.elapsed() > Duration::from_secs(60) {
                 let (result, _, events) = self.stop();
                 panic!("{end} was not received: {result:?} {events:#?}\n{}", cluster.log());
@@ -143,6 +143,7 @@ fn begin(cluster: &Cluster, slot: Option<&str>) -> (ReceiveOptions, StreamStart)
     let mut options = ReceiveOptions::default();
     options.slot = slot;
     options.reconnect = None;
+    options.status_interval = Duration::from_millis(100);
     (options, start)
 }
 
