@@ -84,7 +84,8 @@ impl Server {
         match options.form {
             WalForm::Compressed(wanted) => {
                 let fail = |source: io::Error| GetWalError::Read { found: Box::new(found.clone()), source };
-                let mut encoder = codec::encoder(output, wanted, Level::default()).map_err(|error| fail(error.into()))?;
+                let mut encoder =
+                    codec::encoder(output, wanted, Level::default()).map_err(|error| fail(error.into()))?;
                 copy(&found, &mut reader, &mut encoder)?;
                 encoder.finish().map_err(GetWalError::Write)?;
             }

@@ -63,7 +63,8 @@ impl Server {
     /// # Errors
     /// When the configuration has no such server.
     pub fn open(config: &Config, name: &str, environment: Environment) -> Result<Self, OpenError> {
-        let config = config.servers.get(name).ok_or_else(|| OpenError::Unknown { name: name.to_owned() })?.clone();
+        let config =
+            config.servers.get(name).ok_or_else(|| OpenError::Unknown { name: name.to_owned() })?.clone();
         let catalog = Catalog::open(config.layout(), local_offset());
         Ok(Self { config, catalog, environment })
     }
