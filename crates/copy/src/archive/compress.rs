@@ -123,7 +123,7 @@ pub(super) struct Threaded {
     piece: Vec<u8>,
     queue: SyncSender<Vec<u8>>,
     returned: Receiver<Vec<u8>>,
-    thread: JoinHandle<io::Result<File>>,
+    thread: Option<JoinHandle<io::Result<File>>>,
 }
 
 impl Sink {
@@ -141,7 +141,12 @@ impl Sink {
             }
             encoder.finish()
         });
-        Ok(Self::Threaded(Threaded { piece: Vec::with_capacity(PIECE), queue, returned, thread }))
+        Ok(Self::Threaded(Threaded {
+            piece: Vec::with_capacity(PIECE),
+            queue,
+            returned,
+            thread: Some(thread),
+        }))
     }
 
     pub(super) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
@@ -157,8 +162,11 @@ impl Sink {
                         let mut empty = threaded.returned.try_recv().unwrap_or_default();
                         empty.clear();
                         let full = std::mem::replace(&mut threaded.piece, empty);
-                        // The thread's own error is reported when the archive is finished.
-                        threaded.queue.send(full).map_err(|_| io::ErrorKind::BrokenPipe)?;
+                        if threaded.queue.send(full).is_err() {
+                            // The thread has ended early: its own error says why.
+                            let ended = ended(&mut threaded.thread);
+                            return Err(ended.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()));
+                        }
                     }
                 }
                 Ok(())
@@ -170,14 +178,18 @@ impl Sink {
     pub(super) fn finish(self) -> io::Result<File> {
         match self {
             Self::Plain(file) => Ok(file),
-            Self::Threaded(Threaded { piece, queue, thread, .. }) => {
+            Self::Threaded(Threaded { piece, queue, mut thread, .. }) => {
                 let sent = queue.send(piece);
                 drop(queue);
-                let ended = thread.join().map_err(|_| io::Error::other("the compressing thread panicked"))?;
-                let file = ended?;
+                let file = ended(&mut thread)?;
                 sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
                 Ok(file)
             }
         }
     }
+}
+
+fn ended(thread: &mut Option<JoinHandle<io::Result<File>>>) -> io::Result<File> {
+    let thread = thread.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    thread.join().map_err(|_| io::Error::other("the compressing thread panicked"))?
 }

@@ -304,49 +304,35 @@ impl TarExtractor {
     }
 
     fn member(&mut self, member: Member) -> Result<(), ExtractError> {
-        let path = member.path.as_path();
+        let path = member.path.clone();
         if path.as_os_str().is_empty() {
             return Ok(());
         }
-        let (output, prefix) = match self.stage {
-            Stage::Tablespace(oid) => {
-                let prefix = Path::new("pg_tblspc").join(oid.to_string());
-                match self.tablespaces.get_mut(&oid) {
-                    Some(output) => (output, prefix),
-                    None => return self.place(member.clone(), &prefix.join(path)),
+        if let Stage::Tablespace(oid) = self.stage {
+            let listed = Path::new("pg_tblspc").join(oid.to_string()).join(&path);
+            return match self.tablespaces.get_mut(&oid) {
+                None => self.place(&member, &listed),
+                Some(output) => {
+                    let current = write_member(output, &member, &path)?;
+                    self.begin_member(&member, &listed, current);
+                    Ok(())
                 }
-            }
-            _ => {
-                if self.left_out(path) {
-                    return Ok(self.begin_hash(&member, path, Current::Skipped));
-                }
-                if let Some(done) = self.special(&member)? {
-                    return Ok(done);
-                }
-                return self.place(member.clone(), path);
-            }
-        };
-        match member.kind {
-            MemberKind::Directory => output.directory(path, directory_mode(member.mode))?,
-            MemberKind::Symlink(_) => return Err(ExtractError::Link { path: path.to_path_buf() }),
-            MemberKind::File => {
-                let file = output.file(path, file_mode(member.mode))?;
-                self.begin_hash(&member, &prefix.join(path), Current::File(file));
-            }
+            };
         }
-        Ok(())
+        if self.left_out(&path) {
+            self.begin_member(&member, &path, Current::Skipped);
+            return Ok(());
+        }
+        match self.special(&member)? {
+            Some(()) => Ok(()),
+            None => self.place(&member, &path),
+        }
     }
 
     /// Writes below the data directory.
-    fn place(&mut self, member: Member, path: &Path) -> Result<(), ExtractError> {
-        match member.kind {
-            MemberKind::Directory => self.base.directory(path, directory_mode(member.mode))?,
-            MemberKind::Symlink(_) => return Err(ExtractError::Link { path: path.to_path_buf() }),
-            MemberKind::File => {
-                let file = self.base.file(path, file_mode(member.mode))?;
-                self.begin_hash(&member, path, Current::File(file));
-            }
-        }
+    fn place(&mut self, member: &Member, path: &Path) -> Result<(), ExtractError> {
+        let current = write_member(&mut self.base, member, path)?;
+        self.begin_member(member, path, current);
         Ok(())
     }
 
@@ -374,7 +360,7 @@ impl TarExtractor {
                 return Err(ExtractError::Sequence { what: "a second global/pg_control" });
             }
             self.control = Some((Vec::new(), file_mode(member.mode)));
-            self.begin_hash(member, path, Current::Control);
+            self.begin_member(member, path, Current::Control);
             return Ok(Some(()));
         }
         if first == "pg_tblspc"
@@ -410,14 +396,8 @@ impl TarExtractor {
         {
             let mut wal = Output::open(target, self.options.sync)?;
             let inner = path.strip_prefix("pg_wal").unwrap_or(path);
-            match member.kind {
-                MemberKind::Directory => wal.directory(inner, directory_mode(member.mode))?,
-                MemberKind::Symlink(_) => return Err(refused()),
-                MemberKind::File => {
-                    let file = wal.file(inner, file_mode(member.mode))?;
-                    self.begin_hash(member, path, Current::File(file));
-                }
-            }
+            let current = write_member(&mut wal, member, inner)?;
+            self.begin_member(member, path, current);
             return Ok(Some(()));
         }
         if path == Path::new(FILE_NAME) {
@@ -426,7 +406,7 @@ impl TarExtractor {
         Ok(None)
     }
 
-    fn begin_hash(&mut self, member: &Member, path: &Path, current: Current) {
+    fn begin_member(&mut self, member: &Member, path: &Path, current: Current) {
         if member.kind != MemberKind::File {
             self.current = Current::None;
             return;
@@ -484,6 +464,16 @@ impl TarExtractor {
         }
         Ok(self.file_systems.iter().try_for_each(FileSystem::sync)?)
     }
+}
+
+/// Makes what `member` is under the name `path`.
+fn write_member(output: &mut Output, member: &Member, path: &Path) -> Result<Current, ExtractError> {
+    match member.kind {
+        MemberKind::Directory => output.directory(path, directory_mode(member.mode))?,
+        MemberKind::Symlink(_) => return Err(ExtractError::Link { path: path.to_path_buf() }),
+        MemberKind::File => return Ok(Current::File(output.file(path, file_mode(member.mode))?)),
+    }
+    Ok(Current::None)
 }
 
 /// The owner may always read and write, the group at most read: what PostgreSQL itself demands.

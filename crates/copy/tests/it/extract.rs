@@ -1,0 +1,197 @@
+//! Extraction of made-up streams: order, damage, full disks.
+
+use std::path::Path;
+
+use tapster_copy::tar::{member_header, padding};
+use tapster_copy::{
+    ChecksumAlgorithm, ExtractError, ExtractOptions, ExtractReport, ManifestWriter, SyncMethod, TarExtractor,
+};
+
+type Files<'a> = &'a [(&'a str, Vec<u8>)];
+
+fn stream(files: Files<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for name in ["global/", "base/"] {
+        bytes.extend_from_slice(&member_header(name, 0, 0o700, 0).unwrap());
+    }
+    for (name, content) in files {
+        let size = content.len() as u64;
+        bytes.extend_from_slice(&member_header(name, size, 0o644, 0).unwrap());
+        bytes.extend_from_slice(content);
+        bytes.resize(bytes.len() + padding(size) as usize, 0);
+    }
+    bytes
+}
+
+fn manifest(files: Files<'_>, algorithm: ChecksumAlgorithm) -> Vec<u8> {
+    let mut writer = ManifestWriter::new(Vec::new(), 1, None).unwrap();
+    for (name, content) in files {
+        let mut hasher = algorithm.hasher();
+        hasher.update(content);
+        let sum = Some(hasher.finish());
+        writer.file(name.as_bytes(), content.len() as u64, 0, algorithm, sum).unwrap();
+    }
+    writer.finish(&[]).unwrap()
+}
+
+fn run(
+    root: &Path,
+    options: ExtractOptions,
+    tar: &[u8],
+    manifest: &[u8],
+) -> Result<ExtractReport, ExtractError> {
+    let mut extractor = TarExtractor::create(root, options)?;
+    extractor.start_archive(None)?;
+    tar.chunks(700).try_for_each(|piece| extractor.feed(piece))?;
+    extractor.start_manifest()?;
+    manifest.chunks(300).try_for_each(|piece| extractor.feed(piece))?;
+    extractor.finish()
+}
+
+fn options(algorithm: ChecksumAlgorithm, sync: SyncMethod) -> ExtractOptions {
+    let mut options = ExtractOptions::default();
+    options.checksum = Some(algorithm);
+    options.sync = sync;
+    options
+}
+
+fn sample() -> Vec<(&'static str, Vec<u8>)> {
+    let big = (0..3_000_000_u32).map(|n| (n / 7) as u8).collect();
+    vec![
+        ("backup_label", b"START WAL\n".to_vec()),
+        ("base/empty", Vec::new()),
+        ("base/big", big),
+        ("base/odd", vec![9; 8191]),
+        ("global/pg_control", vec![5; 8192]),
+    ]
+}
+
+fn no_half_truth(root: &Path) {
+    assert!(!root.join("global/pg_control").exists());
+    assert!(!root.join("backup_manifest").exists());
+}
+
+#[test]
+fn every_algorithm_and_sync_method() {
+    use ChecksumAlgorithm::{Crc32c, None, Sha224, Sha256, Sha384, Sha512};
+    for algorithm in [None, Crc32c, Sha224, Sha256, Sha384, Sha512] {
+        for sync in [SyncMethod::None, SyncMethod::Fsync, SyncMethod::Syncfs] {
+            let dir = tempfile::tempdir().unwrap();
+            let root = dir.path().join("data");
+            let (files, mut listed) = (sample(), sample());
+            // The order of the manifest may differ.
+            listed.reverse();
+            let report =
+                run(&root, options(algorithm, sync), &stream(&files), &manifest(&listed, algorithm)).unwrap();
+            assert_eq!(report.files, 5);
+            assert_eq!(report.manifest.unwrap().files, 5);
+            for (name, content) in files {
+                assert_eq!(std::fs::read(root.join(name)).unwrap(), content);
+            }
+            assert!(!root.join("backup_manifest.tmp").exists());
+        }
+    }
+}
+
+#[test]
+fn modes_are_what_postgresql_demands() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let files = sample();
+    let bytes = [member_header("pg_stat/", 0, 0o777, 0).unwrap().to_vec(), stream(&files)].concat();
+    let crc = ChecksumAlgorithm::Crc32c;
+    run(dir.path(), options(crc, SyncMethod::None), &bytes, &manifest(&files, crc)).unwrap();
+    let mode = |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode("base/odd"), 0o640);
+    assert_eq!(mode("global/pg_control"), 0o640);
+    assert_eq!(mode("base"), 0o700);
+    assert_eq!(mode("pg_stat"), 0o750);
+}
+
+#[test]
+fn differences_from_the_manifest_are_named() {
+    let crc = ChecksumAlgorithm::Crc32c;
+    let sent = sample();
+    let mut corrupted = sample();
+    corrupted[2].1[1_234_567] ^= 1;
+    let mut longer = sample();
+    longer[3].1.push(1);
+    let mut missing = sample();
+    missing.remove(0);
+    let mut extra = sample();
+    extra.insert(1, ("base/more", vec![1]));
+    type Check = fn(&ExtractError) -> bool;
+    let cases: [(_, Check); 4] = [
+        (&corrupted, |error| matches!(error, ExtractError::Checksum { path, .. } if path == "base/big")),
+        (
+            &longer,
+            |error| matches!(error, ExtractError::Size { path, expected: 8191, found: 8192 } if path == "base/odd"),
+        ),
+        (&missing, |error| matches!(error, ExtractError::Missing { path } if path == "backup_label")),
+        (&extra, |error| matches!(error, ExtractError::Extra { path } if path == "base/more")),
+    ];
+    for (files, check) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let listed = manifest(&sent, crc);
+        let error = run(dir.path(), options(crc, SyncMethod::Fsync), &stream(files), &listed).unwrap_err();
+        assert!(check(&error), "{error}");
+        no_half_truth(dir.path());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let listed = manifest(&sent, ChecksumAlgorithm::Sha256);
+    let error = run(dir.path(), options(crc, SyncMethod::None), &stream(&sent), &listed).unwrap_err();
+    assert!(matches!(error, ExtractError::Algorithm { .. }), "{error}");
+    // A manifest cut short, and one with a byte changed.
+    for damage in [
+        |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2),
+        |bytes: &mut Vec<u8>| {
+            let at = bytes.windows(4).position(|window| window == b"1970").unwrap();
+            bytes[at] = b'2';
+        },
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut listed = manifest(&sent, crc);
+        damage(&mut listed);
+        let error = run(dir.path(), options(crc, SyncMethod::None), &stream(&sent), &listed).unwrap_err();
+        assert!(matches!(error, ExtractError::Manifest(_)), "{error}");
+        no_half_truth(dir.path());
+    }
+}
+
+#[test]
+fn an_interrupted_backup_does_not_look_finished() {
+    let (files, crc) = (sample(), ChecksumAlgorithm::Crc32c);
+    let bytes = stream(&files);
+    for cut in [100, 600, 5000, bytes.len() - 1] {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), options(crc, SyncMethod::None), &bytes[..cut], &manifest(&files, crc)).unwrap_err();
+        no_half_truth(dir.path());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let without = &files[..4];
+    let error = run(dir.path(), options(crc, SyncMethod::None), &stream(without), &manifest(without, crc))
+        .unwrap_err();
+    assert!(matches!(error, ExtractError::NoControlFile), "{error}");
+}
+
+#[test]
+fn a_full_disk_leaves_no_half_truth() {
+    let dir = tempfile::tempdir().unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+        .arg(dir.path())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !mounted {
+        eprintln!("skipped: a small tmpfs cannot be mounted");
+        return;
+    }
+    let (files, crc) = (sample(), ChecksumAlgorithm::Crc32c);
+    let root = dir.path().join("data");
+    let result = run(&root, options(crc, SyncMethod::Fsync), &stream(&files), &manifest(&files, crc));
+    let half_truth = root.join("global/pg_control").exists() || root.join("backup_manifest").exists();
+    assert!(std::process::Command::new("umount").arg(dir.path()).status().unwrap().success());
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("cannot write") && error.contains("base/big"), "{error}");
+    assert!(!half_truth);
+}
