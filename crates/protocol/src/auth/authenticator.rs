@@ -2,8 +2,8 @@
 
 use postgres_protocol::authentication::{md5_hash, sasl};
 
-use super::mechanism::{self, Choice};
 use super::AuthError;
+use super::mechanism::{self, Choice};
 use crate::conninfo::{AuthMethod, ChannelBinding, ConnectOptions, Host, Password, RequireAuth};
 
 /// What SCRAM can bind to (`tls-server-end-point`, RFC 5929).
@@ -92,7 +92,8 @@ impl Authenticator {
     /// # Errors
     /// Whatever makes it unsafe or impossible to go on; the connection is then to be closed.
     pub fn receive(&mut self, body: &[u8]) -> Result<AuthStep, AuthError> {
-        let (code, rest) = body.split_first_chunk::<4>().ok_or(AuthError::Malformed { problem: "no code" })?;
+        let (code, rest) =
+            body.split_first_chunk::<4>().ok_or(AuthError::Malformed { problem: "no code" })?;
         let code = u32::from_be_bytes(*code);
         match (code, std::mem::replace(&mut self.state, State::Finished)) {
             (0, state) => self.finish(&state),
@@ -104,7 +105,8 @@ impl Authenticator {
             }
             (5, State::Start) => {
                 self.demand(AuthMethod::Md5, "a hashed password")?;
-                let salt = <[u8; 4]>::try_from(rest).map_err(|_| AuthError::Malformed { problem: "salt of md5" })?;
+                let salt =
+                    <[u8; 4]>::try_from(rest).map_err(|_| AuthError::Malformed { problem: "salt of md5" })?;
                 let user = self.user.clone();
                 let hash = md5_hash(user.as_bytes(), self.password()?.expose(), salt);
                 self.state = State::Answered;
@@ -151,7 +153,8 @@ impl Authenticator {
     }
 
     fn begin_sasl(&mut self, offered: &[u8]) -> Result<AuthStep, AuthError> {
-        let Choice { name, binding, bound } = mechanism::choose(offered, self.channel_binding, &self.end_point)?;
+        let Choice { name, binding, bound } =
+            mechanism::choose(offered, self.channel_binding, &self.end_point)?;
         let scram = sasl::ScramSha256::new(self.password()?.expose(), binding);
         let first = scram.message();
         let length = u32::try_from(first.len()).map_err(|_| AuthError::Malformed { problem: "length" })?;
@@ -200,7 +203,10 @@ fn check_server_first(message: &[u8], client_first: &[u8]) -> Result<(), AuthErr
         return refuse("SCRAM salt");
     }
     let iterations = fields.next().and_then(|field| field.strip_prefix(b"i="));
-    match iterations.and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|digits| digits.parse::<u32>().ok()) {
+    match iterations
+        .and_then(|digits| std::str::from_utf8(digits).ok())
+        .and_then(|digits| digits.parse::<u32>().ok())
+    {
         Some(count) if count > 0 => Ok(()),
         _ => refuse("SCRAM iteration count"),
     }

@@ -44,7 +44,9 @@ pub(super) fn choose(
         let problem = match end_point {
             ServerEndPoint::NoTls => "the connection does not use TLS",
             ServerEndPoint::Unavailable => "the signature algorithm of the server's certificate defines none",
-            ServerEndPoint::Hash(_) => "server did not offer an authentication method that supports channel binding",
+            ServerEndPoint::Hash(_) => {
+                "server did not offer an authentication method that supports channel binding"
+            }
         };
         return Err(AuthError::ChannelBinding { problem });
     }

@@ -42,6 +42,7 @@ impl Environment {
     /// Reads the process: the only place in this crate that does.
     ///
     /// Variables whose value is not UTF-8 are left out.
+    #[expect(clippy::disallowed_methods, reason = "the one place where libpq's variables are read")]
     pub fn from_process() -> Self {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -54,14 +54,18 @@ impl Host {
         match &self.address {
             HostAddress::Unix(directory) => directory.display().to_string(),
             HostAddress::Tcp { host: Some(host), .. } => host.clone(),
-            HostAddress::Tcp { hostaddr, .. } => hostaddr.map(|address| address.to_string()).unwrap_or_default(),
+            HostAddress::Tcp { hostaddr, .. } => {
+                hostaddr.map(|address| address.to_string()).unwrap_or_default()
+            }
         }
     }
 
     /// The host field of a password file: `localhost` stands for the default socket directory too, written exactly so.
     pub(super) fn passfile_name(&self, default_socket: &Path) -> String {
         match &self.address {
-            HostAddress::Unix(directory) if directory.as_os_str() == default_socket.as_os_str() => String::from("localhost"),
+            HostAddress::Unix(directory) if directory.as_os_str() == default_socket.as_os_str() => {
+                String::from("localhost")
+            }
             _ => self.display_name(),
         }
     }
@@ -99,7 +103,8 @@ pub(super) fn parse(
 fn parse_address(name: &str, address: &str, default_socket: &Path) -> Result<HostAddress, ConnInfoError> {
     let host = (!name.is_empty()).then(|| name.to_owned());
     if !address.is_empty() {
-        let parsed = address.parse().map_err(|_| ConnInfoError::InvalidAddress { value: address.to_owned() })?;
+        let parsed =
+            address.parse().map_err(|_| ConnInfoError::InvalidAddress { value: address.to_owned() })?;
         return Ok(HostAddress::Tcp { host, hostaddr: Some(parsed) });
     }
     Ok(match host {

@@ -78,5 +78,8 @@ pub(super) fn find(name: &str) -> Option<&'static Keyword> {
 
 /// Whether the value of this option must not be shown.
 pub(super) fn is_secret(name: &str) -> bool {
-    matches!(name, "password" | "sslpassword" | "scram_client_key" | "scram_server_key" | "oauth_client_secret")
+    matches!(
+        name,
+        "password" | "sslpassword" | "scram_client_key" | "scram_server_key" | "oauth_client_secret"
+    )
 }

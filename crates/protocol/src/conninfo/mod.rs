@@ -30,8 +30,8 @@ pub use password::Password;
 pub use replication::Replication;
 pub use require_auth::{AuthMethod, RequireAuth};
 pub use settings::{
-    ChannelBinding, GssEncMode, Keepalives, LoadBalanceHosts, SslCertMode, SslMode, SslNegotiation, TargetSessionAttrs,
-    TlsVersion,
+    ChannelBinding, GssEncMode, Keepalives, LoadBalanceHosts, SslCertMode, SslMode, SslNegotiation,
+    TargetSessionAttrs, TlsVersion,
 };
 pub use ssl::{ClientFile, RootCertificates, SslSettings};
 
@@ -91,8 +91,8 @@ impl ConnInfo {
             name = "sslmode";
             value = String::from(if value.starts_with('1') { "require" } else { "prefer" });
         }
-        let known =
-            keyword::find(name).ok_or_else(|| ConnInfoError::UnknownKeyword { keyword: keyword.to_owned() })?;
+        let known = keyword::find(name)
+            .ok_or_else(|| ConnInfoError::UnknownKeyword { keyword: keyword.to_owned() })?;
         if value.contains('\0') {
             return Err(ConnInfoError::ZeroByte { keyword: keyword.to_owned() });
         }
@@ -133,7 +133,11 @@ impl fmt::Display for ConnInfo {
         let mut first = true;
         for (name, value) in self.iter() {
             let mut text = String::new();
-            if keyword::is_secret(name) { text.push_str(MASK) } else { keyvalue::quote_into(&mut text, value) }
+            if keyword::is_secret(name) {
+                text.push_str(MASK)
+            } else {
+                keyvalue::quote_into(&mut text, value)
+            }
             write!(f, "{}{name}={text}", if first { "" } else { " " })?;
             first = false;
         }

@@ -8,8 +8,8 @@ use super::keyvalue::is_space;
 use super::keyword::KEYWORDS;
 use super::passfile::ConnectWarning;
 use super::{
-    ChannelBinding, ConnInfo, ConnInfoError, Environment, GssEncMode, Host, Keepalives, LoadBalanceHosts, Passfile,
-    Password, Replication, RequireAuth, SslSettings, TargetSessionAttrs, hosts, service,
+    ChannelBinding, ConnInfo, ConnInfoError, Environment, GssEncMode, Host, Keepalives, LoadBalanceHosts,
+    Passfile, Password, Replication, RequireAuth, SslSettings, TargetSessionAttrs, hosts, service,
 };
 
 /// The database name that a password file uses for physical replication.
@@ -53,7 +53,8 @@ impl ConnectOptions {
         let values = Values { conninfo: &completed };
 
         let default_socket = environment.socket_directory.clone();
-        let [host, hostaddr, port] = ["host", "hostaddr", "port"].map(|name| values.get(name).unwrap_or_default());
+        let [host, hostaddr, port] =
+            ["host", "hostaddr", "port"].map(|name| values.get(name).unwrap_or_default());
         let user = values.nonempty("user").map(str::to_owned).or_else(|| environment.os_user.clone());
         let user = user.ok_or(ConnInfoError::NoUser)?;
         for keyword in ["scram_client_key", "scram_server_key"] {

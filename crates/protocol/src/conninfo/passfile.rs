@@ -142,7 +142,9 @@ impl fmt::Display for ConnectWarning {
                 "password file \"{}\" has group or world access; permissions should be u=rw (0600) or less",
                 path.display()
             ),
-            Self::PassfileNotPlain { path } => write!(f, "password file \"{}\" is not a plain file", path.display()),
+            Self::PassfileNotPlain { path } => {
+                write!(f, "password file \"{}\" is not a plain file", path.display())
+            }
         }
     }
 }
@@ -165,7 +167,10 @@ mod tests {
 
     #[test]
     fn escapes() {
-        assert_eq!(find(r"fe80\:\:1:*:a\\b:barman:p\:a\\s:rest", "fe80::1", r"a\b"), Some(br"p:a\s".to_vec()));
+        assert_eq!(
+            find(r"fe80\:\:1:*:a\\b:barman:p\:a\\s:rest", "fe80::1", r"a\b"),
+            Some(br"p:a\s".to_vec())
+        );
         assert_eq!(find(r"*:*:*:*:end\", "x", "y"), Some(br"end\".to_vec()));
         assert_eq!(find("*:*:*", "x", "y"), None);
         // A star is a wildcard only when it is the whole field.

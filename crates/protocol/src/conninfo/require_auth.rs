@@ -63,8 +63,10 @@ impl RequireAuth {
                 }));
             }
             let method = METHODS.iter().find(|(text, _)| *text == name).map(|(_, method)| *method);
-            let method = method
-                .ok_or_else(|| ConnInfoError::InvalidValue { keyword: "require_auth", value: name.to_owned() })?;
+            let method = method.ok_or_else(|| ConnInfoError::InvalidValue {
+                keyword: "require_auth",
+                value: name.to_owned(),
+            })?;
             if parsed.listed.contains(&method) {
                 return Err(refuse("is specified more than once"));
             }
@@ -91,7 +93,11 @@ mod tests {
     #[test]
     fn lists() {
         let only = RequireAuth::parse("scram-sha-256,md5").unwrap();
-        assert!(only.allows(AuthMethod::Md5) && !only.allows(AuthMethod::None) && !only.allows(AuthMethod::Password));
+        assert!(
+            only.allows(AuthMethod::Md5)
+                && !only.allows(AuthMethod::None)
+                && !only.allows(AuthMethod::Password)
+        );
         let never = RequireAuth::parse("!password,!none").unwrap();
         assert!(never.allows(AuthMethod::Md5) && !never.allows(AuthMethod::None));
         assert!(RequireAuth::parse("").unwrap().allows(AuthMethod::None));

@@ -25,8 +25,9 @@ pub(super) fn apply(conninfo: &mut ConnInfo, environment: &Environment) -> Resul
     {
         return Ok(());
     }
-    let directory =
-        environment.variable("PGSYSCONFDIR").map_or_else(|| environment.system_configuration.clone(), PathBuf::from);
+    let directory = environment
+        .variable("PGSYSCONFDIR")
+        .map_or_else(|| environment.system_configuration.clone(), PathBuf::from);
     let path = directory.join("pg_service.conf");
     if let Some(text) = read(&path)?
         && apply_file(conninfo, &service, &path, &text)?
@@ -39,13 +40,20 @@ pub(super) fn apply(conninfo: &mut ConnInfo, environment: &Environment) -> Resul
 fn read(path: &Path) -> Result<Option<String>, ConnInfoError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(source) => Err(ConnInfoError::ServiceFileRead { path: path.to_owned(), source }),
     }
 }
 
 /// Whether the service was in this file.
-fn apply_file(conninfo: &mut ConnInfo, service: &str, path: &Path, text: &str) -> Result<bool, ConnInfoError> {
+fn apply_file(
+    conninfo: &mut ConnInfo,
+    service: &str,
+    path: &Path,
+    text: &str,
+) -> Result<bool, ConnInfoError> {
     let mut found = false;
     for (index, raw) in text.lines().enumerate() {
         let line = index + 1;

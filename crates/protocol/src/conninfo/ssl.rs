@@ -27,7 +27,7 @@ pub enum RootCertificates {
 }
 
 /// Everything TLS needs to know from a connection string.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SslSettings {
     /// `sslmode`.
@@ -52,16 +52,6 @@ pub struct SslSettings {
     pub minimum_version: Option<TlsVersion>,
     /// `ssl_max_protocol_version`.
     pub maximum_version: Option<TlsVersion>,
-}
-
-impl std::fmt::Debug for SslSettings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SslSettings")
-            .field("mode", &self.mode)
-            .field("negotiation", &self.negotiation)
-            .field("root_certificates", &self.root_certificates)
-            .finish_non_exhaustive()
-    }
 }
 
 impl SslSettings {
@@ -121,7 +111,9 @@ impl SslSettings {
             key: file("sslkey", "postgresql.key"),
             revocations: file("sslcrl", "root.crl").filter(|crl| crl.named || revocation_directory.is_none()),
             revocation_directory,
-            server_name_indication: values.get("sslsni").is_none_or(|value| value.is_empty() || value.starts_with('1')),
+            server_name_indication: values
+                .get("sslsni")
+                .is_none_or(|value| value.is_empty() || value.starts_with('1')),
             minimum_version,
             maximum_version,
         })

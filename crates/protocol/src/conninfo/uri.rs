@@ -27,7 +27,10 @@ pub(super) fn parse(into: &mut ConnInfo, offset: usize, text: &str) -> Result<()
                 return Err(ConnInfoError::EmptyIpv6);
             }
             if let Some(character) = tail.chars().next().filter(|c| !matches!(c, ':' | '/' | '?' | ',')) {
-                return Err(ConnInfoError::UnexpectedCharacter { character, position: whole - tail.len() + 1 });
+                return Err(ConnInfoError::UnexpectedCharacter {
+                    character,
+                    position: whole - tail.len() + 1,
+                });
             }
             hosts.push_str(host);
             rest = tail;
@@ -80,7 +83,9 @@ fn parse_query(into: &mut ConnInfo, query: &str) -> Result<(), ConnInfoError> {
             continue;
         }
         into.set(&keyword, value).map_err(|error| match error {
-            ConnInfoError::UnknownKeyword { keyword } => ConnInfoError::UnknownParameter { parameter: keyword },
+            ConnInfoError::UnknownKeyword { keyword } => {
+                ConnInfoError::UnknownParameter { parameter: keyword }
+            }
             other => other,
         })?;
     }

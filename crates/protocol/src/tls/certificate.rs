@@ -89,7 +89,7 @@ impl<'a> Certificate<'a> {
         Reader::new(self.signature_algorithm).expect(OID).map(|oid| oid.content)
     }
 
-    /// The last common name of the subject, the one OpenSSL's `X509_NAME_get_text_by_NID` callers compare.
+    /// The first common name of the subject, the one libpq compares.
     pub(super) fn common_name(&self) -> Option<&'a str> {
         let mut name = Reader::new(self.subject).enter(SEQUENCE)?;
         let mut found = None;
@@ -115,7 +115,8 @@ impl<'a> Certificate<'a> {
             }
             // Skips the optional boolean "critical".
             while let Some(value) = extension.any() {
-                let names = (value.tag == OCTET_STRING).then(|| Reader::new(value.content).enter(SEQUENCE)).flatten();
+                let names =
+                    (value.tag == OCTET_STRING).then(|| Reader::new(value.content).enter(SEQUENCE)).flatten();
                 let Some(mut names) = names else { continue };
                 while let Some(name) = names.any() {
                     if name.tag == if address { SAN_IP } else { SAN_DNS } {
@@ -163,12 +164,19 @@ fn seconds((tag, text): (u8, &[u8])) -> Option<u64> {
     let mut parts = rest.chunks(2).map(number);
     let mut next = || parts.next();
     let (month, day, hour, minute, second) = (next()?, next()?, next()?, next()?, next()?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 || year < 1970 {
+    if !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 60
+        || year < 1970
+    {
         return None;
     }
     // Days from civil, after H. Hinnant: years begin in March so that the leap day is the last.
     let (shifted_year, shifted_month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * shifted_year + shifted_year / 4 - shifted_year / 100 + shifted_year / 400
+    let days = 365 * shifted_year + shifted_year / 4 - shifted_year / 100
+        + shifted_year / 400
         + (153 * shifted_month + 2) / 5
         + day
         - 1;

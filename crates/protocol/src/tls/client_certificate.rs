@@ -12,9 +12,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+use super::TlsError;
 use super::certificate::Certificate;
 use super::roots::read;
-use super::TlsError;
 use crate::conninfo::{SslCertMode, SslSettings};
 
 const CERTIFICATE: &str = "certificate file";
@@ -35,10 +35,12 @@ impl ClientCertificate {
     /// Loads the files. A missing certificate means going without one, as in libpq; a missing key does not.
     pub(super) fn load(settings: &SslSettings, provider: &CryptoProvider) -> Result<Self, TlsError> {
         let key = match &settings.certificate {
-            Some(file) if settings.certificate_mode != SslCertMode::Disable => match read(CERTIFICATE, &file.path)? {
-                Some(pem) => Some(Arc::new(load_pair(settings, &file.path, &pem, provider)?)),
-                None => None,
-            },
+            Some(file) if settings.certificate_mode != SslCertMode::Disable => {
+                match read(CERTIFICATE, &file.path)? {
+                    Some(pem) => Some(Arc::new(load_pair(settings, &file.path, &pem, provider)?)),
+                    None => None,
+                }
+            }
             _ => None,
         };
         if key.is_none() && settings.certificate_mode == SslCertMode::Require {
@@ -66,8 +68,9 @@ fn load_pair(
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, TlsError> {
     let refuse = |problem: String| TlsError::Load { what: CERTIFICATE, path: path.to_owned(), problem };
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|error| refuse(error.to_string()))?;
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| refuse(error.to_string()))?;
     let leaf = chain.first().ok_or_else(|| refuse(String::from("no certificate found")))?;
     let leaf = Certificate::parse(leaf).ok_or_else(|| refuse(String::from("not an X.509 certificate")))?;
 
@@ -84,7 +87,10 @@ fn load_pair(
     let key = provider.key_provider.load_private_key(key).map_err(|error| unusable(error.to_string()))?;
     // rustls compares too, but through a parser that refuses the version 1 certificates OpenSSL still makes.
     if key.public_key().is_some_and(|public| public.as_ref() != leaf.key_info) {
-        return Err(refuse(format!("certificate does not match private key file \"{}\"", key_path.display())));
+        return Err(refuse(format!(
+            "certificate does not match private key file \"{}\"",
+            key_path.display()
+        )));
     }
     Ok(CertifiedKey::new(chain, key))
 }

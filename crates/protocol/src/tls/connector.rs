@@ -10,7 +10,9 @@ use super::client_certificate::ClientCertificate;
 use super::verifier::Verifier;
 use super::{TlsError, roots, server_end_point};
 use crate::auth::ServerEndPoint;
-use crate::conninfo::{ConnectOptions, Host, HostAddress, SslCertMode, SslMode, SslNegotiation, SslSettings, TlsVersion};
+use crate::conninfo::{
+    ConnectOptions, Host, HostAddress, SslCertMode, SslMode, SslNegotiation, SslSettings, TlsVersion,
+};
 
 /// The protocol name PostgreSQL registered for ALPN.
 const ALPN: &[u8] = b"postgresql";

@@ -20,7 +20,9 @@ pub(super) struct Roots {
 pub(super) fn read(what: &'static str, path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(source) => Err(TlsError::Read { what, path: path.to_owned(), source }),
     }
 }
@@ -69,7 +71,9 @@ fn system() -> Result<Roots, TlsError> {
 /// The revocation lists of `sslcrl` and `sslcrldir`.
 ///
 /// A default file may be missing. One that an option names may not: libpq would then check nothing and say nothing.
-pub(super) fn revocations(settings: &SslSettings) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+pub(super) fn revocations(
+    settings: &SslSettings,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
     const WHAT: &str = "certificate revocation list";
     let mut lists = Vec::new();
     if let Some(file) = &settings.revocations {
@@ -86,7 +90,11 @@ pub(super) fn revocations(settings: &SslSettings) -> Result<Vec<CertificateRevoc
         }
     }
     if let Some(directory) = &settings.revocation_directory {
-        let failed = |source| TlsError::Read { what: "certificate revocation directory", path: directory.clone(), source };
+        let failed = |source| TlsError::Read {
+            what: "certificate revocation directory",
+            path: directory.clone(),
+            source,
+        };
         for entry in std::fs::read_dir(directory).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             if path.is_file()
@@ -104,8 +112,11 @@ fn add_lists(
     path: &Path,
     pem: &[u8],
 ) -> Result<(), TlsError> {
-    let refuse =
-        |problem: String| TlsError::Load { what: "certificate revocation list", path: path.to_owned(), problem };
+    let refuse = |problem: String| TlsError::Load {
+        what: "certificate revocation list",
+        path: path.to_owned(),
+        problem,
+    };
     let before = lists.len();
     for list in CertificateRevocationListDer::pem_slice_iter(pem) {
         lists.push(list.map_err(|error| refuse(error.to_string()))?);

@@ -10,10 +10,10 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
+use super::TlsError;
 use super::certificate::Certificate;
 use super::names::common_name_matches;
 use super::roots::Roots;
-use super::TlsError;
 
 /// What to check, once there are roots.
 struct Chain {
@@ -54,7 +54,13 @@ impl Verifier {
     }
 
     /// Whether a certificate that webpki cannot judge is a root itself, or of version 1 and signed by a root.
-    fn is_trusted_directly(&self, chain: &Chain, certificate: &Certificate<'_>, der: &[u8], now: UnixTime) -> bool {
+    fn is_trusted_directly(
+        &self,
+        chain: &Chain,
+        certificate: &Certificate<'_>,
+        der: &[u8],
+        now: UnixTime,
+    ) -> bool {
         // Revocation of such a certificate cannot be checked here, so with lists it stays refused.
         if chain.revocation || !certificate.is_valid_at(now.as_secs()) {
             return false;
@@ -107,7 +113,8 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
-        let verdict = chain.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let verdict =
+            chain.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         let name_error = match verdict {
             Ok(verified) => return Ok(verified),
             // webpki looks at the name last: with this error, the chain is good.

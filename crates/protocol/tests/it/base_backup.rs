@@ -196,3 +196,40 @@ fn refused_options_leave_the_connection_usable() {
     assert!(error.server().is_some(), "{error}");
     connection.identify_system().unwrap();
 }
+
+#[test]
+fn incremental_after_an_uploaded_manifest() {
+    for binaries in servers() {
+        let builder = Cluster::builder().binaries(&binaries);
+        if binaries.major < 17 {
+            let cluster = builder.start().unwrap();
+            let error = cluster.replication().upload_manifest(&mut &b"{}"[..]).unwrap_err();
+            assert!(matches!(error, BaseBackupError::Unsupported { .. }), "{error}");
+            continue;
+        }
+        let cluster = builder.config("summarize_wal = on").start().unwrap();
+        cluster.sql("CREATE TABLE t AS SELECT generate_series(1, 200000) AS id");
+        let mut options = BaseBackupOptions::with_label("full");
+        options.fast_checkpoint = true;
+        let (full, _) = receive(&cluster, &options).unwrap();
+        cluster.sql("INSERT INTO t VALUES (0)");
+        let mut connection = cluster.replication();
+        let refused = connection.upload_manifest(&mut &b"{}"[..]).unwrap_err();
+        assert!(refused.server().is_some(), "{refused}");
+        connection.upload_manifest(&mut full.manifest.as_slice()).unwrap();
+        options.incremental = true;
+        let mut stream = connection.base_backup(&options).unwrap();
+        let mut tar = Vec::new();
+        let mut in_manifest = false;
+        while let Some(event) = stream.next().unwrap() {
+            match event {
+                BackupEvent::Manifest => in_manifest = true,
+                BackupEvent::Data(bytes) if !in_manifest => tar.extend_from_slice(bytes),
+                _ => {}
+            }
+        }
+        stream.finish().unwrap();
+        assert!(members(&tar).keys().any(|name| name.contains("INCREMENTAL.")));
+        assert!(tar.len() < full.archives["base.tar"].len() / 2);
+    }
+}
