@@ -10,9 +10,11 @@ pub mod config;
 pub mod event;
 pub mod get_wal;
 pub mod list_backups;
+pub mod put_wal;
 pub mod restore;
 pub mod show_backup;
 pub mod text;
+pub mod wal_client;
 pub mod wal_usage;
 
 mod archive_wal;

@@ -15,6 +15,7 @@
     unreachable_pub
 )]
 
+mod architecture;
 mod barman_parity;
 mod help;
 mod links;
