@@ -1,0 +1,17 @@
+//! The programs on the database host: `barman-wal-archive` and `barman-wal-restore`, which know nothing but `ssh` and the
+//! command `barman` on the other side (Barman 3.19.1's or this project's, both ways).
+//!
+//! Nothing here is reported as done before the other side said so and, for what is written here, before it is on disk.
+
+mod archive;
+mod download;
+mod restore;
+mod spool;
+mod ssh;
+mod transfer;
+mod watch;
+
+pub use archive::{SendOptions, SendWalError, send_wal, test_put_wal};
+pub use restore::{FetchOptions, FetchWalError, Fetched, TransferCompression, fetch_wal, test_get_wal};
+pub use ssh::{RemoteBarman, SshError};
+pub(crate) use transfer::Hasher;

@@ -1,0 +1,263 @@
+//! `barman-wal-restore`: one WAL file from the backup host, as `restore_command` wants it.
+//!
+//! The destination is complete or untouched: PostgreSQL takes a short or empty file for the end of WAL, or for a reason to stop.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tapster_catalog::durable::{self, Clobber, DurableError, RealDisk};
+use thiserror::Error;
+use walfile::{SegmentName, SegmentSize, WalName};
+
+use super::download::download;
+use super::spool::Spool;
+use super::ssh::{RemoteBarman, SshError};
+use super::transfer::Counted;
+
+/// How `get-wal` is to send the file.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum TransferCompression {
+    /// Decompressed.
+    #[default]
+    Off,
+    /// `--gzip`.
+    Gzip,
+    /// `--bzip2`.
+    Bzip2,
+    /// `--keep-compression`: as it is stored.
+    AsStored,
+}
+
+/// How a WAL file is fetched.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct FetchOptions {
+    /// The beginning of a segment will do when that is all there is.
+    pub partial: bool,
+    /// How it travels. What arrives compressed is decompressed in any case.
+    pub compression: TransferCompression,
+    /// With how many files, counting the one asked for, to be ahead; 0 and 1 for none.
+    pub parallel: u64,
+    /// Where those wait.
+    pub spool_dir: PathBuf,
+    /// When the remote command fails, ask it once more whether the file is there: [`FetchWalError::Missing`] is then certain, and
+    /// every other error is one of the infrastructure.
+    pub ask_whether_missing: bool,
+}
+
+/// How the file came.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Fetched {
+    /// It waited in the spool.
+    pub spooled: bool,
+    /// What could not be fetched ahead, and why; no harm, it is fetched when its turn comes.
+    pub warnings: Vec<String>,
+}
+
+/// The file was not fetched. The destination is as it was.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FetchWalError {
+    /// The destination is a directory.
+    #[error("WAL_DEST cannot be a directory: {}", path.display())]
+    IsDirectory {
+        /// It.
+        path: PathBuf,
+    },
+    /// Nothing can be written there.
+    #[error("Cannot open '{}' (WAL_DEST) for writing: {source}", path.display())]
+    Open {
+        /// The destination.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Writing failed on the way.
+    #[error("Cannot write '{}' (WAL_DEST): {source}", path.display())]
+    Write {
+        /// The destination.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The other side has no such file, as it said when it was asked.
+    #[error("The required file is not available: {name}")]
+    Missing {
+        /// The file.
+        name: String,
+        /// The exit code of the remote command that did not send it, if that was asked for.
+        code: Option<i32>,
+    },
+    /// The other side claims success, but what it sent is no such file.
+    #[error("Barman sent something that is not {name}: {problem}")]
+    Content {
+        /// The file.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The spool cannot be used.
+    #[error("Cannot use the spool directory {}: {source}", path.display())]
+    Spool {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// ssh or the remote command failed.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+}
+
+/// Fetches `name` to `destination`. When this returns, the file is complete there, and durable.
+///
+/// # Errors
+/// In all other cases; the destination is then as it was.
+pub fn fetch_wal(
+    remote: &RemoteBarman,
+    name: &str,
+    destination: &Path,
+    options: &FetchOptions,
+    stop: &Arc<AtomicBool>,
+) -> Result<Fetched, FetchWalError> {
+    if destination.is_dir() {
+        return Err(FetchWalError::IsDirectory { path: destination.to_owned() });
+    }
+    // A run that was killed may have left its temporary file beside the destination.
+    drop(durable::remove_stale(&RealDisk, durable::parent(destination)));
+    if let (Ok(WalName::Segment(segment)), 1..) = (name.parse(), options.parallel) {
+        return ahead(remote, segment, destination, options, stop);
+    }
+    one(remote, name, destination, options, stop)?;
+    Ok(Fetched { spooled: false, warnings: Vec::new() })
+}
+
+/// Asks whether the other side would give WAL. Returns what it printed and its exit code.
+///
+/// # Errors
+/// ssh cannot be started, or the program is to stop.
+pub fn test_get_wal(remote: &RemoteBarman, stop: &Arc<AtomicBool>) -> Result<(Vec<u8>, i32), SshError> {
+    remote.output(remote.get_wal(&["--test".to_owned()], "dummy_wal_name"), "get-wal", stop)
+}
+
+fn words(options: &FetchOptions) -> Vec<String> {
+    let compression = match options.compression {
+        TransferCompression::Off => None,
+        TransferCompression::Gzip => Some("--gzip"),
+        TransferCompression::Bzip2 => Some("--bzip2"),
+        TransferCompression::AsStored => Some("--keep-compression"),
+    };
+    let partial = options.partial.then_some("--partial");
+    compression.into_iter().chain(partial).map(str::to_owned).collect()
+}
+
+fn one(
+    remote: &RemoteBarman,
+    name: &str,
+    destination: &Path,
+    options: &FetchOptions,
+    stop: &Arc<AtomicBool>,
+) -> Result<u64, FetchWalError> {
+    let done = download(remote, &words(options), name, destination, stop).map_err(|error| match error {
+        FetchWalError::Ssh(SshError::Remote { code, .. })
+            if options.ask_whether_missing
+                && peek(remote, name, 1, options, stop).is_ok_and(|n| n.is_empty()) =>
+        {
+            FetchWalError::Missing { name: name.to_owned(), code: Some(code) }
+        }
+        error => error,
+    })?;
+    let write =
+        |error: DurableError| FetchWalError::Write { path: destination.to_owned(), source: error.into() };
+    done.file.publish(Clobber::Replace).map_err(write)?;
+    Ok(done.length)
+}
+
+/// With a spool: from there if it is there, else from the archive together with those that follow.
+fn ahead(
+    remote: &RemoteBarman,
+    wanted: SegmentName,
+    destination: &Path,
+    options: &FetchOptions,
+    stop: &Arc<AtomicBool>,
+) -> Result<Fetched, FetchWalError> {
+    let spool_error = |source| FetchWalError::Spool { path: options.spool_dir.clone(), source };
+    let absolute = std::path::absolute(destination).unwrap_or_else(|_| destination.to_owned());
+    let owner = format!("{}@{}\n{}\n{}\n", remote.user, remote.host, remote.server, absolute.display());
+    let Some(spool) = Spool::open(&options.spool_dir, &owner).map_err(spool_error)? else {
+        one(remote, &wanted.to_string(), destination, options, stop)?;
+        let warning = format!("{} is in use by another process", options.spool_dir.display());
+        return Ok(Fetched { spooled: false, warnings: vec![warning] });
+    };
+    let write =
+        |error: DurableError| FetchWalError::Write { path: destination.to_owned(), source: error.into() };
+    if let Some(length) = spool.take(wanted, destination).map_err(write)? {
+        spool.keep_after(wanted, SegmentSize::new(length).ok(), options.parallel).map_err(spool_error)?;
+        return Ok(Fetched { spooled: true, warnings: Vec::new() });
+    }
+    let names = peek(remote, &wanted.to_string(), options.parallel, options, stop)?;
+    let Some((_, others)) = names.split_first().filter(|(first, _)| **first == wanted.to_string()) else {
+        // There may be a partial one, which peeking does not show.
+        if options.partial {
+            one(remote, &wanted.to_string(), destination, options, stop)?;
+            return Ok(Fetched { spooled: false, warnings: Vec::new() });
+        }
+        return Err(FetchWalError::Missing { name: wanted.to_string(), code: None });
+    };
+    let others: Vec<SegmentName> = others
+        .iter()
+        .filter_map(|name| name.parse::<SegmentName>().ok())
+        .filter(|name| name.timeline() == wanted.timeline() && *name > wanted && !spool.path(*name).exists())
+        .collect();
+    let (length, warnings) = std::thread::scope(|scope| {
+        let others: Vec<_> = others
+            .iter()
+            .map(|name| {
+                let target = spool.path(*name);
+                (name, scope.spawn(move || one(remote, &name.to_string(), &target, options, stop)))
+            })
+            .collect();
+        let length = one(remote, &wanted.to_string(), destination, options, stop);
+        let mut warnings = Vec::new();
+        for (name, thread) in others {
+            match thread.join() {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => warnings.push(format!("cannot fetch {name} ahead: {error}")),
+                Err(_) => warnings.push(format!("cannot fetch {name} ahead")),
+            }
+        }
+        (length, warnings)
+    });
+    let size = SegmentSize::new(length?).ok();
+    spool.keep_after(wanted, size, options.parallel).map_err(spool_error)?;
+    Ok(Fetched { spooled: false, warnings })
+}
+
+/// The names from `name` on that the other side has, at most `count`.
+fn peek(
+    remote: &RemoteBarman,
+    name: &str,
+    count: u64,
+    options: &FetchOptions,
+    stop: &Arc<AtomicBool>,
+) -> Result<Vec<String>, SshError> {
+    use std::io::Read as _;
+    let mut words = words(options);
+    words.insert(0, format!("--peek '{count}'"));
+    let mut running =
+        remote.start(remote.get_wal(&words, name), "get-wal", Stdio::null(), Stdio::piped(), stop)?;
+    let mut text = String::new();
+    if let Some(stdout) = running.stdout.take() {
+        let moved = Arc::clone(&running.moved);
+        let mut input = Counted { inner: stdout, moved: &moved }.take(1024 * 1024);
+        // Text that is no UTF-8 holds no names.
+        drop(input.read_to_string(&mut text));
+    }
+    running.finish()?;
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).take(count).map(str::to_owned).collect())
+}
