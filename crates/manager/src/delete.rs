@@ -29,7 +29,9 @@ impl Server {
                 begun = Some((backup, context.now()));
                 context.tell(Event::Deleting { backup, server: server.clone() });
             }
-            DeleteEvent::WalsRemoved(_, wals) if !wals.is_empty() => context.tell(Event::DeletedWals { wals }),
+            DeleteEvent::WalsRemoved(_, wals) if !wals.is_empty() => {
+                context.tell(Event::DeletedWals { wals })
+            }
             DeleteEvent::Deleted(backup) => {
                 let started = begun.map_or_else(|| context.now(), |(_, at)| at);
                 let elapsed = (context.now() - started).try_into().unwrap_or_default();

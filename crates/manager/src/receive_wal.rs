@@ -8,7 +8,8 @@ use tapster_catalog::locks::{Lock, LockError, LockName};
 use tapster_catalog::segment_dir::{Resume, SegmentDir, SegmentDirError, SegmentDirOptions};
 use tapster_catalog::{Identity, IdentityError, durable};
 use tapster_protocol::receive::{
-    ReceiveError, ReceiveEvent, ReceiveOptions, ReceiveReport, Receiver, StreamStart, start_position,
+    ReceiveError, ReceiveEvent, ReceiveOptions, ReceiveReport, Receiver, StreamStart, ancestry,
+    start_position,
 };
 use tapster_protocol::{CreateSlot, QueryError, SlotName, SlotNameError};
 use thiserror::Error;
@@ -194,6 +195,14 @@ impl Server {
             }
         };
         let start = start.with_system_id(Some(system.system_id)).with_segment_size(size);
+        // No switch will bring the history of a timeline that we begin on, and recovery needs it.
+        let stored =
+            sink.has_history(start.timeline) || self.layout().wal(WalName::History(start.timeline)).exists();
+        if resume.from.is_none() && !stored {
+            for file in ancestry(&mut connection, start.timeline)? {
+                sink.store_history(file.timeline, &file.content)?;
+            }
+        }
         if sink.timeline() != Some(start.timeline) || sink.position().is_some_and(|at| at != start.position) {
             sink.begin(start.timeline);
         }

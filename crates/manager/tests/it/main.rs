@@ -15,3 +15,4 @@
 )]
 
 mod config;
+mod cycle;
