@@ -1,7 +1,7 @@
 //! The text formats of the catalog.
 
 use tapster_catalog::record::PyValue;
-use tapster_catalog::{BackupId, BackupRecord, UtcOffset};
+use tapster_catalog::{BackupId, BackupRecord, UtcOffset, XlogEntry, XlogLine, XlogLines};
 
 /// A literal that is read is written as `repr()` does and then read as the same value, in the same bytes ever after.
 ///
@@ -28,4 +28,26 @@ pub fn backup_info(data: &[u8]) {
     assert_eq!(again.as_ref().map(BackupRecord::to_text).as_ref(), Ok(&text));
     let keys: Vec<&str> = text.lines().filter_map(|line| line.split_once('=')).map(|(key, _)| key).collect();
     assert!(keys.is_sorted() && (33..=35).contains(&keys.len()), "{text}");
+}
+
+/// Reading an index yields the same entries when they are written and read again, and no line is longer than the bound.
+///
+/// # Panics
+/// When the law is broken.
+pub fn xlogdb(data: &[u8]) {
+    let entries = |bytes: &[u8]| -> Vec<XlogEntry> {
+        let lines = XlogLines::new(bytes).filter_map(Result::ok);
+        lines
+            .filter_map(|line| match line {
+                XlogLine::Entry(entry) => Some(entry),
+                XlogLine::Unreadable(bytes) | XlogLine::Torn(bytes) => {
+                    assert!(bytes.len() <= 4096, "{}", bytes.len());
+                    None
+                }
+            })
+            .collect()
+    };
+    let read = entries(data);
+    let text: String = read.iter().map(|entry| format!("{entry}\n")).collect();
+    assert_eq!(entries(text.as_bytes()), read, "{text}");
 }

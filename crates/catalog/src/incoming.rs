@@ -145,7 +145,7 @@ impl Received<'_> {
         let disk = self.disk;
         let target = self.publish.target().to_owned();
         // Compared first: publishing takes the temporary file away.
-        for there in [&target, &self.archived].into_iter().filter(|path| path.exists()) {
+        if let Some(there) = [&target, &self.archived].into_iter().find(|path| path.exists()) {
             let same = ingest::same_as_archived(there, self.publish.temp_path())
                 .map_err(|e| DurableError::io(Step::Read, there, e))?;
             if !same {

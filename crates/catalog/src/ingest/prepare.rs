@@ -92,10 +92,10 @@ fn look<'d>(item: &Item, options: &IngestOptions) -> std::io::Result<Looked<'d>>
         _ if !options.validate => Ok(()),
         _ => validate::check(&item.path, item.name, matches!(stored_as, StoredAs::Compressed(_)), options)?,
     };
-    if let Err(reason) = &checked {
-        if is_unsettled(&metadata, options) {
-            return Ok(Looked::Done(Prepared::Unsettled(reason.clone())));
-        }
+    if let Err(reason) = &checked
+        && is_unsettled(&metadata, options)
+    {
+        return Ok(Looked::Done(Prepared::Unsettled(reason.clone())));
     }
     if item.target.try_exists()? {
         let same = same_as_archived(&item.target, &item.path)?;

@@ -234,7 +234,8 @@ fn l_a1_l_a10_l_a17_l_a22_what_is_no_segment_of_ours_is_refused() {
     let layout = server(home.path());
     let one = "000000010000000000000001";
     let half = &segment(one, 1)[..1 << 19];
-    let cases: [(&str, Vec<u8>, fn(&Invalid) -> bool); 9] = [
+    type Case = (&'static str, Vec<u8>, fn(&Invalid) -> bool);
+    let cases: [Case; 9] = [
         (one, half.to_vec(), |e| matches!(e, Invalid::Length { found: 0x8_0000, .. })),
         (one, Vec::new(), |e| matches!(e, Invalid::Length { found: 0, .. })),
         (one, vec![0; 1 << 20], |e| matches!(e, Invalid::Header { .. })),

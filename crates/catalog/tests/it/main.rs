@@ -16,6 +16,7 @@
 
 mod barman;
 mod catalog;
+mod crash;
 mod delete;
 mod durable;
 mod ingest;

@@ -232,7 +232,7 @@ fn compressed_segments_resume_like_plain_ones() {
         sink.write(lsn(1, 0), &segment("000000010000000000000001", 1)).unwrap();
         assert_eq!(sink.flush().unwrap(), lsn(2, 0));
         let name = format!("000000010000000000000001.{suffix}");
-        assert_eq!(names(dir.path()), [name.clone()]);
+        assert_eq!(names(dir.path()), std::slice::from_ref(&name));
         drop(sink);
         let (_, resume) = SegmentDir::open(dir.path(), options.clone()).unwrap();
         assert_eq!(resume.from, Some((ONE, lsn(2, 0))));
