@@ -14,6 +14,7 @@ pub mod put_wal;
 pub mod restore;
 pub mod show_backup;
 pub mod text;
+pub mod tools;
 pub mod wal_client;
 pub mod wal_usage;
 

@@ -46,7 +46,12 @@ impl Server {
     fn force_first_segment(&self, context: &Context<'_>) -> bool {
         let Ok(mut connection) = self.connect(context.stop.clone()) else { return false };
         let mut remote = Remote::new(&mut connection);
-        remote.in_recovery().is_ok_and(|standby| !standby) && remote.switch_wal().is_ok()
+        if !remote.in_recovery().is_ok_and(|standby| !standby) {
+            return false;
+        }
+        // A segment that holds nothing is not switched away from; and one that was streamed is archived when the next begins.
+        let mark = |remote: &mut Remote<'_>| remote.create_restore_point("tapster_check").is_ok();
+        mark(&mut remote) && remote.switch_wal().is_ok() && mark(&mut remote)
     }
 
     pub(super) fn check_queues(&self, report: &mut CheckReport) {
