@@ -23,6 +23,7 @@ pub type Property = fn(&[u8]);
 pub const TARGETS: &[(&str, Property)] = &[
     ("python_literal", catalog::python_literal),
     ("backup_info", catalog::backup_info),
+    ("xlogdb", catalog::xlogdb),
     ("tar", copy::tar),
     ("manifest", copy::manifest),
     ("config_ini", manager::config_ini),

@@ -1,6 +1,12 @@
 //! Every property over its corpus, and over each seed cut short and with bits flipped.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;

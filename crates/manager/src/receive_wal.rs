@@ -184,6 +184,7 @@ impl Server {
         }
         let size = connection.wal_segment_size()?;
         let mut options = SegmentDirOptions::with_segment_size(size);
+        options.begin_next = true;
         options.system_id = Some(system.system_id.get());
         let (mut sink, resume) = SegmentDir::open(&self.layout().streaming, options)?;
         let start = match self.resume_position(&resume, size) {

@@ -27,6 +27,15 @@ pub trait WalSink {
     /// The position up to which WAL is known to be durable, without doing any work.
     fn flushed(&self) -> Lsn;
 
+    /// The stream has nothing to hand over for the moment: a good time for work that need not hold it up. Does nothing by
+    /// default.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    fn idle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Ends the current timeline and goes on with `history.timeline()`: the open segment stays a `.partial`,
     /// the history file (`raw`, as the server sent it) is stored durably before this returns. The next write
     /// starts at the beginning of the segment that holds the switch point.

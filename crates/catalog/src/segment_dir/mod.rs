@@ -242,6 +242,19 @@ impl SegmentDir {
         })
     }
 
+    fn begin_next(&mut self) -> Result<(), SegmentDirError> {
+        let Some(position) = self.position.filter(|_| self.options.begin_next && self.timeline.is_some()) else {
+            return Ok(());
+        };
+        self.guarded(|sink| {
+            sink.finisher.drain()?;
+            if position.is_segment_start(sink.options.segment_size) {
+                sink.make_current(position)?;
+            }
+            sink.name_current()
+        })
+    }
+
     fn switch(&mut self, history: &TimelineHistory, raw: &[u8]) -> Result<(), SegmentDirError> {
         if let Some(current) = self.timeline.filter(|timeline| history.switch_from(*timeline).is_none()) {
             return Err(SegmentDirError::NoDescent { current, next: history.timeline() });
@@ -268,6 +281,10 @@ impl WalSink for SegmentDir {
 
     fn flush(&mut self) -> io::Result<Lsn> {
         Ok(self.flush_all()?)
+    }
+
+    fn idle(&mut self) -> io::Result<()> {
+        Ok(self.begin_next()?)
     }
 
     fn flushed(&self) -> Lsn {

@@ -19,6 +19,9 @@ pub struct SegmentDirOptions {
     pub compression: SegmentCompression,
     /// Permission bits of new files, before the umask: 0600 as `pg_receivewal`'s.
     pub file_mode: u32,
+    /// When a segment is complete and nothing more comes for now, the next one's `.partial` is made at once. An archiver that
+    /// holds the newest whole segment back until something follows it (Barman's rule) then need not wait for the next record.
+    pub begin_next: bool,
     /// Finished segments that may wait for the disk before [`write`](walfile::WalSink::write) waits too.
     pub queue_depth: usize,
 }
@@ -31,6 +34,7 @@ impl Default for SegmentDirOptions {
             sync: true,
             compression: SegmentCompression::None,
             file_mode: 0o600,
+            begin_next: false,
             queue_depth: 4,
         }
     }

@@ -307,3 +307,24 @@ fn no_sync_syncs_nothing() {
     assert_eq!(synced.count(), 0);
     assert_eq!(names(dir.path()), ["000000010000000000000001"]);
 }
+
+#[test]
+fn the_next_segment_begins_when_nothing_more_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options();
+    options.begin_next = true;
+    let (mut sink, _) = SegmentDir::open(dir.path(), options.clone()).unwrap();
+    sink.begin(ONE);
+    sink.write(lsn(1, 0), &segment("000000010000000000000001", 1)).unwrap();
+    sink.idle().unwrap();
+    assert_eq!(names(dir.path()), ["000000010000000000000001", "000000010000000000000002.partial"]);
+    assert_eq!(sink.flushed(), lsn(2, 0));
+    sink.idle().unwrap();
+    drop(sink);
+    // A restart goes on there, and so does the stream.
+    let (mut sink, resume) = SegmentDir::open(dir.path(), options).unwrap();
+    assert_eq!(resume.from, Some((ONE, lsn(2, 0))));
+    sink.write(lsn(2, 0), &segment("000000010000000000000002", 2)).unwrap();
+    sink.flush().unwrap();
+    assert!(names(dir.path()).contains(&"000000010000000000000002".to_owned()));
+}

@@ -18,6 +18,9 @@ use crate::{
     SystemId, SystemIdentity, WalEvent, WalStream,
 };
 
+/// Nothing for this long after some WAL, and the sink gets time for itself.
+const QUIET: Duration = Duration::from_millis(100);
+
 /// What outlives a connection.
 #[derive(Debug)]
 pub(super) struct Position {
@@ -134,15 +137,19 @@ impl Session<'_> {
         let mut progress =
             Progress::new(self.settings(segment_size), written, self.position.flushed, begin.elapsed());
         let mut server_end = server.position;
+        // Whether the sink has been told that nothing came.
+        let mut quiet = false;
         loop {
             let mut pause = false;
-            match stream.next(progress.wait(begin.elapsed())) {
+            let wait = progress.wait(begin.elapsed());
+            match stream.next(if quiet { wait } else { wait.min(QUIET) }) {
                 Ok(WalEvent::Data { start, server_end: end, bytes }) => {
                     server_end = end;
                     let accepted = progress.accept(start, bytes.len(), begin.elapsed())?;
                     let new = bytes.get(accepted.skip..accepted.skip + accepted.take).unwrap_or_default();
                     self.write(accepted.at, new, segment_size)?;
                     progress.set_flushed(self.sink.flushed());
+                    quiet = false;
                 }
                 Ok(WalEvent::Keepalive { server_end: end, reply_requested }) => {
                     server_end = end;
@@ -154,6 +161,11 @@ impl Session<'_> {
                 }
                 Ok(WalEvent::Idle) => {
                     pause = true;
+                    if !quiet {
+                        let position = progress.written();
+                        self.sink.idle().map_err(|source| ReceiveError::Sink { position, source })?;
+                        quiet = true;
+                    }
                     progress.set_flushed(self.sink.flushed());
                 }
                 Ok(WalEvent::EndOfTimeline(Some(next))) => return Ok(StreamEnd::Next(next)),
