@@ -59,7 +59,7 @@ impl Server {
         context: &Context<'_>,
     ) -> Result<BackupReport, BackupError> {
         self.refuse_unsupported()?;
-        let check = self.check(&CheckOptions::default(), context);
+        let check = self.check(&CheckOptions { timeout: options.check_timeout }, context);
         let failed: Vec<String> = check.blocking().map(|line| line.name.clone()).collect();
         if !failed.is_empty() {
             return Err(BackupError::Check { server: self.name().to_owned(), failed });

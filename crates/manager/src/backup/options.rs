@@ -23,6 +23,8 @@ pub struct BackupOptions {
     pub retry_times: Option<u32>,
     /// Pause before each of them; the configuration's `basebackup_retry_sleep` without it.
     pub retry_sleep: Option<Duration>,
+    /// How long the checks before the backup may take; the configuration's `check_timeout` without it.
+    pub check_timeout: Option<Duration>,
 }
 
 /// A friendly name for a backup: one line of text that is neither an id nor one of Barman's shortcuts.
