@@ -11,8 +11,10 @@ mod failure;
 mod format;
 mod invocation;
 mod logging;
+mod observer;
 mod output;
 mod session;
+mod startup;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -51,7 +53,24 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
     match command {
+        Command::ArchiveWal(args) => commands::archive_wal::run(&args, session),
+        Command::Backup(args) => commands::backup::run(&args, session),
+        Command::Check(args) => commands::check::run(&args, session),
+        Command::Delete(args) => commands::delete::run(&args, session),
+        Command::GetWal(args) => commands::get_wal::run(&args, session),
+        Command::ListBackups(args) => commands::list_backups::run(&args, session),
+        Command::ListServers(args) => commands::list_servers::run(&args, session),
+        Command::ReceiveWal(args) => commands::receive_wal::run(&args, session),
+        Command::Restore(args) => commands::restore::run(&args, session),
+        Command::ShowBackup(args) => commands::show_backup::run(&args, session),
+        Command::SwitchWal(args) => commands::switch_wal::run(&args, session),
+        Command::BaseBackup(args) => commands::basebackup::run(&args, session),
         Command::Completions(args) => commands::completions::run(&args, session),
+        Command::PgReceiveWal(args) => commands::receivewal::run(&args, session),
+        Command::PutWal(args) => commands::put_wal::run(&args, session),
+        Command::LocalWalArchive(args) => commands::wal_archive::run_local(&args, session),
+        Command::WalArchive(args) => commands::wal_archive::run(&args, session),
+        Command::WalRestore(args) => commands::wal_restore::run(&args, session),
         _ => Err(Failure::user("this command is not part of this build")),
     }
 }

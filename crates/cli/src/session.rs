@@ -1,8 +1,7 @@
 //! What every command gets besides its arguments.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -50,26 +49,8 @@ impl Session {
         Ok(())
     }
 
-    /// The configuration file: `--config`, `BARMAN_CONFIG_FILE`, or the first default that exists.
-    ///
-    /// # Errors
-    /// There is none.
-    pub(crate) fn config_file(&self) -> Result<PathBuf, Failure> {
-        if let Some(path) = self.global.config.as_ref().or(self.environment.config_file.as_ref()) {
-            return if path.exists() {
-                Ok(path.clone())
-            } else {
-                Err(Failure::fatal(format!("Configuration file '{}' does not exist", path.display())))
-            };
-        }
-        let candidates = self.environment.default_config_files();
-        candidates.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
-            let names: Vec<_> = candidates.iter().map(|path| path.display().to_string()).collect();
-            Failure::fatal(format!(
-                "Could not find any configuration file at default locations: {}\nName one with -c or \
-                 BARMAN_CONFIG_FILE.",
-                names.join(", ")
-            ))
-        })
+    /// Whether a signal has asked to stop.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 }

@@ -3,6 +3,9 @@
 /// Delete a backup and the WAL that no other backup needs.
 #[derive(Clone, Debug, clap::Parser)]
 pub(crate) struct DeleteArgs {
+    /// say what would be deleted, without deleting it
+    #[arg(long, hide_short_help = true)]
+    pub(crate) dry_run: bool,
     /// the server
     #[arg(value_name = "server_name")]
     pub(crate) server: String,

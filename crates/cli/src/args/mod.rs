@@ -7,7 +7,6 @@ pub(crate) mod archive_wal;
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod completions;
-pub(crate) mod cron;
 pub(crate) mod delete;
 mod errors;
 pub(crate) mod get_wal;
@@ -20,8 +19,6 @@ pub(crate) mod put_wal;
 pub(crate) mod receive_wal;
 pub(crate) mod restore;
 pub(crate) mod show_backup;
-pub(crate) mod show_servers;
-pub(crate) mod status;
 pub(crate) mod switch_wal;
 mod tree;
 mod usage;
@@ -45,8 +42,6 @@ pub(crate) enum Command {
     Check(check::CheckArgs),
     /// `completions`
     Completions(completions::CompletionsArgs),
-    /// `cron`
-    Cron(cron::CronArgs),
     /// `delete`
     Delete(delete::DeleteArgs),
     /// `get-wal`
@@ -65,13 +60,11 @@ pub(crate) enum Command {
     Restore(Box<restore::RestoreArgs>),
     /// `show-backup`
     ShowBackup(show_backup::ShowBackupArgs),
-    /// `show-servers`
-    ShowServers(show_servers::ShowServersArgs),
-    /// `status`
-    Status(status::StatusArgs),
     /// `switch-wal`
     SwitchWal(switch_wal::SwitchWalArgs),
-    /// `barman-wal-archive`, `tapster wal-archive`
+    /// `tapster wal-archive` without a host
+    LocalWalArchive(wal_archive::LocalWalArchiveArgs),
+    /// `barman-wal-archive`, `tapster wal-archive` with a host
     WalArchive(Box<wal_archive::WalArchiveArgs>),
     /// `barman-wal-restore`, `tapster wal-restore`
     WalRestore(Box<wal_restore::WalRestoreArgs>),

@@ -131,6 +131,9 @@ pub(crate) struct RestoreArgs {
     /// demand an empty destination
     #[arg(long, overrides_with = "delta_restore")]
     no_delta_restore: bool,
+    /// say what would be done and whether it can be, without writing anything
+    #[arg(long, hide_short_help = true)]
+    pub(crate) dry_run: bool,
     /// instance that has the disks made from the snapshots
     #[arg(long)]
     pub(crate) snapshot_recovery_instance: Option<String>,

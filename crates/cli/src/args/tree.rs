@@ -6,8 +6,8 @@ use clap::{CommandFactory, Error, FromArgMatches};
 
 use super::usage::Spelling;
 use super::{
-    Command, archive_wal, backup, check, completions, cron, delete, get_wal, global, list_backups,
-    list_servers, pg, put_wal, receive_wal, restore, show_backup, show_servers, status, switch_wal,
+    Command, archive_wal, backup, check, completions, delete, get_wal, global, list_backups,
+    list_servers, pg, put_wal, receive_wal, restore, show_backup, switch_wal,
     wal_archive, wal_restore,
 };
 use crate::invocation::Program;
@@ -111,7 +111,6 @@ pub(super) const ENTRIES: &[Entry] = &[
         true,
         Dialect::Argparse(Spelling::LongFirst)
     ),
-    entry!("cron", cron::CronArgs, Command::Cron),
     entry!("delete", delete::DeleteArgs, Command::Delete),
     entry!("get-wal", get_wal::GetWalArgs, Command::GetWal),
     entry!("list-backups" | "list-backup", list_backups::ListBackupsArgs, Command::ListBackups),
@@ -131,13 +130,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     },
     entry!("restore" | "recover", restore::RestoreArgs, |args| Command::Restore(Box::new(args))),
     entry!("show-backup" | "show-backups", show_backup::ShowBackupArgs, Command::ShowBackup),
-    entry!("show-servers" | "show-server", show_servers::ShowServersArgs, Command::ShowServers),
-    entry!("status", status::StatusArgs, Command::Status),
     entry!("switch-wal" | "switch-xlog", switch_wal::SwitchWalArgs, Command::SwitchWal),
     entry!(
         "wal-archive",
-        wal_archive::WalArchiveArgs,
-        |args| Command::WalArchive(Box::new(args)),
+        wal_archive::OwnWalArchiveArgs,
+        |args: wal_archive::OwnWalArchiveArgs| args.into_command(),
         true,
         CLIENT
     ),
@@ -149,6 +146,15 @@ pub(super) const ENTRIES: &[Entry] = &[
         CLIENT
     ),
 ];
+
+/// `barman-wal-archive`, whose host is not optional.
+static WAL_ARCHIVE: Entry = entry!(
+    "wal-archive",
+    wal_archive::WalArchiveArgs,
+    |args| Command::WalArchive(Box::new(args)),
+    true,
+    CLIENT
+);
 
 /// The commands of `program`.
 pub(super) fn entries(program: Program) -> impl Iterator<Item = &'static Entry> {
@@ -162,12 +168,11 @@ pub(super) fn find(program: Program, name: &str) -> Option<&'static Entry> {
 
 /// The command a client program consists of.
 pub(super) fn client(program: Program) -> Option<&'static Entry> {
-    let name = match program {
-        Program::BarmanWalArchive => "wal-archive",
-        Program::BarmanWalRestore => "wal-restore",
-        Program::Tapster | Program::Barman => return None,
-    };
-    ENTRIES.iter().find(|entry| entry.name == name)
+    match program {
+        Program::BarmanWalArchive => Some(&WAL_ARCHIVE),
+        Program::BarmanWalRestore => ENTRIES.iter().find(|entry| entry.name == "wal-restore"),
+        Program::Tapster | Program::Barman => None,
+    }
 }
 
 /// All commands of `program` as one clap description, for completion scripts.

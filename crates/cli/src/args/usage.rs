@@ -76,7 +76,8 @@ fn option_parts(command: &Command, spelling: Spelling) -> Vec<String> {
     };
     for arg in options(command) {
         let id = arg.get_id().as_str();
-        if is_builtin(arg) || grouped.contains(&id) {
+        // Additions to the programs of other people are only in the list: their usage line is compared.
+        if is_builtin(arg) || grouped.contains(&id) || arg.is_hide_short_help_set() {
             continue;
         }
         let group = command

@@ -2,11 +2,75 @@
 
 use std::path::PathBuf;
 
-use super::values::compression_level;
+use super::Command;
+use super::values::{compression_level, positive};
 
 /// Send a WAL file to the backup host over ssh (archive_command); it is stored durably there before this returns 0.
 #[derive(Clone, Debug, clap::Parser)]
 pub(crate) struct WalArchiveArgs {
+    #[command(flatten)]
+    pub(crate) send: SendArgs,
+    /// the backup host
+    #[arg(value_name = "BARMAN_HOST")]
+    pub(crate) host: String,
+    /// the server's name in the configuration of the backup host
+    #[arg(value_name = "SERVER_NAME")]
+    pub(crate) server: String,
+    /// the WAL file (%p of archive_command)
+    #[arg(value_name = "WAL_PATH")]
+    pub(crate) wal_path: PathBuf,
+}
+
+/// Store a WAL file (archive_command): without BARMAN_HOST durably in the incoming directory of a server of this
+/// host's own configuration, with it over ssh. Returns 0 only when it is stored there.
+#[derive(Clone, Debug, clap::Parser)]
+pub(crate) struct OwnWalArchiveArgs {
+    #[command(flatten)]
+    send: SendArgs,
+    /// the backup host, when it is not this one; the options are for this case
+    #[arg(value_name = "[BARMAN_HOST]")]
+    first: String,
+    /// the server's name in the configuration of the backup host
+    #[arg(value_name = "SERVER_NAME")]
+    second: String,
+    /// the WAL file (%p of archive_command)
+    #[arg(value_name = "WAL_PATH")]
+    third: Option<PathBuf>,
+}
+
+impl OwnWalArchiveArgs {
+    /// One of the two commands behind this one.
+    pub(crate) fn into_command(self) -> Command {
+        match self.third {
+            Some(wal_path) => Command::WalArchive(Box::new(WalArchiveArgs {
+                send: self.send,
+                host: self.first,
+                server: self.second,
+                wal_path,
+            })),
+            None => Command::LocalWalArchive(LocalWalArchiveArgs {
+                config: self.send.config,
+                server: self.first,
+                wal_path: PathBuf::from(self.second),
+            }),
+        }
+    }
+}
+
+/// `wal-archive` on the backup host itself.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalWalArchiveArgs {
+    /// The configuration file, given after the command.
+    pub(crate) config: Option<String>,
+    /// The server.
+    pub(crate) server: String,
+    /// The WAL file.
+    pub(crate) wal_path: PathBuf,
+}
+
+/// How to send over ssh.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct SendArgs {
     /// show the program's version and exit
     #[arg(short = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
@@ -46,18 +110,13 @@ pub(crate) struct WalArchiveArgs {
     /// level of that compression: low, medium, high or an integer
     #[arg(long, value_parser = compression_level, allow_negative_numbers = true)]
     pub(crate) compression_level: Option<String>,
-    /// the backup host
-    #[arg(value_name = "BARMAN_HOST")]
-    pub(crate) host: String,
-    /// the server's name in the configuration of the backup host
-    #[arg(value_name = "SERVER_NAME")]
-    pub(crate) server: String,
-    /// the WAL file (%p of archive_command)
-    #[arg(value_name = "WAL_PATH")]
-    pub(crate) wal_path: PathBuf,
+    /// give up when nothing moves for so long, with the exit code of a failed connection (default: wait for ever, as
+    /// Barman does); must be longer than the backup host may take to write the file to its disk
+    #[arg(long, value_name = "SECONDS", value_parser = positive, hide_short_help = true)]
+    pub(crate) io_timeout: Option<u64>,
 }
 
-impl WalArchiveArgs {
+impl SendArgs {
     /// Barman's name of the compression of what is sent. Of several the order of the help text decides, not that of
     /// the arguments.
     pub(crate) fn compression(&self) -> Option<&'static str> {

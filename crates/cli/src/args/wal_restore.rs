@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::values::{int, non_negative};
+use super::values::{int, non_negative, positive};
 
 /// Fetch a WAL file from the backup host over ssh (restore_command).
 #[derive(Clone, Debug, clap::Parser)]
@@ -44,6 +44,15 @@ pub(crate) struct WalRestoreArgs {
     /// only test the connection and the configuration on the backup host; WAL_NAME and WAL_DEST are not used
     #[arg(short, long)]
     pub(crate) test: bool,
+    /// give up when nothing moves for so long, with the exit code of a failed connection (default: wait for ever, as
+    /// Barman does)
+    #[arg(long, value_name = "SECONDS", value_parser = positive, hide_short_help = true)]
+    pub(crate) io_timeout: Option<u64>,
+    /// exit with 255 unless the file was fetched or the backup host says that it has no such file (1). PostgreSQL takes
+    /// codes up to 125, with which Barman reports a failed connection, for the end of the archive and opens for
+    /// writing there; at 255 it stops, and nothing is lost
+    #[arg(long, hide_short_help = true)]
+    pub(crate) fail_hard: bool,
     /// the backup host
     #[arg(value_name = "BARMAN_HOST")]
     pub(crate) host: String,

@@ -1,3 +1,21 @@
 //! One file per command: arguments in, one call into a library, a report handed to the output.
 
+pub(crate) mod archive_wal;
+pub(crate) mod backup;
+pub(crate) mod check;
+pub(crate) mod basebackup;
 pub(crate) mod completions;
+mod pg_connection;
+pub(crate) mod delete;
+pub(crate) mod get_wal;
+pub(crate) mod list_backups;
+pub(crate) mod list_servers;
+pub(crate) mod put_wal;
+pub(crate) mod receive_wal;
+pub(crate) mod restore;
+pub(crate) mod show_backup;
+pub(crate) mod receivewal;
+mod signals;
+pub(crate) mod switch_wal;
+pub(crate) mod wal_archive;
+pub(crate) mod wal_restore;

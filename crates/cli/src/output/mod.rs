@@ -4,9 +4,14 @@
 //!
 //! All methods take `&self`, so that an observer on another thread prints through the same value.
 
+pub(crate) mod backup_details;
+pub(crate) mod backup_list;
+pub(crate) mod backup_record;
+pub(crate) mod check;
 mod json;
 mod mask;
 mod progress;
+pub(crate) mod restore;
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -137,6 +142,11 @@ impl Output {
     /// Whether results go to [`Self::json_insert`] instead of lines.
     pub(crate) fn is_json(&self) -> bool {
         self.settings.format == Format::Json
+    }
+
+    /// Whether anything went wrong so far.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// Whether `-q` was given.

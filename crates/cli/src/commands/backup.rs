@@ -1,0 +1,75 @@
+//! `backup`.
+
+use std::time::Duration;
+
+use tapster_manager::{BackupName, BackupOptions, Server};
+
+use crate::args::backup::{BackupArgs, ReuseBackup};
+use crate::failure::Failure;
+use crate::output::backup_record;
+use crate::session::Session;
+use crate::startup::{Rules, Setup};
+
+/// Takes a base backup of servers.
+pub(crate) fn run(args: &BackupArgs, session: &Session) -> Result<(), Failure> {
+    let setup = Setup::new(session)?;
+    let options = options(args)?;
+    session.watch_signals()?;
+    for server in setup.servers(&args.servers, Rules::PRIMARY) {
+        if let Err(failure) = back_up(&options, &setup, &server) {
+            session.output.failure(&failure);
+        }
+        if session.stopped() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn back_up(options: &BackupOptions, setup: &Setup<'_>, server: &Server) -> Result<(), Failure> {
+    let observer = setup.observer(server.name());
+    let result = server.backup(options, &setup.context(&observer));
+    setup.session.output.stop_progress();
+    let report = result.map_err(|error| Failure::backup(&setup.place(server.name()), &error))?;
+    for (key, value) in backup_record::fields(&report.record) {
+        setup.session.output.json_insert(key, value);
+    }
+    Ok(())
+}
+
+fn options(args: &BackupArgs) -> Result<BackupOptions, Failure> {
+    refuse_unsupported(args)?;
+    let mut options = BackupOptions::default();
+    options.name = args
+        .name
+        .as_deref()
+        .map(BackupName::new)
+        .transpose()
+        .map_err(|error| Failure::user(error.to_string()))?;
+    options.wait = args.wait;
+    options.wait_timeout = args.wait_timeout.map(Duration::from_secs);
+    options.immediate_checkpoint = args.immediate_checkpoint();
+    options.bandwidth_limit = args.bwlimit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
+    options.retry_times = args.retry_times().map(|times| u32::try_from(times).unwrap_or(u32::MAX));
+    options.retry_sleep = args.retry_sleep.map(Duration::from_secs);
+    options.check_timeout = args.check_timeout.map(Duration::from_secs);
+    Ok(options)
+}
+
+/// Better no backup than one that is not what was asked for. Options that only tune a file copy (`--jobs`, …) do
+/// nothing with the postgres method, in Barman too.
+fn refuse_unsupported(args: &BackupArgs) -> Result<(), Failure> {
+    let reuses = matches!(args.reuse_backup, Some(ReuseBackup::Copy | ReuseBackup::Link));
+    for (given, option) in [
+        (args.incremental.is_some(), "--incremental"),
+        (reuses, "--reuse-backup"),
+        (args.manifest() == Some(false), "--no-manifest"),
+        (args.cloud_staging_directory.is_some(), "--cloud-staging-directory"),
+        (args.cloud_staging_max_size.is_some(), "--cloud-staging-max-size"),
+    ] {
+        if given {
+            return Err(Failure::user(format!("{option} is not supported by this version")));
+        }
+    }
+    Ok(())
+}

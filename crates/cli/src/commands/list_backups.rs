@@ -1,0 +1,20 @@
+//! `list-backups`.
+
+use crate::args::list_backups::ListBackupsArgs;
+use crate::failure::Failure;
+use crate::output::backup_list;
+use crate::session::Session;
+use crate::startup::{Rules, Setup};
+
+/// Lists the backups of servers.
+pub(crate) fn run(args: &ListBackupsArgs, session: &Session) -> Result<(), Failure> {
+    let setup = Setup::new(session)?;
+    for server in setup.servers(&args.servers, Rules::LOOK) {
+        let observer = setup.observer(server.name());
+        match server.list_backups(&setup.context(&observer)) {
+            Ok(list) => backup_list::show(&session.output, server.name(), &list, args.minimal),
+            Err(error) => session.output.failure(&error.into()),
+        }
+    }
+    Ok(())
+}

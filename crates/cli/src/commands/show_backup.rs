@@ -1,0 +1,20 @@
+//! `show-backup`.
+
+use tapster_catalog::Selector;
+
+use crate::args::show_backup::ShowBackupArgs;
+use crate::failure::Failure;
+use crate::output::backup_details;
+use crate::session::Session;
+use crate::startup::{Rules, Setup};
+
+/// Shows one backup.
+pub(crate) fn run(args: &ShowBackupArgs, session: &Session) -> Result<(), Failure> {
+    let setup = Setup::new(session)?;
+    let server = setup.one(&args.server, Rules::LOOK)?;
+    let record = server.catalog().select(&Selector::from(args.backup.as_str()))?;
+    let observer = setup.observer(server.name());
+    let details = server.show_backup(&record, &setup.context(&observer))?;
+    backup_details::show(&session.output, server.name(), &details);
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! The catalog and the archive: archiving, handing out, listing, deleting.
+
+use tapster_catalog::CatalogError;
+use tapster_catalog::delete::DeleteError;
+use tapster_catalog::locks::LockError;
+use tapster_catalog::wal_store::WalStoreError;
+use tapster_manager::list_backups::ListBackupsError;
+use tapster_manager::{ArchiveError, GetWalError};
+
+use super::{Failure, Place, chain};
+
+impl From<CatalogError> for Failure {
+    fn from(error: CatalogError) -> Self {
+        Self::user(chain(&error))
+    }
+}
+
+impl From<ListBackupsError> for Failure {
+    fn from(error: ListBackupsError) -> Self {
+        Self::user(chain(&error))
+    }
+}
+
+impl From<WalStoreError> for Failure {
+    fn from(error: WalStoreError) -> Self {
+        Self::user(chain(&error))
+    }
+}
+
+impl From<ArchiveError> for Failure {
+    fn from(error: ArchiveError) -> Self {
+        Self::user(chain(&error))
+    }
+}
+
+impl Failure {
+    /// A WAL file that was not handed out. Whoever reads stdout and goes away has a reason of his own, which is
+    /// still not success.
+    pub(crate) fn get_wal(error: &GetWalError) -> Self {
+        Self::user(chain(error))
+    }
+
+    /// A backup that was not deleted; the reason first, then the line scripts look for, without Barman's dump of
+    /// the record.
+    pub(crate) fn delete(place: &Place<'_>, backup: &str, error: &DeleteError) -> (Option<Self>, Self) {
+        let last = Self::user(format!("Cannot delete backup ({} {backup})", place.server));
+        let reason = match error {
+            // Shown as a warning.
+            DeleteError::Refused(_) => None,
+            DeleteError::Lock(LockError::Busy { .. }) => Some(Self::user(format!(
+                "Another process in running on server {}. Impossible to delete the backup.",
+                place.server
+            ))),
+            DeleteError::Stopped { .. } => Some(
+                Self::interrupted().with_hint("run the command again to finish the deletion"),
+            ),
+            other => Some(Self::user(chain(other))),
+        };
+        (reason, last)
+    }
+}

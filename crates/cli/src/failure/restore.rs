@@ -1,0 +1,66 @@
+//! Restores that cannot be done, or broke off.
+
+use tapster_manager::restore::{TargetTimeError, WalPlanError};
+use tapster_manager::{RestoreError, RestorePlanError};
+
+use super::{Failure, Place, chain};
+
+impl Failure {
+    /// A restore that was not begun.
+    pub(crate) fn plan(place: &Place<'_>, error: &RestorePlanError) -> Self {
+        let failure = Self::user(chain(error));
+        let hint = match error {
+            RestorePlanError::Tablespace { known, .. } if known.is_empty() => {
+                "the backup has no tablespaces".to_owned()
+            }
+            RestorePlanError::Tablespace { known, .. } => {
+                format!("Please use any of the following tablespaces: {}", known.join(", "))
+            }
+            RestorePlanError::TimeBeforeBackup { .. } => format!(
+                "choose an older backup ('{}' shows them), or let 'auto' choose",
+                place.command("list-backups")
+            ),
+            RestorePlanError::TimeBeyondArchive { .. } => "wait until WAL written after that time is archived, use what \
+                 has been received of an incomplete segment with --partial-wal, or choose an earlier time"
+                .to_owned(),
+            RestorePlanError::Wal(error) => wal_hint(place, error),
+            RestorePlanError::Gap { .. } => {
+                "choose a target before the missing file, or a later backup".to_owned()
+            }
+            _ => return failure,
+        };
+        failure.with_hint(hint)
+    }
+
+    /// A restore that broke off.
+    pub(crate) fn restore(error: &RestoreError) -> Self {
+        match error {
+            RestoreError::Stopped { .. } => Self::interrupted().with_details(error.to_string()),
+            other => Self::user(format!("Restore failed: {}", chain(other)))
+                .with_hint("the destination has no pg_control and cannot be started; empty it and try again"),
+        }
+    }
+
+    /// A `--target-time` that is no time.
+    pub(crate) fn target_time(text: &str, error: &TargetTimeError) -> Self {
+        Self::user(format!("Unable to parse the target time parameter '{text}': {error}"))
+    }
+}
+
+fn wal_hint(place: &Place<'_>, error: &WalPlanError) -> String {
+    match error {
+        WalPlanError::Unreachable { .. } => format!(
+            "run '{}' and try again, use what has been received of an incomplete segment with --partial-wal, or choose an \
+             earlier target",
+            place.command("switch-wal --archive")
+        ),
+        WalPlanError::Inconsistent { .. } => format!(
+            "the backup is not usable before this file is archived; see '{}'",
+            place.command("check")
+        ),
+        WalPlanError::BeforeBackupEnd { .. } => {
+            format!("choose an older backup; '{}' shows them", place.command("list-backups"))
+        }
+        _ => "choose another --target-tli".to_owned(),
+    }
+}

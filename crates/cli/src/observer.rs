@@ -1,0 +1,243 @@
+//! What verbs report while they run, in Barman's words.
+
+use tapster_manager::{Event, Observer, Progress, WalSource};
+
+use crate::format::duration::human_elapsed;
+use crate::format::size::pretty_bytes;
+use crate::format::timestamp::{ctime, python_naive_datetime};
+use crate::output::Output;
+
+/// Prints the events of one server's verb.
+#[derive(Debug)]
+pub(crate) struct ConsoleObserver<'a> {
+    output: &'a Output,
+    server: &'a str,
+}
+
+impl<'a> ConsoleObserver<'a> {
+    /// An observer for `server`.
+    pub(crate) const fn new(output: &'a Output, server: &'a str) -> Self {
+        Self { output, server }
+    }
+
+    fn receiver(&self, text: &str) {
+        self.output.info(format!("{}: pg_receivewal: {text}", self.server));
+    }
+
+    /// Each name below its heading.
+    fn names(&self, names: impl IntoIterator<Item = impl std::fmt::Display>) {
+        for name in names {
+            self.output.line(format!("\t{name}"));
+        }
+    }
+
+    fn copying(&self, event: &Event) -> bool {
+        let out = self.output;
+        match event {
+            Event::BackupStarting { server, path } => out.info(format!(
+                "Starting backup using postgres method for server {server} in {}",
+                path.display()
+            )),
+            Event::BackupPosition { lsn, segment, offset } => {
+                out.info(format!("Backup start at LSN: {lsn} ({segment}, {offset:08X})"));
+            }
+            Event::CopyStarting { backup } => {
+                out.info(format!("Starting backup copy via pg_basebackup for {backup}"));
+                out.start_progress("Copying", None);
+            }
+            Event::CopyRetry { attempt, error, retry_in } => {
+                out.warning(format!(
+                    "Failure executing a backup using pg_basebackup (attempt {attempt}): {error}"
+                ));
+                out.warning(format!(
+                    "The files copied so far will be removed and the backup process will restart in {} seconds",
+                    retry_in.as_secs()
+                ));
+            }
+            Event::CopyDone { elapsed } => {
+                out.stop_progress();
+                out.info(format!("Copy done (time: {})", human_elapsed(*elapsed)));
+            }
+            Event::Finalising => out.info("Finalising the backup."),
+            Event::FirstBackup { server, removed } => {
+                out.info(format!("This is the first backup for server {server}"));
+                if !removed.is_empty() {
+                    out.info("WAL segments preceding the current backup have been found:");
+                }
+                for name in removed {
+                    out.info(format!("\t{name} from server {server} has been removed"));
+                }
+            }
+            Event::BackupSize { bytes } => out.info(format!("Backup size: {}", pretty_bytes(*bytes))),
+            Event::BackupEnd { lsn, segment, offset } => {
+                out.info(format!("Backup end at LSN: {lsn} ({segment}, {offset:08X})"));
+            }
+            Event::BackupCompleted { started, elapsed } => out.info(format!(
+                "Backup completed (start time: {}, elapsed time: {})",
+                python_naive_datetime(*started),
+                human_elapsed(*elapsed)
+            )),
+            Event::BackupWaitingForWals => out.warning(
+                "IMPORTANT: this backup is classified as WAITING_FOR_WALS, meaning that Barman has not received yet all \
+                 the required WAL files for the backup consistency.\nThis is a common behaviour in concurrent backup \
+                 scenarios, and Barman automatically set the backup as DONE once all the required WAL files have been \
+                 archived.\nHint: execute the backup command with '--wait'",
+            ),
+            _ => return false,
+        }
+        true
+    }
+
+    fn archiving(&self, event: &Event) -> bool {
+        let out = self.output;
+        match event {
+            Event::WaitingForWal { wal, server, max } => {
+                let max = max.map_or_else(String::new, |max| format!(" (max: {} seconds)", max.as_secs()));
+                out.info(format!("Waiting for the WAL file {wal} from server '{server}'{max}"));
+            }
+            Event::WalNotReceived { wal, waited } => {
+                out.error(format!(
+                    "The WAL file {wal} has not been received in {} seconds",
+                    waited.as_secs()
+                ));
+            }
+            Event::Archiving { source, server, batch, empty } => {
+                let source = match source {
+                    WalSource::Streaming => "streaming",
+                    WalSource::FileArchival => "file archival",
+                };
+                let batch = batch.map_or_else(String::new, |batch| format!(" (batch size: {batch})"));
+                out.line(format!("Processing xlog segments from {source} for {server}{batch}"));
+                if *empty {
+                    out.line("\tno file found");
+                }
+            }
+            Event::Archived { wal } => out.line(format!("\t{wal}")),
+            Event::Duplicate { wal, server } => {
+                out.line(format!("\t{wal}"));
+                out.line(format!(
+                    "\tError: {wal} is already present in server {server}. File moved to errors directory."
+                ));
+            }
+            Event::Rejected { name, server, reason } => {
+                out.line(format!("\t{name}"));
+                out.warning(format!(
+                    "{name} of server {server} is no usable WAL file: {reason}. File moved to errors directory."
+                ));
+            }
+            Event::Unknown { server, names } => {
+                out.line(format!(
+                    "Some unknown objects have been found while processing xlog segments for {server}. Objects moved to \
+                     errors directory:"
+                ));
+                self.names(names);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn receiving(&self, event: &Event) -> bool {
+        match event {
+            Event::ReceiveStarting { server } => {
+                self.output.info(format!("Starting receive-wal for server {server}"));
+            }
+            Event::StreamingStarted { start, timeline } => {
+                self.receiver(&format!("starting log streaming at {start} (timeline {timeline})"));
+            }
+            Event::SegmentFinished { end, timeline } => {
+                self.receiver(&format!("finished segment at {end} (timeline {timeline})"));
+            }
+            Event::TimelineSwitched { at, to } => {
+                self.receiver(&format!("switched to timeline {to} at {at}"));
+            }
+            Event::Disconnected { error, retry_in } => {
+                self.output.warning(format!("{}: pg_receivewal: error: {error}", self.server));
+                self.receiver(&format!(
+                    "disconnected; waiting {} seconds to try again",
+                    retry_in.as_secs_f64().ceil()
+                ));
+            }
+            Event::ReceiveStopped { flushed } => {
+                self.receiver(&format!("received interrupt signal, exiting (everything up to {flushed} is on disk)"));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn restoring(&self, event: &Event) -> bool {
+        let out = self.output;
+        match event {
+            Event::RestoreStarting { server, backup, destination } => {
+                out.info(format!("Starting local restore for server {server} using backup {backup}"));
+                out.info(format!("Destination directory: {}", destination.display()));
+            }
+            Event::RecoveryTarget { description } => out.info(format!("Doing PITR. {description}")),
+            Event::CopyingBaseBackup => {
+                out.info("Copying the base backup.");
+                out.start_progress("Copying", None);
+            }
+            Event::RestoringTablespace { oid, name, location } => {
+                out.info(format!("\t{oid}, {name}, {}", location.display()));
+            }
+            Event::CopyingWals => {
+                out.stop_progress();
+                out.info("Copying required WAL segments.");
+            }
+            Event::CopyingPartialWals => out.info("Copying .partial WAL files."),
+            Event::GeneratingArchiveStatus => out.info("Generating archive status files"),
+            Event::GeneratingRecoveryConf => {
+                out.stop_progress();
+                out.info("Generating recovery configuration");
+            }
+            Event::IdentifyingDangerousSettings => {
+                out.stop_progress();
+                out.info("Identify dangerous settings in destination directory.");
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn deleting(&self, event: &Event) -> bool {
+        let out = self.output;
+        match event {
+            Event::Deleting { backup, server } => {
+                out.info(format!("Deleting backup {backup} for server {server}"));
+            }
+            Event::DeletedWals { wals } => {
+                out.info("Delete associated WAL segments:");
+                self.names(wals);
+            }
+            Event::Deleted { backup, started, elapsed } => out.info(format!(
+                "Deleted backup {backup} (start time: {}, elapsed time: {})",
+                ctime(*started),
+                human_elapsed(*elapsed)
+            )),
+            _ => return false,
+        }
+        true
+    }
+}
+
+impl Observer for ConsoleObserver<'_> {
+    fn event(&self, event: &Event) {
+        if let Event::Warning(text) = event {
+            self.output.warning(text);
+            return;
+        }
+        let told = self.copying(event)
+            || self.archiving(event)
+            || self.receiving(event)
+            || self.restoring(event)
+            || self.deleting(event);
+        if !told {
+            tracing::info!("{event:?}");
+        }
+    }
+
+    fn progress(&self, progress: Progress) {
+        self.output.progress(progress.done, progress.total);
+    }
+}

@@ -1,0 +1,166 @@
+//! `restore`: what a person must know before the server is started, and the plan of a dry run.
+
+use serde_json::{Value, json};
+use tapster_manager::restore::SettingAt;
+use tapster_manager::{RestorePlan, RestoreReport};
+
+use super::Output;
+use crate::format::duration::human_elapsed;
+use crate::format::size::pretty_bytes;
+use crate::format::timestamp::python_datetime;
+
+/// The file that got the recovery settings.
+fn recovery_file(plan: &RestorePlan) -> String {
+    match plan.record.version {
+        Some(version) if version < 120_000 => "recovery.conf".to_owned(),
+        _ => plan.options.recovery_conf_filename.clone().unwrap_or_else(|| "postgresql.auto.conf".to_owned()),
+    }
+}
+
+/// Prints the result.
+pub(crate) fn show(output: &Output, report: &RestoreReport) {
+    if output.is_json() { to_json(output, report) } else { to_text(output, report) }
+}
+
+fn setting_line(setting: &SettingAt) -> String {
+    format!("{} line {}: {} = {}", setting.file, setting.line, setting.key, setting.value)
+}
+
+fn to_text(output: &Output, report: &RestoreReport) {
+    let say = |text: &str| output.info(text);
+    if !report.changes.is_empty() {
+        for text in ["", "IMPORTANT", "These settings have been modified to prevent data losses", ""] {
+            say(text);
+        }
+        report.changes.iter().for_each(|setting| say(&setting_line(setting)));
+    }
+    if !report.warnings.is_empty() {
+        for text in
+            ["", "WARNING", "You are required to review the following options as potentially dangerous", ""]
+        {
+            say(text);
+        }
+        report.warnings.iter().for_each(|setting| say(&setting_line(setting)));
+    }
+    if !report.missing_files.is_empty() {
+        for text in [
+            "",
+            "WARNING",
+            "The following configuration files have not been saved during backup, hence they have not been restored.",
+            "You need to manually restore them in order to start the restored PostgreSQL instance:",
+            "",
+        ] {
+            say(text);
+        }
+        report.missing_files.iter().for_each(|name| say(&format!("    {name}")));
+    }
+    if report.plan.get_wal {
+        say("");
+        say("WARNING: 'get-wal' is in the specified 'recovery_options'.");
+        say(&format!(
+            "Before you start up the PostgreSQL server, please review the {} file",
+            recovery_file(&report.plan)
+        ));
+        say("inside the target directory. Make sure that 'restore_command' can be executed by the PostgreSQL user.");
+    }
+    say("");
+    say(&format!(
+        "Restore operation completed (start time: {}, elapsed time: {})",
+        python_datetime(report.started),
+        human_elapsed(report.elapsed)
+    ));
+    say("Your PostgreSQL server has been successfully prepared for recovery!");
+}
+
+fn settings(settings: &[SettingAt]) -> Value {
+    settings.iter().map(|s| json!([s.file, s.line, s.key, s.value])).collect()
+}
+
+fn to_json(output: &Output, report: &RestoreReport) {
+    output.json_insert("changes_count", report.changes.len());
+    output.json_insert("changes", settings(&report.changes));
+    if !report.changes.is_empty() {
+        output.warning("IMPORTANT! Some settings have been modified to prevent data losses. See 'changes' key.");
+    }
+    output.json_insert("warnings_count", report.warnings.len());
+    output.json_insert("warnings", settings(&report.warnings));
+    if !report.warnings.is_empty() {
+        output.warning(
+            "WARNING! You are required to review the options as potentially dangerous. See 'warnings' key.",
+        );
+    }
+    output.json_insert("missing_files", json!(report.missing_files));
+    if !report.missing_files.is_empty() {
+        output.warning(
+            "WARNING! Some configuration files have not been saved during backup, hence they have not been restored. See \
+             'missing_files' key.",
+        );
+    }
+    if report.plan.get_wal {
+        output.warning(
+            "WARNING: 'get-wal' is in the specified 'recovery_options'. Before you start up the PostgreSQL server, please \
+             review the recovery configuration inside the target directory. Make sure that 'restore_command' can be \
+             executed by the PostgreSQL user.",
+        );
+    }
+    output.json_insert("recovery_start_time", python_datetime(report.started));
+    output.json_insert("recovery_start_time_timestamp", report.started.unix_timestamp().to_string());
+    output.json_insert("recovery_elapsed_time", human_elapsed(report.elapsed));
+    output.json_insert("recovery_elapsed_time_seconds", report.elapsed.as_secs_f64());
+}
+
+/// Prints a plan that is not carried out.
+pub(crate) fn show_plan(output: &Output, server: &str, plan: &RestorePlan) {
+    let (first, last) = (plan.wal.segments.first(), plan.wal.segments.last());
+    if output.is_json() {
+        let tablespaces: Vec<_> = plan
+            .tablespaces
+            .iter()
+            .map(|place| json!({"name": place.name, "oid": place.oid, "location": place.location.display().to_string()}))
+            .collect();
+        output.json_insert(
+            server,
+            json!({
+                "backup_id": plan.record.id.to_string(),
+                "destination": plan.destination.display().to_string(),
+                "tablespaces": tablespaces,
+                "pitr": plan.pitr,
+                "get_wal": plan.get_wal,
+                "timeline": plan.wal.timeline.get(),
+                "wal_files": plan.wal.segments.len(),
+                "first_wal": first.map(ToString::to_string),
+                "last_wal": last.map(ToString::to_string),
+                "partial_wal": plan.wal.partial.map(|name| name.to_string()),
+                "reach": plan.wal.reach.to_string(),
+                "wal_directory": plan.wal_directory.as_ref().map(|dir| dir.display().to_string()),
+                "warnings": plan.warnings,
+            }),
+        );
+        return;
+    }
+    for warning in &plan.warnings {
+        output.warning(warning);
+    }
+    output.line(format!("Would restore backup {} of server {server}", plan.record.id));
+    output.line(format!(
+        "\tDestination: {} ({})",
+        plan.destination.display(),
+        pretty_bytes(plan.record.size.unwrap_or(0))
+    ));
+    for place in &plan.tablespaces {
+        output.line(format!("\tTablespace {} (oid: {}): {}", place.name, place.oid, place.location.display()));
+    }
+    output.line(format!("\tTimeline: {}", plan.wal.timeline));
+    if let (Some(first), Some(last)) = (first, last) {
+        output.line(format!("\tWAL: {} files, {first} to {last}", plan.wal.segments.len()));
+    }
+    if let Some(partial) = plan.wal.partial {
+        output.line(format!("\tPartial WAL: {partial}"));
+    }
+    output.line(format!("\tThe archive is whole up to: {}", plan.wal.reach));
+    match &plan.wal_directory {
+        Some(dir) => output.line(format!("\tWAL is copied to: {}", dir.display())),
+        None => output.line("\tWAL is fetched with get-wal while recovering"),
+    }
+    output.line("Nothing was written.");
+}

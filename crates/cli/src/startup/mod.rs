@@ -1,0 +1,98 @@
+//! From parsed arguments to a configuration one can work with, in Barman's order: read the configuration, become
+//! the configured user, start the log, show what is wrong with the configuration.
+
+mod servers;
+mod user;
+
+use tapster_manager::Context;
+use tapster_manager::config::{Config, ConfigSources, ConfigWarning};
+use tapster_protocol::Environment;
+use tracing::level_filters::LevelFilter;
+
+use crate::failure::{Failure, Place};
+use crate::logging;
+use crate::observer::ConsoleObserver;
+use crate::session::Session;
+
+pub(crate) use servers::Rules;
+
+/// A run of a command that works with the configuration.
+#[derive(Debug)]
+pub(crate) struct Setup<'s> {
+    /// The run.
+    pub(crate) session: &'s Session,
+    /// The configuration.
+    pub(crate) config: Config,
+    /// What libpq's variables say.
+    environment: Environment,
+}
+
+impl<'s> Setup<'s> {
+    /// Does everything that comes before the command itself.
+    ///
+    /// # Errors
+    /// There is no usable configuration, or this is not its user and cannot become it.
+    pub(crate) fn new(session: &'s Session) -> Result<Self, Failure> {
+        let mut sources = ConfigSources::default();
+        sources.explicit = session.global.config.clone().or_else(|| session.environment.config_file.clone());
+        sources.candidates = session.environment.default_config_files();
+        sources.home.clone_from(&session.environment.home);
+        let config = Config::load(&sources)?;
+        user::become_user(&config.global.barman_user, &config.path)?;
+        start_log(session, &config);
+        let setup = Self { session, config, environment: Environment::from_process() };
+        setup.show_remarks()?;
+        Ok(setup)
+    }
+
+    /// Who and what an error message is about.
+    pub(crate) fn place<'a>(&self, server: &'a str) -> Place<'a> {
+        Place { program: self.session.program, server }
+    }
+
+    /// The observer that prints what happens.
+    pub(crate) fn observer<'a>(&'a self, server: &'a str) -> ConsoleObserver<'a> {
+        ConsoleObserver::new(&self.session.output, server)
+    }
+
+    /// A context that ends at SIGINT and SIGTERM.
+    pub(crate) fn context<'a>(&self, observer: &'a ConsoleObserver<'a>) -> Context<'a> {
+        Context::new(observer).with_stop(self.session.stop.clone())
+    }
+
+    fn show_remarks(&self) -> Result<(), Failure> {
+        for warning in &self.config.warnings {
+            self.show_warning(warning);
+        }
+        for error in &self.config.errors {
+            self.session.output.error(error);
+        }
+        for conflict in &self.config.conflicts {
+            self.session.output.error(conflict);
+        }
+        if self.config.conflicts.is_empty() { Ok(()) } else { Err(Failure::reported(1)) }
+    }
+
+    fn show_warning(&self, warning: &ConfigWarning) {
+        if warning.is_shown() {
+            self.session.output.warning(warning.to_string());
+        } else {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
+fn start_log(session: &Session, config: &Config) {
+    let global = &config.global;
+    let text = session.global.log_level.as_deref().unwrap_or(&global.log_level);
+    let level = logging::parse_level(text);
+    let format = global.log_format.as_deref().unwrap_or(logging::DEFAULT_FORMAT);
+    let problem =
+        logging::start(global.log_file.as_deref(), level.unwrap_or(LevelFilter::INFO), format);
+    if let Some(problem) = problem {
+        session.output.warning(problem);
+    }
+    if level.is_none() {
+        session.output.warning(format!("unknown log_level in config file: {text}"));
+    }
+}
