@@ -274,7 +274,12 @@ impl Parser {
             }
             kind => return Err(TarError::Kind { offset, name: printable(&name), kind }),
         };
-        let path = name::checked(&name, kind == MemberKind::Directory)?;
+        // The server's links all lead to directories, which it shows by a slash at the end of their names.
+        let plain = match &kind {
+            MemberKind::Symlink(_) => name.strip_suffix(b"/").unwrap_or(&name),
+            _ => &name,
+        };
+        let path = name::checked(plain, kind == MemberKind::Directory)?;
         if size != 0 && kind != MemberKind::File {
             return Err(TarError::Field { offset, field: "size" });
         }

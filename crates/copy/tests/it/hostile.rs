@@ -112,7 +112,8 @@ fn newlines_are_names_and_targets_are_ours() {
     let stream = [
         raw(b"a\nb", b'0', b""),
         raw(b"pg_tblspc", b'5', b""),
-        raw(b"pg_tblspc/16384", b'2', b"/etc"),
+        // As PostgreSQL writes it: with a slash behind the name of the link.
+        raw(b"pg_tblspc/16384/", b'2', b"/etc"),
         raw(b"pg_wal", b'2', b"/etc"),
         raw(b"global", b'5', b""),
         raw(b"global/pg_control", b'0', b""),
