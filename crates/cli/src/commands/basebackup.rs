@@ -9,7 +9,8 @@ use tapster_copy::SyncMethod;
 use tapster_copy::archive::ArchiveCompression;
 use tapster_manager::tools::LibpqText;
 use tapster_manager::tools::basebackup::{
-    BaseBackupEvent, BaseBackupOptions, BaseBackupToolError, DirectoryKind, Progress, Target, Wal, run as take,
+    BaseBackupEvent, BaseBackupOptions, BaseBackupToolError, DirectoryKind, Progress, Target, Wal,
+    run as take,
 };
 use tapster_protocol::ServerCompression;
 
@@ -115,9 +116,7 @@ fn compression(compress: &Compress) -> Result<(ArchiveCompression, Option<Server
             Method::Lz4 => ArchiveCompression::Lz4,
             Method::Zstd => match spec.level {
                 None | Some(0) => ArchiveCompression::Zstd { level: 3, workers: spec.workers.unwrap_or(0) },
-                Some(level @ 1..) => {
-                    ArchiveCompression::Zstd { level, workers: spec.workers.unwrap_or(0) }
-                }
+                Some(level @ 1..) => ArchiveCompression::Zstd { level, workers: spec.workers.unwrap_or(0) },
                 Some(_) => return Err("negative compression levels are not supported".to_owned()),
             },
         })

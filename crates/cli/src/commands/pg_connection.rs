@@ -98,7 +98,8 @@ impl<'a> Tool<'a> {
 
     /// Whether a password is all that is missing, and there is somebody to ask.
     pub(crate) fn may_ask(&self, error: &ConnectError) -> bool {
-        let missing = matches!(error, ConnectError::Authentication { reason, .. } if reason.contains(NO_PASSWORD));
+        let missing =
+            matches!(error, ConnectError::Authentication { reason, .. } if reason.contains(NO_PASSWORD));
         missing && !self.args.no_password && !self.args.password && std::io::stdin().is_terminal()
     }
 

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use tapster_catalog::{Resume, SegmentCompression, SegmentDir, SegmentDirError, SegmentDirOptions};
 use tapster_protocol::receive::{
-    EndReason, ReceiveError, ReceiveEvent, ReceiveOptions, ReceiveReport, Receiver, StreamStart, start_position,
+    EndReason, ReceiveError, ReceiveEvent, ReceiveOptions, ReceiveReport, Receiver, StreamStart,
+    start_position,
 };
 use tapster_protocol::{
-    ConnectError, ConnectOptions, Connection, ConnectionError, CreateSlot, Mode, QueryError, ReplicationError,
-    SlotName,
+    ConnectError, ConnectOptions, Connection, ConnectionError, CreateSlot, Mode, QueryError,
+    ReplicationError, SlotName,
 };
 use thiserror::Error;
 use walfile::{Lsn, SegmentName, SegmentSize, Timeline};
@@ -167,14 +168,17 @@ fn query_text(error: &QueryError) -> String {
 }
 
 fn receive_text(error: &ReceiveError) -> String {
-    let start = |server| format!("could not send replication command \"START_REPLICATION\": {}", LibpqText(server));
+    let start =
+        |server| format!("could not send replication command \"START_REPLICATION\": {}", LibpqText(server));
     match error {
         ReceiveError::Stream(ReplicationError::Server(server)) => start(server),
         ReceiveError::SlotActive { error, .. }
         | ReceiveError::SlotUnusable { error, .. }
         | ReceiveError::WalRemoved { error, .. }
         | ReceiveError::NotInHistory { error, .. } => start(error),
-        ReceiveError::SlotMissing { slot } => format!("replication slot \"{slot}\" does not exist"),
+        ReceiveError::SlotMissing { slot } => format!(
+            "could not send replication command \"START_REPLICATION\": ERROR:  replication slot \"{slot}\" does not exist"
+        ),
         ReceiveError::Stream(error) => format!("could not receive data from WAL stream: {error}"),
         ReceiveError::Sink { source, .. } => format!("could not write WAL: {source}"),
         other => other.to_string(),

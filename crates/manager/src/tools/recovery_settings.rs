@@ -67,7 +67,8 @@ pub fn primary_conninfo(conninfo: &ConnInfo, environment: &Environment) -> Strin
             "passfile" => environment.home.as_ref().map(|home| home.join(".pgpass").display().to_string()),
             _ => default.map(str::to_owned),
         };
-        let given = conninfo.get(name).or_else(|| variable.and_then(|variable| environment.variable(variable)));
+        let given =
+            conninfo.get(name).or_else(|| variable.and_then(|variable| environment.variable(variable)));
         if let Some(value) = given.map(str::to_owned).or(own).filter(|value| !value.is_empty()) {
             if !text.is_empty() {
                 text.push(' ');
@@ -132,7 +133,8 @@ mod tests {
 
     #[test]
     fn what_pg_basebackup_15_writes() {
-        let conninfo = ConnInfo::parse("host=/tmp/tw/pg port=7788 user=postgres dbname=x replication=true").unwrap();
+        let conninfo =
+            ConnInfo::parse("host=/tmp/tw/pg port=7788 user=postgres dbname=x replication=true").unwrap();
         let environment = Environment { home: Some("/root".into()), ..Environment::default() };
         let text = primary_conninfo(&conninfo, &environment);
         let files = files(ServerVersion(150_010), &text, Some(&SlotName::new("s").unwrap()));
@@ -153,6 +155,9 @@ mod tests {
         assert_eq!(ConnInfo::parse(&text).unwrap().get("password"), Some(r"it's \ here"));
         let old = files(ServerVersion(110_000), &text, None);
         let line = String::from_utf8(old[0].content.clone()).unwrap();
-        assert!(line.starts_with("standby_mode = 'on'\nprimary_conninfo = 'password=''it\\\\''s \\\\\\\\ here''"), "{line}");
+        assert!(
+            line.starts_with("standby_mode = 'on'\nprimary_conninfo = 'password=''it\\\\''s \\\\\\\\ here''"),
+            "{line}"
+        );
     }
 }

@@ -9,8 +9,8 @@ use tapster_copy::archive::ArchiveCompression;
 use tapster_copy::extract::TablespaceTarget;
 use tapster_copy::{ChecksumAlgorithm, ExtractOptions, SyncMethod};
 use tapster_protocol::{
-    BackupEvent, BaseBackupError, BaseBackupStream, ConnectOptions, Connection, ManifestMode, Mode, QueryError,
-    ServerVersion, Tablespace,
+    BackupEvent, BaseBackupError, BaseBackupStream, ConnectOptions, Connection, ManifestMode, Mode,
+    QueryError, ServerVersion, Tablespace,
 };
 use walfile::{Lsn, Timeline};
 
@@ -271,7 +271,8 @@ impl Run<'_> {
         receiver: Option<&WalReceiver>,
     ) -> Result<(), BaseBackupToolError> {
         let sizes: Vec<u64> = stream.tablespaces().iter().filter_map(|t| t.size_kb).collect();
-        let total = (!sizes.is_empty()).then(|| sizes.iter().fold(0, |sum: u64, kb| sum.saturating_add(kb.saturating_mul(1024))));
+        let total = (!sizes.is_empty())
+            .then(|| sizes.iter().fold(0, |sum: u64, kb| sum.saturating_add(kb.saturating_mul(1024))));
         let compressed = self.options.server_compression.is_some();
         let mut progress = Progress { total, tablespaces: stream.tablespaces().len(), ..Progress::default() };
         let mut archive = String::new();

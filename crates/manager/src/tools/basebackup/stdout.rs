@@ -49,7 +49,11 @@ impl StdoutArchive {
             }
             ArchiveCompression::Lz4 => (Compression::Lz4, Level::Medium),
             ArchiveCompression::Zstd { level, .. } => (Compression::Zstd, Level::Exact(level)),
-            _ => return Err(BaseBackupToolError::Unsupported("compression method is not supported on stdout")),
+            _ => {
+                return Err(BaseBackupToolError::Unsupported(
+                    "compression method is not supported on stdout",
+                ));
+            }
         };
         let output = encoder(BufWriter::with_capacity(256 * 1024, output), codec, level);
         Ok(Self {
@@ -69,7 +73,9 @@ impl StdoutArchive {
 
     pub(super) fn data(&mut self, bytes: &[u8]) -> Result<(), BaseBackupToolError> {
         if let Some(manifest) = &mut self.manifest {
-            return manifest.write_all(bytes).map_err(BaseBackupToolError::file("write to file", "backup_manifest"));
+            return manifest
+                .write_all(bytes)
+                .map_err(BaseBackupToolError::file("write to file", "backup_manifest"));
         }
         match self.parser.take() {
             None => self.put(bytes),
@@ -93,7 +99,9 @@ impl StdoutArchive {
             let used = before.get(..before.len().saturating_sub(input.len())).unwrap_or_default();
             match (region, &mut self.changing, &event) {
                 (Region::Header, ..) => self.held.extend_from_slice(used),
-                (Region::Body, Some((_, _, content)), Some(Event::Data(data))) => content.extend_from_slice(data),
+                (Region::Body, Some((_, _, content)), Some(Event::Data(data))) => {
+                    content.extend_from_slice(data)
+                }
                 (Region::Body, None, _) => self.put(used)?,
                 _ => {}
             }

@@ -79,7 +79,8 @@ impl Unpacker {
     pub(super) fn join(mut self) -> Result<TarExtractor, BaseBackupToolError> {
         self.flush();
         drop(self.queue);
-        let panicked = |_| BaseBackupToolError::Decompress(io::Error::other("the decompressing thread panicked"));
+        let panicked =
+            |_| BaseBackupToolError::Decompress(io::Error::other("the decompressing thread panicked"));
         self.thread.join().map_err(panicked)?
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use tapster_protocol::receive::{Due, Progress, Settings};
 use tapster_protocol::{
-    ConnectOptions, Connection, ConnectionError, CreateSlot, Mode, NextTimeline, QueryError, ReplicationError,
-    SlotName, StartReplication, SystemId, WalEvent, WalStream,
+    ConnectOptions, Connection, ConnectionError, CreateSlot, Mode, NextTimeline, QueryError,
+    ReplicationError, SlotName, StartReplication, SystemId, WalEvent, WalStream,
 };
 use walfile::{Lsn, SegmentSize, Timeline};
 
@@ -150,7 +150,8 @@ fn prepare_slot(
         Wal::StreamWithSlot { slot, create: true } => (slot.clone(), false),
         Wal::Stream => {
             let name = format!("pg_basebackup_{}", connection.process_id());
-            let slot = SlotName::new(&name).map_err(|_| BaseBackupToolError::Unsupported("no name for a slot"))?;
+            let slot =
+                SlotName::new(&name).map_err(|_| BaseBackupToolError::Unsupported("no name for a slot"))?;
             (slot, true)
         }
         _ => return Ok(None),
@@ -187,8 +188,7 @@ impl Job {
         let mut timeline = self.begin.timeline;
         let mut position = self.begin.lsn.segment_start(size);
         loop {
-            let start =
-                StartReplication::new(position).with_slot(self.slot.clone()).with_timeline(timeline);
+            let start = StartReplication::new(position).with_slot(self.slot.clone()).with_timeline(timeline);
             let mut stream =
                 self.connection.start_replication(&start).map_err(BaseBackupToolError::StartWal)?;
             let _ = started.try_send(());
@@ -205,7 +205,8 @@ impl Job {
             if next.timeline <= timeline || next.start > position {
                 return Err(BaseBackupToolError::NextTimeline { reached: position });
             }
-            let file = self.connection.timeline_history(next.timeline).map_err(command("TIMELINE_HISTORY"))?;
+            let file =
+                self.connection.timeline_history(next.timeline).map_err(command("TIMELINE_HISTORY"))?;
             let history = file.parse()?;
             let stored = self.store.sink().switch_timeline(&history, &file.content);
             stored.map_err(|source| BaseBackupToolError::StoreWal { position, source })?;
@@ -228,9 +229,9 @@ fn stream_timeline(
         let wait = progress.wait(begin.elapsed()).min(Duration::from_millis(50));
         match stream.next(wait).map_err(broken)? {
             WalEvent::Data { start, bytes, .. } => {
-                let accepted = progress
-                    .accept(start, bytes.len(), begin.elapsed())
-                    .map_err(|gap| BaseBackupToolError::WalGap { expected: gap.expected, found: gap.found })?;
+                let accepted = progress.accept(start, bytes.len(), begin.elapsed()).map_err(|gap| {
+                    BaseBackupToolError::WalGap { expected: gap.expected, found: gap.found }
+                })?;
                 let new = bytes.get(accepted.skip..accepted.skip + accepted.take).unwrap_or_default();
                 let position = accepted.at;
                 store
@@ -239,11 +240,7 @@ fn stream_timeline(
                     .map_err(|source| BaseBackupToolError::StoreWal { position, source })?;
                 progress.set_flushed(store.flushed());
             }
-            WalEvent::Keepalive { reply_requested, .. } => {
-                if reply_requested {
-                    progress.asked();
-                }
-            }
+            WalEvent::Keepalive { reply_requested: true, .. } => progress.asked(),
             WalEvent::Idle => progress.set_flushed(store.flushed()),
             WalEvent::EndOfTimeline(Some(next)) => return Ok(Some(next)),
             WalEvent::EndOfTimeline(None) => {

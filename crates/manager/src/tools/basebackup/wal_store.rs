@@ -35,8 +35,13 @@ impl WalStore {
         timeline: Timeline,
     ) -> Result<Self, BaseBackupToolError> {
         let Some(mode) = place.plain_mode else {
-            let options =
-                WalTarOptions { segment_size, timeline, gzip: place.gzip, time: place.time, sync: place.sync };
+            let options = WalTarOptions {
+                segment_size,
+                timeline,
+                gzip: place.gzip,
+                time: place.time,
+                sync: place.sync,
+            };
             let path = place.directory.join("pg_wal.tar");
             let tar = WalTar::create(&place.directory, &options);
             return Ok(Self::Tar(Box::new(tar.map_err(BaseBackupToolError::file("create file", path))?)));
@@ -54,7 +59,11 @@ impl WalStore {
         options.file_mode = mode & 0o640;
         let file_mode = options.file_mode;
         let path = place.directory.clone();
-        let failed = |error: io::Error| BaseBackupToolError::File { action: "open directory", path: path.clone(), source: error };
+        let failed = |error: io::Error| BaseBackupToolError::File {
+            action: "open directory",
+            path: path.clone(),
+            source: error,
+        };
         let (mut sink, _) =
             SegmentDir::open(&place.directory, options).map_err(|error| failed(error.into()))?;
         sink.begin(timeline);

@@ -10,7 +10,7 @@ use walfile::codec::{Compression, Encoder, Level, encoder};
 use walfile::{Lsn, SegmentSize, Timeline, TimelineHistory, WalSink};
 
 const BLOCK: usize = 512;
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Writes segments one after the other. A segment's size is known before its content is, so nothing is staged.
 #[derive(Debug)]
