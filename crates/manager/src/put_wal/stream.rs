@@ -196,11 +196,36 @@ fn pax_mtime(mut entry: impl Read) -> Result<Option<Duration>, String> {
         match extension.key_bytes() {
             b"path" | b"size" | b"linkpath" => return Err("an extended header for name or size".to_owned()),
             b"mtime" => {
-                let seconds: Option<f64> = extension.value().ok().and_then(|text| text.parse().ok());
-                modified = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+                modified = extension.value().ok().and_then(seconds);
             }
             _ => {}
         }
     }
     Ok(modified)
+}
+
+/// `1795232976.195391` to the nanosecond, which a floating-point number would miss.
+fn seconds(text: &str) -> Option<Duration> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let nanoseconds: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    Some(Duration::new(whole.parse().ok()?, nanoseconds.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_exactly() {
+        assert_eq!(seconds("1795232976.195"), Some(Duration::new(1_795_232_976, 195_000_000)));
+        assert_eq!(seconds("5"), Some(Duration::from_secs(5)));
+        assert_eq!(seconds("5.1234567891"), Some(Duration::new(5, 123_456_789)));
+        for text in ["", "-1", "1e5", "1.-2", "99999999999999999999"] {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
 }
