@@ -12,12 +12,19 @@ use crate::output::Output;
 pub(crate) struct ConsoleObserver<'a> {
     output: &'a Output,
     server: &'a str,
+    empty_queues: bool,
 }
 
 impl<'a> ConsoleObserver<'a> {
     /// An observer for `server`.
     pub(crate) const fn new(output: &'a Output, server: &'a str) -> Self {
-        Self { output, server }
+        Self { output, server, empty_queues: false }
+    }
+
+    /// The same observer that also tells of queues in which nothing waits.
+    pub(crate) const fn with_empty_queues(mut self) -> Self {
+        self.empty_queues = true;
+        self
     }
 
     fn receiver(&self, text: &str) {
@@ -101,6 +108,7 @@ impl<'a> ConsoleObserver<'a> {
                     waited.as_secs()
                 ));
             }
+            Event::Archiving { empty: true, .. } if !self.empty_queues => {}
             Event::Archiving { source, server, batch, empty } => {
                 let source = match source {
                     WalSource::Streaming => "streaming",
@@ -159,7 +167,9 @@ impl<'a> ConsoleObserver<'a> {
                 ));
             }
             Event::ReceiveStopped { flushed } => {
-                self.receiver(&format!("received interrupt signal, exiting (everything up to {flushed} is on disk)"));
+                self.receiver(&format!(
+                    "received interrupt signal, exiting (everything up to {flushed} is on disk)"
+                ));
             }
             _ => return false,
         }

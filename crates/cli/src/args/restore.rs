@@ -175,9 +175,4 @@ impl RestoreArgs {
     pub(crate) fn delta_restore(&self) -> Option<bool> {
         super::switch(self.delta_restore, self.no_delta_restore)
     }
-
-    /// `--retry-times`, or 0 with `--no-retry`.
-    pub(crate) fn retry_times(&self) -> Option<u64> {
-        if self.no_retry { Some(0) } else { self.retry_times }
-    }
 }

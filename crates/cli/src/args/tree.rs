@@ -6,9 +6,8 @@ use clap::{CommandFactory, Error, FromArgMatches};
 
 use super::usage::Spelling;
 use super::{
-    Command, archive_wal, backup, check, completions, delete, get_wal, global, list_backups,
-    list_servers, pg, put_wal, receive_wal, restore, show_backup, switch_wal,
-    wal_archive, wal_restore,
+    Command, archive_wal, backup, check, completions, delete, get_wal, global, list_backups, list_servers,
+    pg, put_wal, receive_wal, restore, show_backup, switch_wal, wal_archive, wal_restore,
 };
 use crate::invocation::Program;
 

@@ -4,6 +4,7 @@ use tapster_manager::{ArchiveOptions, Server};
 
 use crate::args::archive_wal::ArchiveWalArgs;
 use crate::failure::Failure;
+use crate::observer::ConsoleObserver;
 use crate::session::Session;
 use crate::startup::{Rules, Setup};
 
@@ -13,7 +14,8 @@ pub(crate) fn run(args: &ArchiveWalArgs, session: &Session) -> Result<(), Failur
     let Some(server) = setup.server(&args.server, Rules::ACTIVE)? else { return Ok(()) };
     session.watch_signals()?;
     let name = server.name();
-    if !archive(&setup, &server)? {
+    let observer = setup.observer(name).with_empty_queues();
+    if !archive(&setup, &server, &observer)? {
         session.output.info(format!(
             "Another archive-wal process is already running on server {name}. Skipping to the next server"
         ));
@@ -22,9 +24,12 @@ pub(crate) fn run(args: &ArchiveWalArgs, session: &Session) -> Result<(), Failur
 }
 
 /// Archives what is queued; false when another process is doing that.
-pub(super) fn archive(setup: &Setup<'_>, server: &Server) -> Result<bool, Failure> {
-    let observer = setup.observer(server.name());
-    match server.archive_wal(&ArchiveOptions::default(), &setup.context(&observer)) {
+pub(super) fn archive(
+    setup: &Setup<'_>,
+    server: &Server,
+    observer: &ConsoleObserver<'_>,
+) -> Result<bool, Failure> {
+    match server.archive_wal(&ArchiveOptions::default(), &setup.context(observer)) {
         Ok(_) => Ok(true),
         Err(error) if error.is_busy() => Ok(false),
         Err(error) => Err(error.into()),

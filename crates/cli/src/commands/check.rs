@@ -19,8 +19,9 @@ pub(crate) fn run(args: &CheckArgs, session: &Session) -> Result<(), Failure> {
     session.watch_signals()?;
     for server in setup.servers(&args.servers, Rules::LOOK) {
         let observer = setup.observer(server.name());
+        check::show_heading(&session.output, server.config());
         let report = server.check(&options(args), &setup.context(&observer));
-        check::show(&session.output, server.config(), &report);
+        check::show(&session.output, &report);
     }
     Ok(())
 }
@@ -33,6 +34,7 @@ fn options(args: &CheckArgs) -> CheckOptions {
 
 /// One line on stdout whatever happens: that is all Nagios reads.
 fn nagios(args: &CheckArgs, session: &Session) -> Result<(), Failure> {
+    session.output.silence();
     let reports = Setup::new(session).and_then(|setup| {
         session.watch_signals()?;
         let mut reports = Vec::new();

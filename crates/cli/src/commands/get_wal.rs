@@ -82,11 +82,6 @@ fn into_directory(
     output: &Output,
 ) -> Result<(), Failure> {
     let path = directory.join(name.to_string());
-    output.info(format!(
-        "Sending WAL '{name}' for server '{}' into '{}' file",
-        server.name(),
-        path.display()
-    ));
     let unusable = |error: &dyn std::fmt::Display| {
         Failure::user(format!("Unable to open '{}' file: {error}", path.display())).with_exit_code(NOT_USABLE)
     };
@@ -97,6 +92,11 @@ fn into_directory(
         .mode(0o600)
         .open(&temporary.0)
         .map_err(|error| unusable(&error))?;
+    output.info(format!(
+        "Sending WAL '{name}' for server '{}' into '{}' file",
+        server.name(),
+        path.display()
+    ));
     match server.get_wal(name, options, &mut file) {
         Ok(_) => {}
         Err(GetWalError::Write(error)) => {

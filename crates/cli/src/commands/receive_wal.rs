@@ -58,7 +58,8 @@ fn create_slot(setup: &Setup<'_>, server: &Server, if_not_exists: bool) -> Resul
     let (name, slot) = (server.name(), slot_name(server));
     let observer = setup.observer(name);
     let created = server.create_slot(&setup.context(&observer));
-    let created = created.map_err(|error| Failure::receive_wal(&setup.place(name), ReceiveTask::Slot, &error))?;
+    let created =
+        created.map_err(|error| Failure::receive_wal(&setup.place(name), ReceiveTask::Slot, &error))?;
     output.info(format!("Creating physical replication slot '{slot}' on server '{name}'"));
     match created {
         SlotCreated::Created => output.info(format!("Replication slot '{slot}' created")),
@@ -77,7 +78,8 @@ fn drop_slot(setup: &Setup<'_>, server: &Server) -> Result<(), Failure> {
     let (name, slot) = (server.name(), slot_name(server));
     let observer = setup.observer(name);
     let dropped = server.drop_slot(&setup.context(&observer));
-    let dropped = dropped.map_err(|error| Failure::receive_wal(&setup.place(name), ReceiveTask::Slot, &error))?;
+    let dropped =
+        dropped.map_err(|error| Failure::receive_wal(&setup.place(name), ReceiveTask::Slot, &error))?;
     output.info(format!("Dropping physical replication slot '{slot}' on server '{name}'"));
     match dropped {
         SlotDropped::Dropped => {

@@ -55,7 +55,7 @@ fn restore(
     let context = setup.context(&observer);
     // A dry run changes nothing, so it judges by what is archived and queued now.
     if !args.dry_run
-        && let Err(failure) = archive_wal::archive(setup, server)
+        && let Err(failure) = archive_wal::archive(setup, server, &observer)
     {
         out.warning(failure.text());
     }
@@ -118,7 +118,9 @@ fn choice(args: &RestoreArgs, server: &Server) -> Result<BackupChoice, Failure> 
 fn destination(args: &RestoreArgs) -> Result<PathBuf, Failure> {
     if args.destination.to_string_lossy().contains(':') {
         return Err(Failure::user("The destination directory parameter cannot contain the ':' character")
-            .with_hint("If you want to do a remote recovery you have to use the --remote-ssh-command option"));
+            .with_hint(
+                "If you want to do a remote recovery you have to use the --remote-ssh-command option",
+            ));
     }
     Ok(args.destination.clone())
 }
@@ -153,7 +155,8 @@ fn target(args: &RestoreArgs) -> Result<RecoveryTarget, Failure> {
         return Ok(RecoveryTarget::Lsn(lsn));
     }
     if let Some(text) = &args.target_xid {
-        let xid = text.trim().parse().map_err(|_| Failure::user(format!("Invalid transaction ID: '{text}'")))?;
+        let xid =
+            text.trim().parse().map_err(|_| Failure::user(format!("Invalid transaction ID: '{text}'")))?;
         return Ok(RecoveryTarget::Xid(xid));
     }
     if let Some(name) = &args.target_name {

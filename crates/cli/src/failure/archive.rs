@@ -51,9 +51,9 @@ impl Failure {
                 "Another process in running on server {}. Impossible to delete the backup.",
                 place.server
             ))),
-            DeleteError::Stopped { .. } => Some(
-                Self::interrupted().with_hint("run the command again to finish the deletion"),
-            ),
+            DeleteError::Stopped { .. } => {
+                Some(Self::interrupted().with_hint("run the command again to finish the deletion"))
+            }
             other => Some(Self::user(chain(other))),
         };
         (reason, last)

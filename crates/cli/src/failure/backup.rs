@@ -35,7 +35,8 @@ impl Failure {
 fn is_stop(error: &BackupStepError) -> bool {
     matches!(
         error,
-        BackupStepError::Stopped | BackupStepError::Connect(ServerConnectError::Connect(ConnectError::Stopped))
+        BackupStepError::Stopped
+            | BackupStepError::Connect(ServerConnectError::Connect(ConnectError::Stopped))
     )
 }
 

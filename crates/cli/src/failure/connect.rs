@@ -61,9 +61,8 @@ fn reason(error: &ConnectError) -> Option<String> {
 impl Failure {
     /// A switch of WAL that failed.
     pub(crate) fn switch(place: &Place<'_>, error: &SwitchError) -> Self {
-        let failure =
-            Self::user(format!("Unable to perform pg_switch_wal for server '{}'.", place.server))
-                .with_details(chain(error));
+        let failure = Self::user(format!("Unable to perform pg_switch_wal for server '{}'.", place.server))
+            .with_details(chain(error));
         match error {
             SwitchError::Connect(ServerConnectError::Connect(ConnectError::Stopped)) => Self::interrupted(),
             SwitchError::Connect(error) => match hint(error) {

@@ -20,9 +20,11 @@ impl Failure {
                 "choose an older backup ('{}' shows them), or let 'auto' choose",
                 place.command("list-backups")
             ),
-            RestorePlanError::TimeBeyondArchive { .. } => "wait until WAL written after that time is archived, use what \
+            RestorePlanError::TimeBeyondArchive { .. } => {
+                "wait until WAL written after that time is archived, use what \
                  has been received of an incomplete segment with --partial-wal, or choose an earlier time"
-                .to_owned(),
+                    .to_owned()
+            }
             RestorePlanError::Wal(error) => wal_hint(place, error),
             RestorePlanError::Gap { .. } => {
                 "choose a target before the missing file, or a later backup".to_owned()
@@ -54,10 +56,9 @@ fn wal_hint(place: &Place<'_>, error: &WalPlanError) -> String {
              earlier target",
             place.command("switch-wal --archive")
         ),
-        WalPlanError::Inconsistent { .. } => format!(
-            "the backup is not usable before this file is archived; see '{}'",
-            place.command("check")
-        ),
+        WalPlanError::Inconsistent { .. } => {
+            format!("the backup is not usable before this file is archived; see '{}'", place.command("check"))
+        }
         WalPlanError::BeforeBackupEnd { .. } => {
             format!("choose an older backup; '{}' shows them", place.command("list-backups"))
         }

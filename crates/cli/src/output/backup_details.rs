@@ -286,10 +286,7 @@ fn to_json(details: &BackupDetails) -> Map<String, Value> {
 }
 
 fn times(time: Option<OffsetDateTime>) -> (Value, Value) {
-    (
-        time.map(python_datetime).into(),
-        time.map(|time| time.unix_timestamp().to_string()).into(),
-    )
+    (time.map(python_datetime).into(), time.map(|time| time.unix_timestamp().to_string()).into())
 }
 
 fn base_json(details: &BackupDetails) -> Value {

@@ -9,8 +9,7 @@ use crate::format::timestamp::ctime;
 /// The fields. Times are `ctime`, the label is Python's literal of it, the size of the cluster is a float.
 pub(crate) fn fields(record: &BackupRecord) -> Map<String, Value> {
     let children: Vec<_> = record.children_backup_ids.iter().map(ToString::to_string).collect();
-    let tablespaces: Vec<_> =
-        record.tablespaces.iter().map(|t| json!([t.name, t.oid, t.location])).collect();
+    let tablespaces: Vec<_> = record.tablespaces.iter().map(|t| json!([t.name, t.oid, t.location])).collect();
     let list = |items: Vec<Value>| if items.is_empty() { Value::Null } else { Value::Array(items) };
     let stats = record.copy_stats.as_ref().map(|stats| {
         let known = ["analysis_time", "copy_time", "number_of_workers", "total_time"];

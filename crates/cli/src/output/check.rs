@@ -6,8 +6,8 @@ use tapster_manager::{CheckLine, CheckReport};
 
 use super::{Colour, Output};
 
-/// `Server NAME:` with what is special about it.
-pub(crate) fn heading(server: &ServerConfig) -> String {
+/// Prints `Server NAME:` with what is special about it, before the check begins.
+pub(crate) fn show_heading(output: &Output, server: &ServerConfig) {
     let note = if !server.active {
         " (inactive)"
     } else if server.disabled {
@@ -15,16 +15,18 @@ pub(crate) fn heading(server: &ServerConfig) -> String {
     } else {
         ""
     };
-    format!("Server {}{note}:", server.name)
+    if !output.is_json() {
+        output.line(format!("Server {}{note}:", server.name));
+    }
 }
 
 /// Prints the report of one server.
-pub(crate) fn show(output: &Output, server: &ServerConfig, report: &CheckReport) {
+pub(crate) fn show(output: &Output, report: &CheckReport) {
     if output.is_json() {
-        let lines: Map<String, Value> = report.lines.iter().map(|line| (key(&line.name), value(line))).collect();
+        let lines: Map<String, Value> =
+            report.lines.iter().map(|line| (key(&line.name), value(line))).collect();
         output.json_insert(report.server.clone(), Value::Object(lines));
     } else {
-        output.line(heading(server));
         for line in &report.lines {
             let (word, colour) = if line.ok { ("OK", Colour::Green) } else { ("FAILED", Colour::Red) };
             let word = output.paint(colour, word);
@@ -60,18 +62,17 @@ pub(crate) fn nagios(reports: &[CheckReport]) -> (String, u8) {
     let data: Vec<String> = reports.iter().map(perfdata).filter(|text| !text.is_empty()).collect();
     let data = if data.is_empty() { String::new() } else { format!("|{}", data.join(" ")) };
     if issues.is_empty() {
-        let (ignored, good): (Vec<&CheckReport>, Vec<&CheckReport>) = reports.iter().partition(|r| failed(&r));
+        let (ignored, good): (Vec<&CheckReport>, Vec<&CheckReport>) =
+            reports.iter().partition(failed);
         let names = |reports: &[&CheckReport], prefix: &str| -> String {
             reports.iter().map(|report| format!(" * {prefix}{}", report.server)).collect()
         };
         let text = match good.as_slice() {
             [] if ignored.is_empty() => "No server configured".to_owned(),
             [one] => format!("Ready to serve the Espresso backup for {}", one.server),
-            many => format!(
-                "Ready to serve the Espresso backup for {} servers{}",
-                many.len(),
-                names(many, "")
-            ),
+            many => {
+                format!("Ready to serve the Espresso backup for {} servers{}", many.len(), names(many, ""))
+            }
         };
         return (format!("BARMAN OK - {text}{}{data}", names(&ignored, "IGNORING: ")), 0);
     }

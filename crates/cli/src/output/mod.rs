@@ -107,6 +107,7 @@ pub(crate) struct Output {
     bar: Mutex<Option<ProgressBar>>,
     has_bar: AtomicBool,
     failed: AtomicBool,
+    silent: AtomicBool,
     exit_code: AtomicU8,
 }
 
@@ -135,6 +136,7 @@ impl Output {
             bar: Mutex::default(),
             has_bar: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
             exit_code: AtomicU8::new(1),
         }
     }
@@ -144,14 +146,14 @@ impl Output {
         self.settings.format == Format::Json
     }
 
+    /// From here on only [`Self::raw_line`] prints.
+    pub(crate) fn silence(&self) {
+        self.silent.store(true, Ordering::Relaxed);
+    }
+
     /// Whether anything went wrong so far.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
-    }
-
-    /// Whether `-q` was given.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.settings.quiet
     }
 
     /// A result or progress line: stdout without prefix, or `_INFO`. Not logged. Nothing with `-q`.
@@ -159,7 +161,7 @@ impl Output {
         let text = text.as_ref();
         if self.is_json() {
             self.collect("_INFO", text);
-        } else if !self.settings.quiet {
+        } else if !self.settings.quiet && !self.silent.load(Ordering::Relaxed) {
             self.write_out(text);
         }
     }
@@ -299,6 +301,9 @@ impl Output {
     }
 
     fn message(&self, level: &str, colour: Option<Colour>, text: &str) {
+        if self.silent.load(Ordering::Relaxed) {
+            return;
+        }
         if self.is_json() {
             self.collect(&format!("_{level}"), text);
             return;

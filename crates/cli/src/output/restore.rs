@@ -61,7 +61,9 @@ fn to_text(output: &Output, report: &RestoreReport) {
             "Before you start up the PostgreSQL server, please review the {} file",
             recovery_file(&report.plan)
         ));
-        say("inside the target directory. Make sure that 'restore_command' can be executed by the PostgreSQL user.");
+        say(
+            "inside the target directory. Make sure that 'restore_command' can be executed by the PostgreSQL user.",
+        );
     }
     say("");
     say(&format!(
@@ -80,7 +82,9 @@ fn to_json(output: &Output, report: &RestoreReport) {
     output.json_insert("changes_count", report.changes.len());
     output.json_insert("changes", settings(&report.changes));
     if !report.changes.is_empty() {
-        output.warning("IMPORTANT! Some settings have been modified to prevent data losses. See 'changes' key.");
+        output.warning(
+            "IMPORTANT! Some settings have been modified to prevent data losses. See 'changes' key.",
+        );
     }
     output.json_insert("warnings_count", report.warnings.len());
     output.json_insert("warnings", settings(&report.warnings));
@@ -148,7 +152,12 @@ pub(crate) fn show_plan(output: &Output, server: &str, plan: &RestorePlan) {
         pretty_bytes(plan.record.size.unwrap_or(0))
     ));
     for place in &plan.tablespaces {
-        output.line(format!("\tTablespace {} (oid: {}): {}", place.name, place.oid, place.location.display()));
+        output.line(format!(
+            "\tTablespace {} (oid: {}): {}",
+            place.name,
+            place.oid,
+            place.location.display()
+        ));
     }
     output.line(format!("\tTimeline: {}", plan.wal.timeline));
     if let (Some(first), Some(last)) = (first, last) {

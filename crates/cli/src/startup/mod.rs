@@ -40,6 +40,7 @@ impl<'s> Setup<'s> {
         let config = Config::load(&sources)?;
         user::become_user(&config.global.barman_user, &config.path)?;
         start_log(session, &config);
+        session.output.debug(format!("configuration read from {}", config.path.display()));
         let setup = Self { session, config, environment: Environment::from_process() };
         setup.show_remarks()?;
         Ok(setup)
@@ -87,8 +88,7 @@ fn start_log(session: &Session, config: &Config) {
     let text = session.global.log_level.as_deref().unwrap_or(&global.log_level);
     let level = logging::parse_level(text);
     let format = global.log_format.as_deref().unwrap_or(logging::DEFAULT_FORMAT);
-    let problem =
-        logging::start(global.log_file.as_deref(), level.unwrap_or(LevelFilter::INFO), format);
+    let problem = logging::start(global.log_file.as_deref(), level.unwrap_or(LevelFilter::INFO), format);
     if let Some(problem) = problem {
         session.output.warning(problem);
     }

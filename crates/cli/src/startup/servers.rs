@@ -60,28 +60,24 @@ impl Setup<'_> {
 
     /// The servers of a command that takes several, sorted by name. What is wrong with one of them is printed and does
     /// not keep the command from the others.
-    pub(crate) fn servers(&self, names: &[String], rules: Rules) -> Vec<Server> {
+    pub(crate) fn servers(&self, names: &[String], rules: Rules) -> impl Iterator<Item = Server> {
         let output = &self.session.output;
         let all = names.iter().any(|name| name == "all");
         if all && names.len() > 1 {
             output.error("You cannot use 'all' with other server names");
         }
-        let mut wanted: Vec<&str> = if all {
-            self.config.servers.keys().map(String::as_str).collect()
-        } else {
-            names.iter().map(String::as_str).collect()
-        };
+        let mut wanted: Vec<String> =
+            if all { self.config.servers.keys().cloned().collect() } else { names.to_vec() };
         wanted.sort_unstable();
         wanted.dedup();
-        let admitted = wanted.into_iter().filter_map(|name| {
-            let server = self.config.servers.get(name).ok_or_else(|| unknown(name));
+        // Lazily, so that what is wrong with a server stands where its output would.
+        wanted.into_iter().filter_map(move |name| {
+            let server = self.config.servers.get(&name).ok_or_else(|| unknown(&name));
             server.and_then(|server| self.admit(server, rules)).unwrap_or_else(|failure| {
                 output.error(failure.text());
                 None
             })
-        });
-        // Collected first, so that all that is to be said about servers stands before the first one's output.
-        admitted.collect()
+        })
     }
 
     /// All servers, whatever their state.

@@ -39,8 +39,7 @@ pub(super) fn become_user(name: &str, config: &Path) -> Result<(), Failure> {
 
 /// Comes back only when it failed. No thread was started yet, so this thread's identity is the process's.
 fn start_again(name: &str, account: &Account, config: &Path) -> Failure {
-    let failed =
-        |error: std::io::Error| Failure::user(format!("cannot run as user '{name}': {error}"));
+    let failed = |error: std::io::Error| Failure::user(format!("cannot run as user '{name}': {error}"));
     let groups: Vec<Gid> = groups(name, account.gid).into_iter().map(Gid::from_raw).collect();
     let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
     let changed = set_thread_groups(&groups)
