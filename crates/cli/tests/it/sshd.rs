@@ -150,7 +150,6 @@ pub fn names(dir: &Path) -> Vec<String> {
 pub struct Sshd {
     dir: TempDir,
     child: Child,
-    pub port: u16,
 }
 
 impl Sshd {
@@ -237,7 +236,7 @@ impl Sshd {
             .stderr(log)
             .spawn()
             .unwrap();
-        let sshd = Self { dir, child, port };
+        let sshd = Self { dir, child };
         for _ in 0..400 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return Some(sshd);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use walfile::codec::{Compression, Level, encoder};
 
-use crate::sshd::{Hub, SYSTEM, Sshd, Which, names, segment, told, write_script};
+use crate::sshd::{Hub, SYSTEM, Sshd, Which, names, segment, told};
 
 const FIRST: &str = "0000000100000000000000F0";
 
