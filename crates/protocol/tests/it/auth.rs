@@ -45,8 +45,13 @@ fn base64(bytes: &[u8]) -> String {
     bytes
         .chunks(3)
         .flat_map(|chunk| {
-            let word = chunk.iter().chain(&[0, 0]).take(3).fold(0_usize, |word, byte| word << 8 | usize::from(*byte));
-            (0..4).map(move |i| if i <= chunk.len() { DIGITS[word >> (18 - 6 * i) & 63] as char } else { '=' })
+            let word = chunk
+                .iter()
+                .chain(&[0, 0])
+                .take(3)
+                .fold(0_usize, |word, byte| word << 8 | usize::from(*byte));
+            (0..4)
+                .map(move |i| if i <= chunk.len() { DIGITS[word >> (18 - 6 * i) & 63] as char } else { '=' })
         })
         .collect()
 }
@@ -167,7 +172,9 @@ fn scram_without_tls() {
 
 #[test]
 fn scram_with_channel_binding() {
-    let run = |text: &str, end_point, offer| scram(&mut authenticator(&format!("password=pencil {text}"), end_point), offer);
+    let run = |text: &str, end_point, offer| {
+        scram(&mut authenticator(&format!("password=pencil {text}"), end_point), offer)
+    };
     let bound = base64(&[b"p=tls-server-end-point,,".as_slice(), &[7; 32]].concat());
     for text in ["", "channel_binding=require"] {
         let (mechanism, header, binding) = run(text, hash(), BOTH).unwrap();
@@ -202,7 +209,8 @@ fn server_must_prove_that_it_knows_the_password() {
     client.receive(&body(11, server.server_first.as_bytes())).unwrap();
     assert!(matches!(client.receive(&OK), Err(AuthError::ServerNotVerified)));
 
-    let finals = [format!("v={}", base64(&[0; 32])), String::from("v="), String::from("e=other-error"), String::new()];
+    let finals =
+        [format!("v={}", base64(&[0; 32])), String::from("v="), String::from("e=other-error"), String::new()];
     for last in finals {
         let (mut client, server) = begun();
         client.receive(&body(11, server.server_first.as_bytes())).unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tapster_protocol::testing::{Cluster, servers};
+use tapster_protocol::testing::Cluster;
 use tapster_protocol::{ConnInfo, ConnectError, ConnectOptions, Connection, Environment, Mode};
 
 fn data(name: &str) -> PathBuf {
@@ -57,7 +57,8 @@ fn cluster(certificate: Option<&str>) -> Option<Cluster> {
 
 fn options(cluster: &Cluster, text: &str) -> ConnectOptions {
     let text = text.replace("$DATA", data("").to_str().unwrap());
-    let mut conninfo = ConnInfo::parse(&format!("hostaddr=127.0.0.1 port={} dbname=postgres", cluster.port())).unwrap();
+    let mut conninfo =
+        ConnInfo::parse(&format!("hostaddr=127.0.0.1 port={} dbname=postgres", cluster.port())).unwrap();
     for (keyword, value) in ConnInfo::parse(&text).unwrap().iter() {
         conninfo.set(keyword, value).unwrap();
     }
@@ -122,7 +123,8 @@ fn password_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("pgpass");
     let port = cluster.port();
-    let text = format!("127.0.0.1:{port}:replication:hashed:pencil\n127.0.0.1:{port}:postgres:clear:pencil\n");
+    let text =
+        format!("127.0.0.1:{port}:replication:hashed:pencil\n127.0.0.1:{port}:postgres:clear:pencil\n");
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let options = |user: &str| options(&cluster, &format!("user={user} passfile={}", path.display()));
@@ -136,7 +138,8 @@ fn password_file() {
 #[test]
 fn every_sslmode() {
     let Some(cluster) = cluster(Some("server")) else { return };
-    let mode = |user: &str, mode: &str| connect(&cluster, &format!("user={user} sslmode={mode}")).map(encrypted);
+    let mode =
+        |user: &str, mode: &str| connect(&cluster, &format!("user={user} sslmode={mode}")).map(encrypted);
     for (sslmode, expected) in [("disable", false), ("allow", false), ("prefer", true), ("require", true)] {
         assert_eq!(mode("postgres", sslmode).unwrap(), expected, "{sslmode}");
     }
@@ -169,9 +172,12 @@ fn every_sslmode() {
     // With a root that does not fit, prefer goes on in clear, as libpq does.
     assert!(!verified("host=pg.example.com sslmode=prefer sslrootcert=$DATA/stranger.crt").unwrap());
     for version in ["TLSv1.2", "TLSv1.3"] {
-        let text = format!("user=postgres sslmode=require ssl_min_protocol_version={version} ssl_max_protocol_version={version}");
+        let text = format!(
+            "user=postgres sslmode=require ssl_min_protocol_version={version} ssl_max_protocol_version={version}"
+        );
         let mut connection = connect(&cluster, &text).unwrap();
-        let answer = connection.query("SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()").unwrap();
+        let answer =
+            connection.query("SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()").unwrap();
         assert_eq!(answer.get(0, "version"), Some(version));
     }
 }
@@ -183,8 +189,11 @@ fn server_without_tls() {
         assert!(!encrypted(connect(&cluster, &format!("user=postgres sslmode={mode}")).unwrap()), "{mode}");
     }
     let error = connect(&cluster, "user=postgres sslmode=require").unwrap_err().to_string();
-    let expected =
-        if cfg!(feature = "tls") { "server does not support SSL, but SSL was required" } else { "not compiled in" };
+    let expected = if cfg!(feature = "tls") {
+        "server does not support SSL, but SSL was required"
+    } else {
+        "not compiled in"
+    };
     assert!(error.contains(expected), "{error}");
 }
 
@@ -235,10 +244,13 @@ fn channel_binding_by_kind_of_certificate() {
 fn certificates_openssl_accepts() {
     let Some(cluster) = cluster(Some("version1")) else { return };
     let verified = |root: &str| {
-        let text = format!("user=postgres host=pg.example.com sslmode=verify-full sslrootcert=$DATA/{root}.crt");
+        let text =
+            format!("user=postgres host=pg.example.com sslmode=verify-full sslrootcert=$DATA/{root}.crt");
         connect(&cluster, &text).map(encrypted)
     };
-    for (certificate, root) in [("version1", "authority"), ("common-name", "authority"), ("self-signed", "self-signed")] {
+    for (certificate, root) in
+        [("version1", "authority"), ("common-name", "authority"), ("self-signed", "self-signed")]
+    {
         certify(&cluster, certificate);
         cluster.restart();
         assert!(verified(root).unwrap(), "{certificate}");
@@ -264,7 +276,10 @@ fn client_certificate() {
     present("client-version1", &key("client-version1", 0o600)).unwrap();
     assert_eq!(sqlstate(both(&cluster, "user=tapster sslmode=require")), "28000");
     let error = present("client", &key("client", 0o644)).unwrap_err();
-    assert!(matches!(error, ConnectError::Tls { .. }) && error.to_string().contains("group or world"), "{error}");
+    assert!(
+        matches!(error, ConnectError::Tls { .. }) && error.to_string().contains("group or world"),
+        "{error}"
+    );
     // Made by an authority that the server does not know: TLS itself fails.
     assert!(present("version1-stranger", &key("version1-stranger", 0o600)).is_err());
 }
@@ -272,7 +287,7 @@ fn client_certificate() {
 #[cfg(feature = "tls")]
 #[test]
 fn direct_negotiation() {
-    for binaries in servers() {
+    for binaries in tapster_protocol::testing::servers() {
         let builder = Cluster::builder().binaries(&binaries).tcp(true).config("ssl = on");
         let cluster = builder.config("ssl_ca_file = 'root.crt'").prepare().unwrap();
         certify(&cluster, "server");

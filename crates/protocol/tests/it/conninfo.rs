@@ -35,7 +35,8 @@ fn same_as_libpq() {
         match verdict {
             "ok" => {
                 let parsed = parsed.unwrap_or_else(|error| panic!("{input:?}: {error}"));
-                let mut found: Vec<String> = parsed.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                let mut found: Vec<String> =
+                    parsed.iter().map(|(key, value)| format!("{key}={value}")).collect();
                 let mut expected = rest.to_vec();
                 found.sort();
                 expected.sort();
@@ -91,7 +92,16 @@ fn zero_bytes_are_refused() {
 }
 
 fn keyword() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec!["host", "port", "user", "password", "dbname", "options", "application_name", "sslmode"])
+    prop::sample::select(vec![
+        "host",
+        "port",
+        "user",
+        "password",
+        "dbname",
+        "options",
+        "application_name",
+        "sslmode",
+    ])
 }
 
 proptest! {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tapster_protocol::conninfo::{
-    ConnInfo, ConnInfoError, ConnectOptions, ConnectWarning, Environment, HostAddress, Replication, RootCertificates,
-    SslMode, TargetSessionAttrs,
+    ConnInfo, ConnInfoError, ConnectOptions, ConnectWarning, Environment, HostAddress, Replication,
+    RootCertificates, SslMode, TargetSessionAttrs,
 };
 use tapster_protocol::tls::{Attempt, plan};
 use tempfile::TempDir;
@@ -77,7 +77,10 @@ fn same_as_libpq() {
 
 fn check(options: &ConnectOptions, expected: &[String], line: &str) {
     let wanted = |name: &str| {
-        expected.iter().find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name)).map(|(_, value)| value)
+        expected
+            .iter()
+            .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))
+            .map(|(_, value)| value)
     };
     let host = &options.hosts()[0];
     assert_eq!(Some(options.user()), wanted("user"), "{line}");
@@ -89,7 +92,8 @@ fn check(options: &ConnectOptions, expected: &[String], line: &str) {
     assert_eq!(options.connect_timeout(), timeout, "{line}");
     let port = wanted("port").unwrap().split(',').next().unwrap().trim();
     assert_eq!(host.port, port.parse::<u16>().unwrap(), "{line}");
-    let password = options.password(host, false).map(|password| String::from_utf8(password.expose().to_vec()).unwrap());
+    let password =
+        options.password(host, false).map(|password| String::from_utf8(password.expose().to_vec()).unwrap());
     assert_eq!(password.as_deref(), wanted("password"), "{line}");
     let address = match (wanted("host"), wanted("hostaddr")) {
         (host, Some(addresses)) => HostAddress::Tcp {
@@ -131,7 +135,8 @@ fn random_order_visits_every_host() {
 fn replication_looks_for_its_own_password() {
     let home = home();
     let options =
-        ConnectOptions::resolve(&ConnInfo::parse("user=pw dbname=pw").unwrap(), &environment(home.path())).unwrap();
+        ConnectOptions::resolve(&ConnInfo::parse("user=pw dbname=pw").unwrap(), &environment(home.path()))
+            .unwrap();
     let password = |physical| options.password(&options.hosts()[0], physical).map(|p| p.expose().to_vec());
     assert_eq!(password(true), Some(b"for replication".to_vec()));
     assert_eq!(password(false), Some(br"for:local\host".to_vec()));
@@ -149,7 +154,10 @@ fn open_password_file_is_reported() {
     let open = home.path().join("open");
     assert_eq!(warnings(&open), [ConnectWarning::PassfileAccess { path: open.clone() }]);
     let text = ConnectWarning::PassfileAccess { path: PathBuf::from("/p") }.to_string();
-    assert_eq!(text, "password file \"/p\" has group or world access; permissions should be u=rw (0600) or less");
+    assert_eq!(
+        text,
+        "password file \"/p\" has group or world access; permissions should be u=rw (0600) or less"
+    );
     assert_eq!(warnings(home.path()), [ConnectWarning::PassfileNotPlain { path: home.path().to_owned() }]);
     assert_eq!(warnings(&home.path().join("missing")), []);
 }
@@ -193,9 +201,15 @@ fn words_and_numbers() {
 #[test]
 fn tls_settings_are_checked_together() {
     let system = resolve("sslrootcert=system").unwrap();
-    assert_eq!((system.ssl().mode, &system.ssl().root_certificates), (SslMode::VerifyFull, &RootCertificates::System));
+    assert_eq!(
+        (system.ssl().mode, &system.ssl().root_certificates),
+        (SslMode::VerifyFull, &RootCertificates::System)
+    );
     let weak = resolve("sslrootcert=system sslmode=require").unwrap_err().to_string();
-    assert_eq!(weak, "weak sslmode \"require\" may not be used with sslrootcert=system (use \"verify-full\")");
+    assert_eq!(
+        weak,
+        "weak sslmode \"require\" may not be used with sslrootcert=system (use \"verify-full\")"
+    );
     assert!(matches!(resolve("sslnegotiation=direct"), Err(ConnInfoError::WeakSslMode { .. })));
     assert!(resolve("sslnegotiation=direct sslmode=require").is_ok());
 }

@@ -1,4 +1,5 @@
 //! Whole TLS handshakes in memory: what each `sslmode` makes of each kind of server certificate.
+#![cfg(feature = "tls")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -36,12 +37,14 @@ impl Server {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem).map(Result::unwrap).collect();
         let key = PrivateKeyDer::from_pem_file(data(&format!("{}.key", self.certificate))).unwrap();
         let key = CertifiedKey::new(chain, provider.key_provider.load_private_key(key).unwrap());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+        let builder =
+            ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
         let builder = builder.unwrap();
         let builder = if self.asks_client {
             let mut roots = RootCertStore::empty();
             roots.add(CertificateDer::from_pem_file(data("authority.crt")).unwrap()).unwrap();
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
             builder.with_client_cert_verifier(verifier)
         } else {
             builder.with_no_client_auth()
@@ -91,7 +94,11 @@ fn exchange(client: &mut ClientConnection, server: &mut ServerConnection) -> Res
     Ok(())
 }
 
-fn connect_at(home: Option<&Path>, server: &Server, text: &str) -> Result<(ServerEndPoint, ServerConnection), Failed> {
+fn connect_at(
+    home: Option<&Path>,
+    server: &Server,
+    text: &str,
+) -> Result<(ServerEndPoint, ServerConnection), Failed> {
     let environment = Environment {
         os_user: Some(String::from("os")),
         home: home.map(Path::to_owned),
@@ -144,7 +151,8 @@ fn verify_ca_wants_the_chain_only() {
         assert!(verify(certificate).is_err(), "{certificate}");
     }
     connect("server", "hostaddr=10.0.0.1 sslmode=verify-ca sslrootcert=$DATA/authority.crt").unwrap();
-    let nameless = connect("server", "hostaddr=127.0.0.1 sslmode=verify-full sslrootcert=$DATA/authority.crt");
+    let nameless =
+        connect("server", "hostaddr=127.0.0.1 sslmode=verify-full sslrootcert=$DATA/authority.crt");
     assert!(matches!(nameless.unwrap_err().set_up(), TlsError::NoHostName));
 }
 
@@ -169,7 +177,8 @@ fn require_verifies_only_with_a_root_file() {
     let home = tempfile::tempdir().unwrap();
     fs::create_dir(home.path().join(".postgresql")).unwrap();
     fs::copy(data("stranger.crt"), home.path().join(".postgresql/root.crt")).unwrap();
-    let by_default = |certificate| connect_at(Some(home.path()), &Server::new(certificate), "host=pg.example.com");
+    let by_default =
+        |certificate| connect_at(Some(home.path()), &Server::new(certificate), "host=pg.example.com");
     assert!(by_default("server").is_err(), "~/.postgresql/root.crt is used in every mode");
     assert!(by_default("version1-stranger").is_ok());
 }
@@ -181,14 +190,19 @@ fn missing_and_broken_roots() {
     assert!(matches!(missing, TlsError::NoRootCertificates { .. }));
     assert!(matches!(fail("host=x sslmode=verify-ca"), TlsError::NoHome));
     assert!(matches!(fail("host=x sslrootcert=$DATA/kinds.txt"), TlsError::Load { .. }));
-    assert!(matches!(fail("host=x ssl_max_protocol_version=TLSv1.1 ssl_min_protocol_version=TLSv1"), TlsError::Configuration { .. }));
+    assert!(matches!(
+        fail("host=x ssl_max_protocol_version=TLSv1.1 ssl_min_protocol_version=TLSv1"),
+        TlsError::Configuration { .. }
+    ));
 }
 
 #[test]
 fn revoked_certificates() {
-    let verify = |certificate| connect(certificate, &format!("{ROOT} sslmode=verify-full sslcrl=$DATA/authority.crl"));
+    let verify =
+        |certificate| connect(certificate, &format!("{ROOT} sslmode=verify-full sslcrl=$DATA/authority.crl"));
     verify("server").unwrap();
-    let ca = |certificate| connect(certificate, &format!("{ROOT} sslmode=verify-ca sslcrl=$DATA/authority.crl"));
+    let ca =
+        |certificate| connect(certificate, &format!("{ROOT} sslmode=verify-ca sslcrl=$DATA/authority.crl"));
     ca("common-name").unwrap();
     assert!(ca("revoked").unwrap_err().handshake().to_lowercase().contains("revoked"));
     connect("revoked", &format!("{ROOT} sslmode=verify-ca")).unwrap();
@@ -210,8 +224,10 @@ fn client_certificates() {
     let directory = tempfile::tempdir().unwrap();
     let asking = Server { asks_client: true, ..Server::new("server") };
     let attempt = |name: &str, key: &Path, more: &str| {
-        let text =
-            format!("{ROOT} sslmode=verify-full sslcert=$DATA/{name}.crt sslkey={} {more}", key.to_str().unwrap());
+        let text = format!(
+            "{ROOT} sslmode=verify-full sslcert=$DATA/{name}.crt sslkey={} {more}",
+            key.to_str().unwrap()
+        );
         connect_at(None, &asking, &text)
     };
     let key = client_key(&directory, "client", 0o600);
@@ -221,7 +237,10 @@ fn client_certificates() {
 
     attempt("absent", &key, "").unwrap_err().handshake();
     attempt("client", &key, "sslcertmode=disable").unwrap_err().handshake();
-    assert!(matches!(attempt("absent", &key, "sslcertmode=require").unwrap_err().set_up(), TlsError::NoCertificate));
+    assert!(matches!(
+        attempt("absent", &key, "sslcertmode=require").unwrap_err().set_up(),
+        TlsError::NoCertificate
+    ));
     let open = client_key(&directory, "client", 0o644);
     assert!(matches!(attempt("client", &open, "").unwrap_err().set_up(), TlsError::KeyAccess { .. }));
     let absent = directory.path().join("absent.key");
@@ -232,8 +251,10 @@ fn client_certificates() {
     let old = client_key(&directory, "client-version1", 0o600);
     attempt("client-version1", &old, "").unwrap_err().handshake();
 
-    let text =
-        format!("{ROOT} sslmode=require sslcert=$DATA/client.crt sslkey={} sslcertmode=require", key.to_str().unwrap());
+    let text = format!(
+        "{ROOT} sslmode=require sslcert=$DATA/client.crt sslkey={} sslcertmode=require",
+        key.to_str().unwrap()
+    );
     let unasked = connect_at(None, &Server::new("server"), &text).unwrap_err().set_up();
     assert!(matches!(unasked, TlsError::CertificateNotRequested));
 }
