@@ -45,19 +45,11 @@ pub(crate) fn run(args: &BaseBackup, session: &Session) -> Result<(), Failure> {
         match take(&connect, &options, &observer, &session.stop) {
             Ok(_) => return Ok(()),
             // Nothing but the connection was tried so far.
-            Err(BaseBackupToolError::Connect(error)) if options_lack_password(&tool, &error, &connect) => {}
+            Err(BaseBackupToolError::Connect(error)) if tool.may_ask(&error) => {}
             Err(_) => return Err(Failure::reported(1)),
         }
         tool.ask_password();
     }
-}
-
-fn options_lack_password(
-    tool: &Tool<'_>,
-    error: &tapster_protocol::ConnectError,
-    connect: &tapster_protocol::ConnectOptions,
-) -> bool {
-    tool.may_ask(error) && connect.hosts().iter().all(|host| connect.password(host, true).is_none())
 }
 
 fn options(args: &BaseBackup, tool: &Tool<'_>) -> Result<BaseBackupOptions, Failure> {
