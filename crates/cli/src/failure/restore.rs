@@ -4,11 +4,12 @@ use tapster_manager::restore::{TargetTimeError, WalPlanError};
 use tapster_manager::{RestoreError, RestorePlanError};
 
 use super::{Failure, Place, chain};
+use crate::format::timestamp::python_datetime;
 
 impl Failure {
     /// A restore that was not begun.
     pub(crate) fn plan(place: &Place<'_>, error: &RestorePlanError) -> Self {
-        let failure = Self::user(chain(error));
+        let failure = Self::user(message(error));
         let hint = match error {
             RestorePlanError::Tablespace { known, .. } if known.is_empty() => {
                 "the backup has no tablespaces".to_owned()
@@ -20,11 +21,11 @@ impl Failure {
                 "choose an older backup ('{}' shows them), or let 'auto' choose",
                 place.command("list-backups")
             ),
-            RestorePlanError::TimeBeyondArchive { .. } => {
-                "wait until WAL written after that time is archived, use what \
-                 has been received of an incomplete segment with --partial-wal, or choose an earlier time"
-                    .to_owned()
-            }
+            RestorePlanError::TimeBeyondArchive { .. } => format!(
+                "run '{}' and try again, use what has been received of an incomplete segment with --partial-wal, or \
+                 choose an earlier time",
+                place.command("switch-wal --archive")
+            ),
             RestorePlanError::Wal(error) => wal_hint(place, error),
             RestorePlanError::Gap { .. } => {
                 "choose a target before the missing file, or a later backup".to_owned()
@@ -46,6 +47,23 @@ impl Failure {
     /// A `--target-time` that is no time.
     pub(crate) fn target_time(text: &str, error: &TargetTimeError) -> Self {
         Self::user(format!("Unable to parse the target time parameter '{text}': {error}"))
+    }
+}
+
+/// Times as Barman prints them; the rest is the error's own text.
+fn message(error: &RestorePlanError) -> String {
+    match error {
+        RestorePlanError::TimeBeforeBackup { target, end } => format!(
+            "The requested target time {} is before the backup end time {}",
+            python_datetime(*target),
+            python_datetime(*end)
+        ),
+        RestorePlanError::TimeBeyondArchive { target, last, written } => format!(
+            "The requested target time {} is beyond the archive: its newest WAL file {last} was written at {}",
+            python_datetime(*target),
+            python_datetime(*written)
+        ),
+        other => chain(other),
     }
 }
 

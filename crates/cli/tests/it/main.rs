@@ -17,8 +17,12 @@
 
 mod architecture;
 mod barman_parity;
+mod commands_cycle;
+mod commands_errors;
 mod help;
+mod lab;
 mod links;
+mod parity_catalog;
 mod pg_tools;
 mod program;
 mod sshd;

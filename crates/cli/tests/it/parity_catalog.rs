@@ -1,0 +1,100 @@
+//! One catalog, two programs: what Tapster writes real Barman 3.19.1 lists, shows, verifies and restores, and what
+//! Barman writes Tapster does.
+
+use crate::lab::Lab;
+use crate::program::Run;
+
+/// Both programs print the same for the same arguments.
+fn alike(lab: &Lab, args: &[&str]) {
+    let theirs = lab.barman(args).unwrap();
+    assert_eq!(lab.run(args), theirs, "{args:?}");
+}
+
+fn succeeded(run: &Run) -> &str {
+    assert_eq!(run.code, 0, "{run:?}");
+    &run.stdout
+}
+
+const LOOKS: [&[&str]; 10] = [
+    &["list-backups", "main"],
+    &["list-backups", "main", "--minimal"],
+    &["-f", "json", "list-backups", "main"],
+    &["show-backup", "main", "latest"],
+    &["-f", "json", "show-backup", "main", "oldest"],
+    &["show-backup", "main", "nope"],
+    &["list-servers"],
+    &["-f", "json", "list-servers"],
+    &["get-wal", "main", "000000010000000000000099"],
+    &["get-wal", "main", "NOTAWAL"],
+];
+
+#[test]
+fn barman_reads_verifies_and_restores_what_tapster_wrote() {
+    let Some(lab) = Lab::new() else { return };
+    if lab.barman(&["--version"]).is_none() {
+        return;
+    }
+    let receiver = lab.receive();
+    lab.cluster.sql("CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 100) g");
+    lab.ok(&["backup", "main", "--wait", "--name", "ours"]);
+    lab.cluster.sql("INSERT INTO t SELECT g FROM generate_series(101, 200) g");
+    lab.ok(&["switch-wal", "--archive", "main"]);
+    for args in LOOKS {
+        alike(&lab, args);
+    }
+    alike(&lab, &["check", "main"]);
+    alike(&lab, &["-f", "json", "check", "main"]);
+    alike(&lab, &["check", "--nagios", "main"]);
+    let record = lab.json(&["show-backup", "main", "latest"]);
+    let wal = record["main"]["wal_information"]["last_available"].as_str().unwrap().to_owned();
+    alike(&lab, &["get-wal", "--peek", "3", "main", &wal]);
+    let (ours, theirs) = (lab.path("ours"), lab.path("theirs"));
+    for (directory, run) in [(&ours, true), (&theirs, false)] {
+        std::fs::create_dir(directory).unwrap();
+        let args = ["get-wal", "-o", directory.to_str().unwrap(), "main", &wal];
+        succeeded(&if run { lab.run(&args) } else { lab.barman(&args).unwrap() });
+    }
+    assert!(std::fs::read(ours.join(&wal)).unwrap() == std::fs::read(theirs.join(&wal)).unwrap());
+
+    let config = lab.configure(
+        "tapster.conf",
+        &lab.cluster.conninfo().to_conninfo_string(),
+        "path_prefix = /usr/lib/postgresql/15/bin\n",
+    );
+    assert!(config.exists());
+    let verified = lab.barman(&["verify-backup", "main", "latest"]).unwrap();
+    assert!(succeeded(&verified).contains("backup successfully verified"), "{verified:?}");
+    let data = lab.destination("by-barman");
+    succeeded(&lab.barman(&["restore", "main", "latest", data.to_str().unwrap()]).unwrap());
+    assert_eq!(lab.ask_restored(&data, "SELECT count(*) FROM t"), "200");
+    drop(receiver);
+    succeeded(&lab.barman(&["delete", "main", "latest"]).unwrap());
+    assert_eq!(lab.ok(&["list-backups", "main"]), "");
+}
+
+#[test]
+fn tapster_reads_restores_and_deletes_what_barman_wrote() {
+    let Some(lab) = Lab::new() else { return };
+    if lab.barman(&["--version"]).is_none() {
+        return;
+    }
+    lab.configure(
+        "tapster.conf",
+        &lab.cluster.conninfo().to_conninfo_string(),
+        "path_prefix = /usr/lib/postgresql/15/bin\n",
+    );
+    let receiver = lab.receive();
+    lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    lab.cluster.sql("CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 100) g");
+    succeeded(&lab.barman(&["backup", "main", "--wait"]).unwrap());
+    for args in LOOKS {
+        alike(&lab, args);
+    }
+    let data = lab.destination("by-tapster");
+    lab.ok(&["restore", "main", "latest", data.to_str().unwrap()]);
+    assert_eq!(lab.ask_restored(&data, "SELECT count(*) FROM t"), "100");
+    drop(receiver);
+    lab.ok(&["delete", "main", "latest"]);
+    assert_eq!(succeeded(&lab.barman(&["list-backups", "main"]).unwrap()), "");
+    assert!(std::fs::read_dir(lab.server_dir().join("base")).unwrap().next().is_none());
+}
