@@ -7,7 +7,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::args::global::GlobalArgs;
 use crate::environment::Environment;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::invocation::Program;
 use crate::output::{Output, Settings};
 
@@ -52,5 +52,13 @@ impl Session {
     /// Whether a signal has asked to stop.
     pub(crate) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// `failure`, or that the user ended the work, when that is why it failed.
+    pub(crate) fn unless_stopped(&self, failure: Failure) -> Failure {
+        if !self.stopped() || failure.kind == Kind::Interrupted {
+            return failure;
+        }
+        Failure::interrupted().with_details(failure.details.unwrap_or(failure.message))
     }
 }

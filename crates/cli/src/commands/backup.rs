@@ -17,7 +17,7 @@ pub(crate) fn run(args: &BackupArgs, session: &Session) -> Result<(), Failure> {
     session.watch_signals()?;
     for server in setup.servers(&args.servers, Rules::PRIMARY) {
         if let Err(failure) = back_up(&options, &setup, &server) {
-            session.output.failure(&failure);
+            session.output.failure(&session.unless_stopped(failure));
         }
         if session.stopped() {
             break;

@@ -39,6 +39,7 @@ fn receive(setup: &Setup<'_>, server: &Server) -> Result<(), Failure> {
     received
         .map(|_| ())
         .map_err(|error| Failure::receive_wal(&setup.place(server.name()), ReceiveTask::Stream, &error))
+        .map_err(|failure| setup.session.unless_stopped(failure))
 }
 
 fn stop(setup: &Setup<'_>, server: &Server) -> Result<(), Failure> {

@@ -1,7 +1,6 @@
 //! Backups that did not begin or did not end well.
 
-use tapster_manager::{BackupError, BackupStepError, ServerConnectError};
-use tapster_protocol::ConnectError;
+use tapster_manager::{BackupError, BackupStepError};
 
 use super::{Failure, Place, chain, connect};
 
@@ -16,13 +15,11 @@ impl Failure {
             .with_details(format!("failed checks: {}", failed.join(", "))),
             // The observer has said it when the time was up.
             BackupError::WalTimeout { .. } => Self::reported(1),
-            BackupError::Failed { source, .. } if is_stop(source) => Self::interrupted(),
             BackupError::Failed { id, action, source } => {
                 let failure = Self::user(format!("Backup failed {action}."))
                     .with_details(format!("{}; backup {id} is recorded as FAILED", chain(source.as_ref())));
                 with_hint(failure, source)
             }
-            BackupError::Step(step) if is_stop(step) => Self::interrupted(),
             BackupError::Step(step) => {
                 let failure = Self::user(format!("failed to start backup: {}", chain(step)));
                 with_hint(failure, step)
@@ -30,14 +27,6 @@ impl Failure {
             other => Self::user(chain(other)),
         }
     }
-}
-
-fn is_stop(error: &BackupStepError) -> bool {
-    matches!(
-        error,
-        BackupStepError::Stopped
-            | BackupStepError::Connect(ServerConnectError::Connect(ConnectError::Stopped))
-    )
 }
 
 fn with_hint(failure: Failure, error: &BackupStepError) -> Failure {

@@ -62,8 +62,7 @@ pub(crate) fn nagios(reports: &[CheckReport]) -> (String, u8) {
     let data: Vec<String> = reports.iter().map(perfdata).filter(|text| !text.is_empty()).collect();
     let data = if data.is_empty() { String::new() } else { format!("|{}", data.join(" ")) };
     if issues.is_empty() {
-        let (ignored, good): (Vec<&CheckReport>, Vec<&CheckReport>) =
-            reports.iter().partition(failed);
+        let (ignored, good): (Vec<&CheckReport>, Vec<&CheckReport>) = reports.iter().partition(failed);
         let names = |reports: &[&CheckReport], prefix: &str| -> String {
             reports.iter().map(|report| format!(" * {prefix}{}", report.server)).collect()
         };

@@ -1,5 +1,8 @@
 //! Bad input: one clear line, the right exit code, and nothing lost or half done.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
 use crate::lab::Lab;
 use crate::program::run_as;
 
@@ -164,4 +167,102 @@ fn restores_that_cannot_work_write_nothing() {
         "due to minimum redundancy requirements (minimum redundancy = 5, current redundancy = 1)"
     ));
     assert!(error.starts_with("ERROR: Cannot delete backup (main "), "{error}");
+}
+
+/// A backup that is interrupted says so, keeps a record that says so, and is no backup.
+#[test]
+fn an_interrupted_backup_is_recorded_as_failed() {
+    let Some(lab) = Lab::new() else { return };
+    let receiver = lab.receive();
+    lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    let mut backup = Command::new(assert_cmd::cargo::cargo_bin!("tapster"))
+        .args(["-c", lab.path("tapster.conf").to_str().unwrap(), "backup", "main", "--bwlimit", "500"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(backup.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("Starting backup copy ")));
+    let pid = backup.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = backup.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.starts_with("ERROR: Process interrupted by user\n"), "{text}");
+    let list = lab.json(&["list-backups", "main"]);
+    assert_eq!(list["main"][0]["status"], "FAILED");
+    refused(&lab, &["show-backup", "main", "latest"], &["Unknown backup 'latest'"]);
+    refused(&lab, &["restore", "main", "last-failed", "/tmp/x"], &["backup status is not DONE"]);
+    lab.ok(&["delete", "main", "last-failed"]);
+    assert_eq!(lab.ok(&["list-backups", "main"]), "");
+    drop(receiver);
+}
+
+/// The catalog of one cluster never gets the files of another.
+#[test]
+fn another_cluster_at_the_same_address_is_refused() {
+    let Some(lab) = Lab::new() else { return };
+    let Some(other) = Lab::new() else { return };
+    let receiver = lab.receive();
+    lab.ok(&["backup", "main", "--wait"]);
+    drop(receiver);
+    let wals = || {
+        let dirs = std::fs::read_dir(lab.server_dir().join("wals")).unwrap();
+        dirs.map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>()
+    };
+    let before = wals();
+    lab.configure("other.conf", &other.cluster.conninfo().to_conninfo_string(), "");
+    let slot = lab.run_with("other.conf", &["receive-wal", "--create-slot", "main"]);
+    assert_eq!(slot.code, 0, "{slot:?}");
+    for args in [&["receive-wal", "main"][..], &["backup", "main"]] {
+        let run = lab.run_with("other.conf", args);
+        assert_eq!(run.code, 1, "{run:?}");
+        assert!(run.stderr.contains("ERROR: Impossible to start"), "{run:?}");
+    }
+    assert_eq!(wals(), before);
+    assert_eq!(lab.json(&["list-backups", "main"])["main"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_slot_that_is_in_use_is_left_alone() {
+    let Some(lab) = Lab::new() else { return };
+    let receiver = lab.receive();
+    // The same slot from another catalog, which has no lock in common with the first.
+    let conninfo = lab.cluster.conninfo().to_conninfo_string();
+    let text = std::fs::read_to_string(lab.configure("second.conf", &conninfo, "")).unwrap();
+    let text = text.replace("/home\n", "/second-home\n");
+    std::fs::write(lab.path("second.conf"), text).unwrap();
+    let run = lab.run_with("second.conf", &["receive-wal", "main"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("replication slot 'tapster' is already in use"), "{run:?}");
+    assert!(run.stderr.contains("HINT: "), "{run:?}");
+    drop(receiver);
+}
+
+/// Root may run every command: it becomes the configured user first, and leaves nothing of its own in the catalog.
+#[test]
+fn root_becomes_the_configured_user() {
+    use std::os::unix::fs::MetadataExt as _;
+    let Some(lab) = Lab::new() else { return };
+    let owner = lab.cluster.data_dir().metadata().unwrap().uid();
+    if owner == lab.path("").metadata().unwrap().uid() {
+        return;
+    }
+    let home = lab.cluster.create_dir("hub");
+    let name = Command::new("id").args(["-un", &owner.to_string()]).output().unwrap();
+    let name = String::from_utf8(name.stdout).unwrap();
+    let conninfo = lab.cluster.conninfo().to_conninfo_string();
+    let text = std::fs::read_to_string(lab.path("tapster.conf")).unwrap();
+    let text = text
+        .replace("barman_user = root", &format!("barman_user = {}", name.trim()))
+        .replace(lab.path("").to_str().unwrap().trim_end_matches('/'), home.to_str().unwrap());
+    assert!(text.contains(&conninfo));
+    let config = home.join("tapster.conf");
+    std::fs::write(&config, text).unwrap();
+    let run = run_as("barman", &["-c", config.to_str().unwrap(), "list-backups", "main"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let run = run_as("barman", &["-c", config.to_str().unwrap(), "receive-wal", "--reset", "main"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert_eq!(home.join("log").metadata().unwrap().uid(), owner);
+    assert_eq!(home.join("home/main/streaming").metadata().unwrap().uid(), owner);
 }
