@@ -3,6 +3,29 @@
 //! A [`Config`](config::Config) describes servers; [`Server`] does the work: [`Server::backup`], [`Server::receive_wal`],
 //! [`Server::archive_wal`], [`Server::get_wal`], [`Server::plan_restore`], [`Server::check`] and the others. Verbs return reports
 //! and tell an [`Observer`] what happens meanwhile; they never print, exit or read the environment.
+//!
+//! ```no_run
+//! use tapster_manager::backup::BackupOptions;
+//! use tapster_manager::config::{Config, ConfigSources};
+//! use tapster_manager::{Context, Server, Silent};
+//! use tapster_protocol::Environment;
+//!
+//! let config = Config::load(&ConfigSources::file("/etc/tapster.conf"))?;
+//! let server = Server::open(&config, "main", Environment::from_process())?;
+//! let report = server.backup(&BackupOptions::default(), &Context::new(&Silent))?;
+//! println!("{} ended at {:?}", report.record.id, report.record.end_xlog);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Planning is separate from doing, and pure where it can be:
+//!
+//! ```
+//! use tapster_manager::restore::settings::neutralise;
+//! let old = b"archive_command = 'cp %p /archive/%f'
+";
+//! let new = neutralise("postgresql.conf", old);
+//! assert_eq!(new.content, b"#BARMAN#archive_command = 'cp %p /archive/%f'\narchive_command = false\n");
+//! ```
 
 pub mod backup;
 pub mod check;
