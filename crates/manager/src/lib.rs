@@ -21,8 +21,7 @@
 //!
 //! ```
 //! use tapster_manager::restore::settings::neutralise;
-//! let old = b"archive_command = 'cp %p /archive/%f'
-";
+//! let old = b"archive_command = 'cp %p /archive/%f'\n";
 //! let new = neutralise("postgresql.conf", old);
 //! assert_eq!(new.content, b"#BARMAN#archive_command = 'cp %p /archive/%f'\narchive_command = false\n");
 //! ```
