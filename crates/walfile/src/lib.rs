@@ -37,6 +37,9 @@ mod label;
 mod lsn;
 mod name;
 mod page;
+mod reader;
+pub mod record;
+pub mod rmgr;
 mod segment;
 mod segment_range;
 mod segment_size;
@@ -54,6 +57,9 @@ pub use name::{ParseWalNameError, WalName};
 pub use page::{
     LongPageHeader, Page, PageError, PageHeader, PageInfo, PageWalkError, PageWalkProblem, Pages,
     SegmentMismatch, WalMagic, pages,
+};
+pub use reader::{
+    EndOfWal, EndReason, Record, RecordDecoder, RecordError, Records, Segment, Summary, VerifyError,
 };
 pub use segment::{ParseSegmentNameError, SegmentName, SegmentNameError, SegmentNo};
 pub use segment_range::SegmentRange;

@@ -65,7 +65,7 @@ pub enum WalLevel {
 }
 
 impl WalLevel {
-    pub(super) fn from_value(value: u32) -> Option<Self> {
+    pub(crate) fn from_value(value: u32) -> Option<Self> {
         Some(match value {
             0 => Self::Minimal,
             1 => Self::Replica,

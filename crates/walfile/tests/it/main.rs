@@ -20,5 +20,9 @@ mod golden;
 mod labels;
 mod laws;
 mod pages;
+mod records;
+mod records_events;
+mod records_laws;
 #[cfg(feature = "serde")]
 mod serde_forms;
+mod wal;

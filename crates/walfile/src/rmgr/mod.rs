@@ -1,0 +1,14 @@
+//! What records mean: resource managers, the names of their record types, and the payloads that recovery and
+//! backup need.
+
+mod id;
+mod payload;
+mod types;
+
+pub use id::Rmgr;
+pub use payload::{
+    Assignment, Checkpoint, DatabaseCreate, DatabaseDrop, EndOfRecovery, FileCreate, FileTruncate, Message,
+    Oids, OverwriteContinued, ParameterChange, Payload, PayloadError, RelFiles, RestorePoint,
+    RunningTransactions, TableTruncate, Tablespace, Transaction, Xids,
+};
+pub use types::type_name;
