@@ -14,7 +14,7 @@ use tapster_manager::restore::{
     BackupChoice, RecoveryTarget, RestoreOptions, RestorePlanError, TargetAction, WalPlanError,
 };
 use tapster_manager::{ArchiveOptions, Context, Event, Observer, Server, Silent, Switched};
-use tapster_protocol::testing::{Cluster, StopMode};
+use tapster_protocol::testing::{Cluster, StopMode, servers};
 use tapster_protocol::{ConnectOptions, Connection, Environment, Mode};
 use walfile::Lsn;
 
@@ -111,13 +111,21 @@ fn rustix_is_root() -> bool {
 #[test]
 fn pg_receive_back_up_and_restore_to_a_position() {
     let Some(cluster) = Cluster::builder().start() else { return };
+    drop(cluster);
+    for binaries in servers() {
+        let cluster = Cluster::builder().binaries(&binaries).start().unwrap();
+        cycle(&cluster);
+    }
+}
+
+fn cycle(cluster: &Cluster) {
     let home = tempfile::tempdir().unwrap();
     let restored = cluster.create_dir("restored");
-    let server = server(&cluster, home.path(), "");
+    let server = server(cluster, home.path(), "");
     cluster.sql("CREATE TABLE t AS SELECT g FROM generate_series(1, 1000) g");
 
     let recorder = Recorder::default();
-    let target: Lsn = while_receiving(&cluster, &server, || {
+    let target: Lsn = while_receiving(cluster, &server, || {
         let context = Context::new(&recorder);
         assert!(matches!(server.switch_wal(true, &context).unwrap(), Switched::Closed(_)));
         let mut options = BackupOptions::default();
@@ -171,7 +179,7 @@ fn pg_receive_back_up_and_restore_to_a_position() {
         server.plan_restore(&options, &context).unwrap_err(),
         RestorePlanError::DestinationNotEmpty { .. }
     ));
-    assert_eq!(ask_restored(&cluster, &restored, "SELECT count(*) FROM t"), "1500");
+    assert_eq!(ask_restored(cluster, &restored, "SELECT count(*) FROM t"), "1500");
 
     let events = recorder.0.into_inner().unwrap();
     let archived = events.iter().filter(|event| matches!(event, Event::Archived { .. })).count();
