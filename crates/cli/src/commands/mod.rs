@@ -2,19 +2,19 @@
 
 pub(crate) mod archive_wal;
 pub(crate) mod backup;
-pub(crate) mod check;
 pub(crate) mod basebackup;
+pub(crate) mod check;
 pub(crate) mod completions;
-mod pg_connection;
 pub(crate) mod delete;
 pub(crate) mod get_wal;
 pub(crate) mod list_backups;
 pub(crate) mod list_servers;
+mod pg_connection;
 pub(crate) mod put_wal;
 pub(crate) mod receive_wal;
+pub(crate) mod receivewal;
 pub(crate) mod restore;
 pub(crate) mod show_backup;
-pub(crate) mod receivewal;
 mod signals;
 pub(crate) mod switch_wal;
 pub(crate) mod wal_archive;
