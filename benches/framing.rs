@@ -37,7 +37,8 @@ fn walk(buffer: &mut FrameBuffer, mut rest: &[u8]) -> u64 {
         buffer.filled(count);
         rest = later;
         while let Ok(Some(frame)) = buffer.next() {
-            let Ok(BackendMessage::CopyData(payload)) = BackendMessage::parse(frame.tag, buffer.body(&frame)) else {
+            let Ok(BackendMessage::CopyData(payload)) = BackendMessage::parse(frame.tag, buffer.body(&frame))
+            else {
                 continue;
             };
             if let Ok(WalMessage::Data { bytes, .. }) = WalMessage::parse(payload) {

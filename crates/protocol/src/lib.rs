@@ -37,9 +37,7 @@ mod system_id;
 pub mod testing;
 pub mod tls;
 
-pub use connection::{
-    ConnectError, Connection, ConnectionError, Mode, Notice, QueryError,
-};
+pub use connection::{ConnectError, Connection, ConnectionError, Mode, Notice, QueryError};
 pub use conninfo::{ConnInfo, ConnInfoError, ConnectOptions, Environment};
 pub use proto::{Rows, ServerError, ServerVersion};
 pub use replication::{

@@ -243,7 +243,8 @@ impl SegmentDir {
     }
 
     fn begin_next(&mut self) -> Result<(), SegmentDirError> {
-        let Some(position) = self.position.filter(|_| self.options.begin_next && self.timeline.is_some()) else {
+        let Some(position) = self.position.filter(|_| self.options.begin_next && self.timeline.is_some())
+        else {
             return Ok(());
         };
         self.guarded(|sink| {

@@ -74,7 +74,17 @@ fn libraries_leave_the_terminal_alone() {
 fn walfile_and_retention_are_pure_rust() {
     for package in ["walfile", "tapster-retention"] {
         let output = Command::new(env!("CARGO"))
-            .args(["tree", "--offline", "-p", package, "--no-default-features", "-e", "normal", "--prefix", "none"])
+            .args([
+                "tree",
+                "--offline",
+                "-p",
+                package,
+                "--no-default-features",
+                "-e",
+                "normal",
+                "--prefix",
+                "none",
+            ])
             .current_dir(root())
             .output()
             .unwrap();
@@ -101,7 +111,9 @@ fn pure_crates_touch_nothing() {
                 let code = text.split("#[cfg(test)]").next().unwrap();
                 let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
                 for line in lines {
-                    for word in ["std::fs", "std::env", "std::net", "SystemTime::now", "Instant::now", "println!"] {
+                    for word in
+                        ["std::fs", "std::env", "std::net", "SystemTime::now", "Instant::now", "println!"]
+                    {
                         assert!(!line.contains(word), "{}: {line}", path.display());
                     }
                 }
