@@ -43,7 +43,11 @@ fn find(program: &str) -> Option<PathBuf> {
     if program.starts_with('/') {
         return Path::new(program).exists().then(|| PathBuf::from(program));
     }
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(program)).find(|path| path.exists())
+    let found =
+        std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(program)).find(|path| path.exists());
+    // `scripts/setup` has installed it there; a comparison that is not made must not pass.
+    assert!(found.is_some() || std::env::var_os("CI").is_none(), "{program} is not installed");
+    found
 }
 
 /// Runs the program with a stdout that nobody reads; returns stderr and the exit code.
