@@ -34,7 +34,9 @@ impl Which {
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let dirs = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    dirs.map(|dir| dir.join(program)).find(|path| path.exists())
+    let found = dirs.map(|dir| dir.join(program)).find(|path| path.exists());
+    assert!(found.is_some() || std::env::var_os("CI").is_none(), "{program} is not installed");
+    found
 }
 
 /// System identifier in the segments of [`segment`].
