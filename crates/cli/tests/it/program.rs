@@ -43,8 +43,9 @@ fn find(program: &str) -> Option<PathBuf> {
     if program.starts_with('/') {
         return Path::new(program).exists().then(|| PathBuf::from(program));
     }
-    let found =
-        std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(program)).find(|path| path.exists());
+    let found = std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|dir| dir.join(program))
+        .find(|path| path.exists());
     // `scripts/setup` has installed it there; a comparison that is not made must not pass.
     assert!(found.is_some() || std::env::var_os("CI").is_none(), "{program} is not installed");
     found

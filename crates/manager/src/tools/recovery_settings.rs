@@ -134,13 +134,13 @@ mod tests {
     #[test]
     fn what_pg_basebackup_15_writes() {
         let conninfo =
-            ConnInfo::parse("host=/tmp/tw/pg port=7788 user=postgres dbname=x replication=true").unwrap();
-        let environment = Environment { home: Some("/root".into()), ..Environment::default() };
+            ConnInfo::parse("host=/run/pg port=7788 user=postgres dbname=x replication=true").unwrap();
+        let environment = Environment { home: Some("/home/me".into()), ..Environment::default() };
         let text = primary_conninfo(&conninfo, &environment);
         let files = files(ServerVersion(150_010), &text, Some(&SlotName::new("s").unwrap()));
         assert_eq!(
             String::from_utf8(files[0].content.clone()).unwrap(),
-            "primary_conninfo = 'user=postgres passfile=''/root/.pgpass'' channel_binding=prefer host=''/tmp/tw/pg'' \
+            "primary_conninfo = 'user=postgres passfile=''/home/me/.pgpass'' channel_binding=prefer host=''/run/pg'' \
              port=7788 sslmode=prefer sslcompression=0 sslsni=1 ssl_min_protocol_version=TLSv1.2 gssencmode=prefer \
              krbsrvname=postgres target_session_attrs=any'\nprimary_slot_name = 's'\n"
         );
