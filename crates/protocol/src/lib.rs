@@ -31,7 +31,6 @@ pub mod proto;
 pub mod quote;
 pub mod receive;
 mod replication;
-mod system_id;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;
@@ -45,4 +44,4 @@ pub use replication::{
     ManifestMode, NextTimeline, ReplicationError, ServerCompression, SlotName, SlotNameError, SlotState,
     StandbyStatus, StartReplication, SystemIdentity, Tablespace, WalEvent, WalStream,
 };
-pub use system_id::SystemId;
+pub use walfile::SystemId;
