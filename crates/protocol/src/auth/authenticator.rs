@@ -11,7 +11,7 @@ use crate::conninfo::{AuthMethod, ChannelBinding, ConnectOptions, Host, Password
 pub enum ServerEndPoint {
     /// The connection is not encrypted.
     NoTls,
-    /// It is, but the certificate's signature algorithm names no hash (Ed25519, RSA-PSS).
+    /// It is, but the certificate's signature algorithm names no hash (Ed25519).
     Unavailable,
     /// The hash of the server's certificate.
     Hash(Vec<u8>),

@@ -84,11 +84,6 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// The object identifier of the signature's algorithm, as its content bytes.
-    pub(super) fn signature_oid(&self) -> Option<&'a [u8]> {
-        Reader::new(self.signature_algorithm).expect(OID).map(|oid| oid.content)
-    }
-
     /// The first common name of the subject, the one libpq compares.
     pub(super) fn common_name(&self) -> Option<&'a str> {
         let mut name = Reader::new(self.subject).enter(SEQUENCE)?;

@@ -228,7 +228,7 @@ fn channel_binding_by_kind_of_certificate() {
         ("rsa-sha512", true),
         ("ecdsa-sha384", true),
         ("ecdsa-sha512", true),
-        ("rsa-pss", false),
+        ("rsa-pss", true),
         ("ed25519", false),
     ] {
         certify(&cluster, &format!("kind-{kind}"));

@@ -25,7 +25,7 @@ fn hash_follows_the_signature() {
         assert_eq!(found, expected, "{name}");
         kinds += 1;
     }
-    assert_eq!(kinds, 14);
+    assert_eq!(kinds, 18);
 }
 
 #[test]
