@@ -59,7 +59,9 @@ impl Server {
             return Ok(Completeness::Waiting);
         }
         for name in begin.through(end, record.segment_size())?.take_while(|name| *name <= last) {
-            if !self.layout().wal(name.into()).exists() {
+            // An archive that cannot be looked into must not make a good backup FAILED.
+            let path = self.layout().wal(name.into());
+            if !path.try_exists().map_err(|source| WalStoreError::Read { path, source })? {
                 return Ok(Completeness::Missing(name));
             }
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tapster_catalog::locks::{Lock, LockError, LockName};
 use tapster_catalog::segment_dir::{Resume, SegmentDir, SegmentDirError, SegmentDirOptions};
-use tapster_catalog::{Identity, IdentityError, durable};
+use tapster_catalog::{Identity, IdentityError, WalStore, WalStoreError, durable};
 use tapster_protocol::receive::{
     ReceiveError, ReceiveEvent, ReceiveOptions, ReceiveReport, Receiver, StreamStart, ancestry,
     start_position,
@@ -85,6 +85,9 @@ pub enum ReceiveWalError {
     /// A directory of the catalog or a file in `streaming/` cannot be made.
     #[error(transparent)]
     Durable(#[from] durable::DurableError),
+    /// The archive, which says where an empty `streaming/` goes on, cannot be read.
+    #[error(transparent)]
+    Archive(#[from] WalStoreError),
     /// `identity.json` cannot be read.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -187,7 +190,7 @@ impl Server {
         options.begin_next = true;
         options.system_id = Some(system.system_id.get());
         let (mut sink, resume) = SegmentDir::open(&self.layout().streaming, options)?;
-        let start = match self.resume_position(&resume, size) {
+        let start = match self.resume_position(&resume, size)? {
             Some(start) => start,
             None => {
                 let start = start_position(&mut connection, slot.as_ref())?;
@@ -230,14 +233,19 @@ impl Server {
     }
 
     /// `streaming/` says where to go on; when it is empty, what was archived from it does: WAL must not be skipped because the
-    /// archiver was faster than the receiver's restart.
-    fn resume_position(&self, resume: &Resume, size: walfile::SegmentSize) -> Option<StreamStart> {
+    /// archiver was faster than the receiver's restart. `None` when there is no WAL at all, which an archive that cannot be
+    /// read does not say.
+    fn resume_position(
+        &self,
+        resume: &Resume,
+        size: walfile::SegmentSize,
+    ) -> Result<Option<StreamStart>, ReceiveWalError> {
         if let Some((timeline, position)) = resume.from {
-            return Some(StreamStart::new(timeline, position));
+            return Ok(Some(StreamStart::new(timeline, position)));
         }
-        let newest = tapster_catalog::wal_store::WalStore::new(self.layout()).newest_segments().ok()?;
-        let last = newest.into_values().max_by_key(|name| (name.number(size).ok(), name.timeline()))?;
-        Some(StreamStart::new(last.timeline(), last.end(size).ok()?))
+        let newest = WalStore::new(self.layout()).newest_segments()?;
+        let ends = newest.into_values().filter_map(|name| Some((name.end(size).ok()?, name.timeline())));
+        Ok(ends.max().map(|(end, timeline)| StreamStart::new(timeline, end)))
     }
 
     fn receiver_lock(&self) -> Result<Lock, ReceiveWalError> {

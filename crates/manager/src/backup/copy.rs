@@ -19,6 +19,8 @@ const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct Copied {
     pub(super) end: BackupEnd,
+    /// Object id and place on the server of the tablespaces that were sent.
+    pub(super) tablespaces: Vec<(u32, String)>,
 }
 
 impl Server {
@@ -73,6 +75,8 @@ impl Server {
         let mut extract = ExtractOptions::default();
         extract.checksum = has_manifest.then_some(ChecksumAlgorithm::Crc32c);
         extract.tablespaces = stream.tablespaces().iter().filter_map(|t| target(t, &dir)).collect();
+        let tablespaces = stream.tablespaces().iter().filter_map(|t| Some((t.oid?, t.location.clone()?)));
+        let tablespaces = tablespaces.collect();
         let mut extractor = TarExtractor::create(&dir.join("data"), extract)?;
         let mut done = 0u64;
         let mut told = Instant::now();
@@ -95,7 +99,7 @@ impl Server {
         extractor.finish()?;
         context.observer.progress(Progress { done, total: Some(done) });
         durable::sync_dir(self.catalog.disk(), &dir)?;
-        Ok(Copied { end })
+        Ok(Copied { end, tablespaces })
     }
 }
 

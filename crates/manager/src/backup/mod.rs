@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use tapster_catalog::delete::WalTrim;
 use tapster_catalog::locks::{Lock, LockError, LockName};
-use tapster_catalog::{BackupId, BackupMode, BackupRecord, BackupStatus, CopyStats, Identity};
+use tapster_catalog::{
+    BackupId, BackupMode, BackupRecord, BackupStatus, CopyStats, Identity, TablespaceInfo,
+};
 use time::OffsetDateTime;
 use walfile::{BackupLabel, Lsn, SegmentName, Timeline};
 
@@ -82,7 +84,10 @@ impl Server {
             record.status = BackupStatus::Failed;
             let text = source.to_string();
             record.error = Some(format!("failure {action} ({})", text.lines().next().unwrap_or_default()));
-            self.save(&record)?;
+            // Why the backup failed matters more than why that could not be written down.
+            if let Err(error) = self.save(&record) {
+                context.tell(Event::Warning(format!("cannot record that the backup failed: {error}")));
+            }
             return Err(BackupError::Failed { id: record.id, action, source: Box::new(source) });
         }
         self.end_backup(record, options, started, context)
@@ -159,6 +164,7 @@ impl Server {
 
         *action = "finalising";
         self.read_label(record)?;
+        self.settle_tablespaces(record, copied.tablespaces, context)?;
         let size = record.segment_size();
         let timeline = copied.end.timeline;
         record.end_xlog = Some(copied.end.stop_lsn);
@@ -251,6 +257,34 @@ impl Server {
         Ok(())
     }
 
+    /// The record lists what was copied: a tablespace made or dropped between the look at the server and the start of the
+    /// copy (a spread checkpoint lies between) would else be forgotten by a restore, or missed by it.
+    fn settle_tablespaces(
+        &self,
+        record: &mut BackupRecord,
+        copied: Vec<(u32, String)>,
+        context: &Context<'_>,
+    ) -> Result<(), BackupStepError> {
+        let same = |known: &[TablespaceInfo]| {
+            known.len() == copied.len()
+                && copied
+                    .iter()
+                    .all(|(oid, location)| known.iter().any(|t| t.oid == *oid && t.location == *location))
+        };
+        if same(&record.tablespaces) {
+            return Ok(());
+        }
+        let mut connection = self.connect(context.stop.clone())?;
+        let mut known = Remote::new(&mut connection).tablespaces()?;
+        known.append(&mut record.tablespaces);
+        let named = |(oid, location): (u32, String)| {
+            let name = known.iter().find(|known| known.oid == oid).map(|known| known.name.clone());
+            TablespaceInfo { name: name.unwrap_or_else(|| oid.to_string()), oid, location }
+        };
+        record.tablespaces = copied.into_iter().map(named).collect();
+        Ok(())
+    }
+
     /// The end time by the server's clock; a restore point named after the backup; and WAL that goes on, so that the last
     /// segment of the backup gets archived. None of it can make the backup worse, so failures are only told.
     fn mark_end_on_server(&self, record: &mut BackupRecord, begin: &Begin, context: &Context<'_>) {
@@ -315,14 +349,12 @@ impl Server {
         Ok(BackupReport { record })
     }
 
+    /// Whether no other backup can need WAL. One whose record cannot be read may: nobody knows where it begins.
     fn is_first_backup(&self, record: &BackupRecord) -> Result<bool, BackupError> {
         let backups = self.catalog.backups().map_err(BackupStepError::from)?;
-        Ok(!backups.iter().any(|(id, other)| {
-            *id != record.id
-                && other.as_ref().is_ok_and(|other| {
-                    matches!(other.status, BackupStatus::Done | BackupStatus::WaitingForWals)
-                })
-        }))
+        let needs_wal =
+            |other: &BackupRecord| other.status.is_copied() || other.status == BackupStatus::Syncing;
+        Ok(!backups.iter().any(|(id, other)| *id != record.id && other.as_ref().map_or(true, needs_wal)))
     }
 
     /// No backup needs what was archived before the first one.
@@ -368,5 +400,51 @@ impl Server {
             }
             std::thread::sleep(WAIT_PAUSE);
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test's own files")]
+mod tests {
+    use tapster_protocol::Environment;
+
+    use super::*;
+    use crate::config::{Config, ConfigSources};
+
+    fn server(home: &std::path::Path) -> Server {
+        let path = home.join("tapster.conf");
+        let text = format!(
+            "[barman]\nbarman_home = {}\n[main]\nconninfo = host=none\nstreaming_conninfo = host=none\n\
+             backup_method = postgres\nstreaming_archiver = on\n",
+            home.display()
+        );
+        std::fs::write(&path, text).unwrap();
+        let config = Config::load(&ConfigSources::file(path)).unwrap();
+        Server::open(&config, "main", Environment::default()).unwrap()
+    }
+
+    #[test]
+    fn wal_is_only_purged_when_no_other_backup_can_need_it() {
+        let home = tempfile::tempdir().unwrap();
+        let server = server(home.path());
+        server.create_directories().unwrap();
+        let new = BackupRecord::new("20261122T000000".parse().unwrap());
+        let mut old = BackupRecord::new("20261121T000000".parse().unwrap());
+        for (status, first) in [
+            (BackupStatus::Empty, true),
+            (BackupStatus::Failed, true),
+            (BackupStatus::Syncing, false),
+            (BackupStatus::WaitingForWals, false),
+            (BackupStatus::Done, false),
+        ] {
+            old.status = status;
+            server.save(&old).unwrap();
+            assert_eq!(server.is_first_backup(&new).unwrap(), first, "{status}");
+        }
+        // As a newer Barman would write it.
+        let text = old.to_text() + "unheard_of=1\n";
+        std::fs::write(server.layout().record(&old.id), text).unwrap();
+        assert!(server.catalog.load(&old.id).is_err());
+        assert!(!server.is_first_backup(&new).unwrap(), "an unreadable record");
     }
 }
