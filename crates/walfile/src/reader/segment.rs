@@ -143,12 +143,12 @@ impl Records<'_> {
     /// Reads what is left and sums it up.
     pub fn summary(mut self) -> Summary {
         let (mut records, mut record_bytes, mut first, mut last, mut switched) = (0, 0, None, None, false);
-        while let Some(record) = self.next_record() {
+        while let Step::Record(found) = self.state.step(self.bytes, &mut self.used) {
             records += 1;
-            record_bytes += u64::from(record.header.total_len);
-            first = first.or(Some(record.lsn));
-            last = Some(record.lsn);
-            switched = record.header.is_switch();
+            record_bytes += u64::from(found.header.total_len);
+            last = Some(Lsn::new(found.lsn));
+            first = first.or(last);
+            switched = found.header.is_switch();
         }
         let rest = self.bytes.len().saturating_sub(self.used);
         let end = self.state.finish(rest).clone();

@@ -223,6 +223,7 @@ impl BlockHeader {
         self.image.as_ref().map_or(0, |image| image.length)
     }
 
+    #[inline]
     fn read(
         fields: &mut Fields<'_>,
         major: u16,

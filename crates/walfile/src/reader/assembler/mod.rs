@@ -1,0 +1,175 @@
+//! Finding records in a sequence of pages: the state machine under [`Records`](super::Records) and
+//! [`RecordDecoder`](super::RecordDecoder).
+
+mod page;
+mod record;
+
+use crate::Lsn;
+use crate::reader::pages::PageCheck;
+use crate::reader::{EndOfWal, EndReason, Record};
+use crate::record::RecordHeader;
+
+/// A buffer that a longer record needed is given back.
+const KEPT_CAPACITY: usize = 1 << 20;
+
+/// The state between two pieces of input. Input begins with the first page of a segment and has no gaps.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Assembler {
+    /// `None` before the first page header.
+    pub(super) pages: Option<PageCheck>,
+    /// Position of the next byte of input.
+    pub(super) at: u64,
+    /// End of the page in which `at` lies; equal to it where a page header must follow.
+    page_end: u64,
+    /// Whether a record begins at `at`, in a page that was entered, and nothing else is to be done before.
+    at_record: bool,
+    /// The major that wrote the log.
+    major: u16,
+    /// Padding to pass over before the next record.
+    padding: u64,
+    /// Where the segment ends whose rest a switch left empty.
+    switched_until: u64,
+    /// Bytes of a record that began before the input: its end is passed over.
+    foreign: u32,
+    /// Start of the unfinished record, when there is one.
+    unfinished: Option<u64>,
+    /// What is there of it; once it is whole, the record.
+    scratch: Vec<u8>,
+    /// Its length.
+    total: u32,
+    /// Start of the record before; `None` where anything before the record will do.
+    pub(super) prev: Option<Lsn>,
+    /// An unfinished record that a page said was lost.
+    lost: Option<Lsn>,
+    pub(super) end: Option<EndOfWal>,
+}
+
+/// What a step led to.
+#[derive(Debug)]
+pub(super) enum Step {
+    Record(Found),
+    NeedMore,
+    End,
+}
+
+/// A record that was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Its place in the input, or `None` when it was put together from several pages.
+    place: Option<(usize, usize)>,
+    pub(super) header: RecordHeader,
+    pub(super) lsn: u64,
+    end: u64,
+    lost: Option<Lsn>,
+}
+
+impl Assembler {
+    /// The record that a step found in `input`.
+    pub(super) fn record<'a>(&'a self, found: &Found, input: &'a [u8]) -> Option<Record<'a>> {
+        let pages = self.pages.as_ref()?;
+        let bytes = match found.place {
+            Some((start, end)) => input.get(start..end)?,
+            None => &self.scratch,
+        };
+        Some(Record {
+            lsn: Lsn::new(found.lsn),
+            end: Lsn::new(found.end),
+            timeline: pages.timeline,
+            magic: pages.first.page.magic,
+            header: found.header,
+            bytes,
+            replaces: found.lost,
+        })
+    }
+
+    /// Ends because the input does.
+    pub(super) fn finish(&mut self, rest: usize) -> &EndOfWal {
+        self.at_record = false;
+        let (at, unfinished) = match self.unfinished {
+            Some(start) => (start, self.scratch.len()),
+            None => (self.at, rest),
+        };
+        let unfinished = u32::try_from(unfinished).unwrap_or(u32::MAX);
+        self.end.get_or_insert(EndOfWal { at: Lsn::new(at), reason: EndReason::Input { unfinished } })
+    }
+
+    /// Bytes that are there of the unfinished record.
+    pub(super) const fn gathered(&self) -> usize {
+        if self.unfinished.is_some() { self.scratch.len() } else { 0 }
+    }
+
+    fn stop(&mut self, reason: EndReason) -> Step {
+        let at = Lsn::new(self.unfinished.unwrap_or(self.at));
+        self.end.get_or_insert(EndOfWal { at, reason });
+        Step::End
+    }
+
+    /// Reads from `input`, of which `used` bytes were consumed before, up to the end of the next record.
+    pub(super) fn step(&mut self, input: &[u8], used: &mut usize) -> Step {
+        if self.at_record
+            && let Some(found) = self.plain(input, used)
+        {
+            return Step::Record(found);
+        }
+        self.at_record = false;
+        if self.end.is_some() {
+            return Step::End;
+        }
+        loop {
+            let rest = input.get(*used..).unwrap_or(&[]);
+            if self.at < self.switched_until {
+                if !self.pass(self.switched_until - self.at, rest.len(), used) {
+                    return Step::NeedMore;
+                }
+                self.page_end = self.at;
+                self.padding = 0;
+            } else if self.padding > 0 {
+                let before = self.at;
+                let done = self.pass(self.padding, rest.len(), used);
+                self.padding -= self.at - before;
+                if !done {
+                    return Step::NeedMore;
+                }
+            } else if self.at == self.page_end {
+                match self.enter_page(rest) {
+                    Ok(Some(length)) => *used += length,
+                    Ok(None) => return Step::NeedMore,
+                    Err(reason) => return self.stop(reason),
+                }
+            } else if rest.is_empty() {
+                return Step::NeedMore;
+            } else if self.foreign > 0 {
+                let length = u64::from(self.foreign).min(self.page_end - self.at);
+                let before = self.at;
+                self.pass(length, rest.len(), used);
+                self.foreign -= u32::try_from(self.at - before).unwrap_or(self.foreign);
+                if self.foreign == 0 {
+                    self.padding = self.at.next_multiple_of(8) - self.at;
+                }
+            } else if self.unfinished.is_some() {
+                match self.gather(rest, used) {
+                    Ok(None) => {}
+                    Ok(Some(found)) => return Step::Record(found),
+                    Err(reason) => return self.stop(reason),
+                }
+            } else if let Some(found) = self.plain(input, used) {
+                return Step::Record(found);
+            } else {
+                match self.begin(rest, used) {
+                    Ok(None) if self.unfinished.is_some() => {}
+                    Ok(None) => return Step::NeedMore,
+                    Ok(Some(found)) => return Step::Record(found),
+                    Err(reason) => return self.stop(reason),
+                }
+            }
+        }
+    }
+
+    /// Passes over up to `length` bytes of the `there` that are left; whether all were there.
+    fn pass(&mut self, length: u64, there: usize, used: &mut usize) -> bool {
+        let count = usize::try_from(length).unwrap_or(usize::MAX).min(there);
+        *used += count;
+        self.at += count as u64;
+        count as u64 == length
+    }
+}
