@@ -3,9 +3,11 @@
 use std::io::{Read, Write};
 
 use walfile::codec::{self, Compression, Level};
+use walfile::record::{RecordHeader, parts};
+use walfile::rmgr::{Payload, Rmgr, type_name};
 use walfile::{
-    BackupHistoryFile, BackupLabel, ControlFile, ControlFileError, LongPageHeader, Lsn, SegmentName,
-    SegmentSize, Timeline, TimelineHistory, WalName, pages,
+    BackupHistoryFile, BackupLabel, ControlFile, ControlFileError, LongPageHeader, Lsn, RecordDecoder,
+    Segment, SegmentName, SegmentSize, Timeline, TimelineHistory, WalName, pages,
 };
 
 /// A name that parses is written back the same, and its positions follow from each other at every segment size.
@@ -127,5 +129,71 @@ pub fn codec(data: &[u8]) {
         let read = codec::decoder(&bytes[..], compression).map(|mut decoder| decoder.read_to_end(&mut back));
         assert!(data.is_empty() || matches!(read, Ok(Ok(_))), "{compression}");
         assert!(back == data, "{compression}");
+    }
+}
+
+/// A stream of pages fed in pieces gives what it gives in one; records are within it and their parts within them.
+pub fn decoder(data: &[u8]) {
+    let mut whole = RecordDecoder::new();
+    whole.feed(data);
+    let mut found = Vec::new();
+    while let Some(record) = whole.poll() {
+        assert!(record.lsn < record.end);
+        assert_eq!(record.bytes.len() as u64, u64::from(record.header.total_len));
+        assert!(record.bytes.len() <= data.len());
+        inside(record.body(), &record.header, record.major());
+        found.push((record.lsn, record.end, record.header));
+    }
+    let end = whole.finish().clone();
+    let step = usize::from(*data.last().unwrap_or(&0)) * 37 + 1;
+    let mut pieces = RecordDecoder::new();
+    let mut found = found.into_iter();
+    for piece in data.chunks(step) {
+        pieces.feed(piece);
+        while let Some(record) = pieces.poll() {
+            assert_eq!(found.next(), Some((record.lsn, record.end, record.header)));
+        }
+        assert!(pieces.buffered() <= data.len());
+    }
+    assert_eq!(found.next(), None);
+    assert_eq!(*pieces.finish(), end);
+    if let Ok(segment) = Segment::new(data) {
+        let summary = segment.scan();
+        assert_eq!(segment.verify().is_ok(), summary.whole);
+        assert!(summary.record_bytes <= data.len() as u64);
+    }
+}
+
+/// The first byte chooses the major, the next the resource manager and the type; the rest is a record's body, once
+/// as it is, and once as the own data of that record.
+pub fn record(data: &[u8]) {
+    let Some((&[major, rmgr, info], body)) = data.split_first_chunk() else { return };
+    let major = 10 + u16::from(major % 9);
+    let mut header = RecordHeader::read(&[0; RecordHeader::LEN]);
+    (header.rmgr, header.info) = (Rmgr::new(rmgr), info);
+    assert_eq!(Rmgr::from_name(&header.rmgr.to_string()).is_some(), header.rmgr.name().is_some());
+    inside(body, &header, major);
+    let _ = Payload::read(&header, body, major);
+}
+
+fn inside(body: &[u8], header: &RecordHeader, major: u16) {
+    let _ = type_name(header.rmgr, header.info, major);
+    let Ok(parts) = parts(body, major, 8192) else { return };
+    let (mut blocks, mut images, mut page) = (0, 0, Vec::new());
+    for block in parts.blocks() {
+        blocks += 1;
+        let Some(image) = block.image else { continue };
+        images += image.bytes.len() as u64;
+        if image.restore(&mut page).is_ok() {
+            assert_eq!(page.len(), 8192);
+        }
+    }
+    assert_eq!(blocks, parts.block_count);
+    assert_eq!(images, u64::from(parts.image_bytes));
+    assert!(images + parts.main.len() as u64 <= body.len() as u64);
+    let Ok(payload) = Payload::read(header, parts.main, major) else { return };
+    if let Payload::Commit(end) | Payload::Prepare(end) = payload {
+        assert_eq!(end.subtransactions.iter().count(), end.subtransactions.len());
+        assert_eq!(end.dropped.iter().count(), end.dropped.len());
     }
 }
