@@ -185,7 +185,10 @@ fn handshake(
         return Err(Failure::Final(target.tls("TLS inside TLS")));
     };
     let transport = Transport::handshake(session, socket, patience).map_err(|error| match error {
-        WaitError::Io(error) => Failure::Attempt(target.tls(error)),
+        // What rustls finds wrong with the other side; anything else is the network's, and may pass.
+        WaitError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Failure::Attempt(target.tls(error))
+        }
         other => Failure::Attempt(target.wait_error(other, timeout)),
     })?;
     let Transport::Tls(stream) = &transport else {
@@ -222,6 +225,15 @@ fn start(
     let mut authenticator = Authenticator::new(target.options, target.host, physical, end_point);
     let mut authenticated = false;
     loop {
+        // A password that went out once is not sent again, least of all without TLS.
+        let once = authenticated || authenticator.password_requested();
+        let broken = |error| {
+            let error = target.broken(error, timeout);
+            if once { Failure::Final(error) } else { Failure::Attempt(error) }
+        };
+        if limit.is_some_and(|limit| Instant::now() >= limit) {
+            return Err(broken(ConnectionError::TimedOut));
+        }
         let frame = connection.receive(limit, true).map_err(broken)?;
         let answer = match connection.message(&frame).map_err(broken)? {
             BackendMessage::Authentication(_) if !authenticated => {
@@ -239,12 +251,7 @@ fn start(
             BackendMessage::Error(error) => {
                 let (host, port) = (target.host.display_name(), target.host.port);
                 let error = ConnectError::Server { host, port, error };
-                // A password that went out once is not sent again, least of all without TLS.
-                return Err(if authenticated || authenticator.password_requested() {
-                    Failure::Final(error)
-                } else {
-                    Failure::Attempt(error)
-                });
+                return Err(if once { Failure::Final(error) } else { Failure::Attempt(error) });
             }
             other => {
                 let error = ConnectionError::unexpected(&other, "authentication and ReadyForQuery");
@@ -254,7 +261,8 @@ fn start(
         match answer {
             AuthStep::Send(bytes) => {
                 connection.out().extend_from_slice(&bytes);
-                connection.send(limit, true).map_err(broken)?;
+                // Some of the answer may be out.
+                connection.send(limit, true).map_err(|e| Failure::Final(target.broken(e, timeout)))?;
             }
             AuthStep::Continue => {}
             AuthStep::Done => {

@@ -121,6 +121,9 @@ fn check_session(
             wanted: wanted.as_str().to_owned(),
         }),
         Err(super::QueryError::Connection(super::ConnectionError::Stopped)) => Err(ConnectError::Stopped),
+        Err(super::QueryError::Connection(source)) => {
+            Err(ConnectError::Connection { host: host.display_name(), source })
+        }
         Err(super::QueryError::Server(error)) => {
             Err(ConnectError::Server { host: host.display_name(), port: host.port, error })
         }

@@ -24,6 +24,8 @@ use crate::proto::{BackendMessage, Frame, FrameBuffer, ServerVersion};
 
 /// A server reports some fifteen parameters; more is memory we do not lend.
 const MAX_PARAMETERS: usize = 100;
+/// Nor for values longer than any that is looked at.
+const MAX_PARAMETER_BYTES: usize = 16 * 1024;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -130,7 +132,13 @@ impl Connection {
         loop {
             while let Some(frame) = self.frames.next()? {
                 match frame.tag {
-                    b'N' | b'S' | b'A' => self.asynchronous(&frame)?,
+                    b'N' | b'S' | b'A' => {
+                        self.asynchronous(&frame)?;
+                        // A server that talks without end never makes us wait, which is where time is looked at.
+                        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                            return Err(ConnectionError::TimedOut);
+                        }
+                    }
                     _ => return Ok(frame),
                 }
             }
@@ -142,11 +150,6 @@ impl Connection {
             }
             self.frames.filled(count);
         }
-    }
-
-    /// Whether bytes of a next message are already here.
-    pub(crate) const fn has_buffered(&self) -> bool {
-        self.frames.buffered() > 0
     }
 
     /// Reads a frame as a message.
@@ -162,7 +165,9 @@ impl Connection {
     fn asynchronous(&mut self, frame: &Frame) -> Result<(), ConnectionError> {
         match BackendMessage::parse(frame.tag, self.frames.body(frame))? {
             BackendMessage::Notice(notice) => self.notices.push(*notice),
-            BackendMessage::ParameterStatus { name, value } => {
+            BackendMessage::ParameterStatus { name, value }
+                if name.len() + value.len() <= MAX_PARAMETER_BYTES =>
+            {
                 let name = String::from_utf8_lossy(name);
                 let value = String::from_utf8_lossy(value).into_owned();
                 let room = self.parameters.len() < MAX_PARAMETERS;

@@ -114,6 +114,17 @@ impl Connection {
         }
     }
 
+    /// What the server refused, with the connection ready again if it can be. Trouble in getting there does not
+    /// replace the server's reason; the next command meets it.
+    pub(crate) fn refusal(&mut self, error: Box<ServerError>) -> Box<ServerError> {
+        if !error.is_fatal()
+            && let Err(after) = self.settle()
+        {
+            tracing::debug!("after a refusal: {after}");
+        }
+        error
+    }
+
     /// Reads on to ReadyForQuery and forgets what comes before; gives the first refusal.
     pub(crate) fn settle(&mut self) -> Result<Option<Box<ServerError>>, QueryError> {
         let mut refusal = None;

@@ -145,11 +145,6 @@ impl FrameBuffer {
         self.end = (self.end + count).min(self.bytes.len());
     }
 
-    /// Bytes read and not yet taken as frames.
-    pub const fn buffered(&self) -> usize {
-        self.end - self.start
-    }
-
     /// Takes the next complete frame, or `None` when more must be read.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use super::cursor::Cursor;
 ///
 /// Text that is not UTF-8 (a server may speak before it knows our encoding) has replacement characters;
 /// control characters other than line breaks and tabs are replaced too, so that a hostile server cannot
-/// drive a terminal.
+/// drive a terminal, and no text is longer than 16 KiB.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ServerError {
@@ -71,8 +71,11 @@ impl ServerError {
     }
 }
 
+/// The longest text kept, in bytes of the message.
+const MAX_TEXT: usize = 16 * 1024;
+
 fn clean(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
+    String::from_utf8_lossy(bytes.get(..MAX_TEXT).unwrap_or(bytes))
         .chars()
         .map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { char::REPLACEMENT_CHARACTER } else { c })
         .collect()
@@ -105,5 +108,7 @@ mod tests {
         assert!(error.is("58P01") && !error.is_fatal());
         assert!(ServerError::parse(b"Mabc").is_err());
         assert!(ServerError::parse(b"").is_err());
+        let long = [b"M".as_slice(), &[b'x'; 1 << 20], b"\0\0"].concat();
+        assert_eq!(ServerError::parse(&long).unwrap().message.len(), MAX_TEXT);
     }
 }

@@ -120,3 +120,32 @@ fn a_server_that_hangs_up_is_an_error() {
     assert!(error.to_string().contains("closed the connection"), "{error}");
     thread.join().unwrap();
 }
+
+#[test]
+fn a_server_that_talks_without_end_times_out() {
+    // Notices, which are taken aside, and messages that lead nowhere.
+    for chatter in [&b"N\0\0\0\x0bSNOTE\0\0"[..], b"v\0\0\0\x0c\0\0\0\0\0\0\0\0"] {
+        let (port, thread) = serve(vec![Box::new(move |socket| {
+            startup(socket);
+            while socket.write_all(&chatter.repeat(1000)).is_ok() {}
+        })]);
+        let error = connect(port, "sslmode=disable connect_timeout=2");
+        assert!(matches!(error, ConnectError::TimedOut { .. }), "{error}");
+        thread.join().unwrap();
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_password_goes_out_once() {
+    // `allow` would go on with TLS; nobody listens for that any more, which would be another error.
+    let (port, thread) = serve(vec![Box::new(|socket| {
+        startup(socket);
+        socket.write_all(b"R\0\0\0\x08\0\0\0\x03").unwrap();
+        socket.read_exact(&mut [0; 7]).unwrap();
+        socket.shutdown(std::net::Shutdown::Both).unwrap();
+    })]);
+    let error = connect(port, "sslmode=allow");
+    assert!(error.to_string().contains("closed the connection"), "{error}");
+    thread.join().unwrap();
+}
