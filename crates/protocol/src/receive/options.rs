@@ -23,8 +23,8 @@ pub struct ReceiveOptions {
     pub end_position: Option<Lsn>,
     /// How to try again after a lost connection; `None` is not at all.
     pub reconnect: Option<Backoff>,
-    /// Nothing heard for this long means the server is gone (it is asked for a sign of life half-way); `None` waits
-    /// for TCP to notice.
+    /// Nothing heard for half this long and the server is asked for a sign of life; no answer for the other half and it
+    /// is gone. `None` waits for TCP to notice.
     pub server_timeout: Option<Duration>,
 }
 

@@ -95,7 +95,8 @@ pub struct Progress {
     last_status: Duration,
     asked: bool,
     heard: Duration,
-    pinged: bool,
+    /// When the server was asked for a sign of life that has not come yet.
+    pinged: Option<Duration>,
 }
 
 impl Progress {
@@ -111,7 +112,7 @@ impl Progress {
             // The first status at once: the server then knows us, and a synchronous standby counts.
             asked: true,
             heard: now,
-            pinged: false,
+            pinged: None,
         }
     }
 
@@ -154,7 +155,7 @@ impl Progress {
     /// Takes note of a sign of life.
     pub const fn heard(&mut self, now: Duration) {
         self.heard = now;
-        self.pinged = false;
+        self.pinged = None;
     }
 
     /// Takes note that the server waits for a status update.
@@ -192,12 +193,13 @@ impl Progress {
             return status(false);
         }
         if let Some(silence) = self.settings.silence {
-            let since = now.saturating_sub(self.heard);
-            if since >= silence {
-                return Due::Silent;
-            }
-            if since >= silence / 2 && !self.pinged {
-                return Due::Status { flush: false, ping: true };
+            // Only a question without an answer counts: after a disk that stood still for a minute, the silence is ours.
+            match self.pinged {
+                Some(at) if now.saturating_sub(at) >= silence / 2 => return Due::Silent,
+                None if now.saturating_sub(self.heard) >= silence / 2 => {
+                    return Due::Status { flush: false, ping: true };
+                }
+                _ => {}
             }
         }
         Due::Nothing
@@ -210,8 +212,7 @@ impl Progress {
         }
         let mut until = self.last_status.saturating_add(self.settings.interval);
         if let Some(silence) = self.settings.silence {
-            let patience = if self.pinged { silence } else { silence / 2 };
-            until = until.min(self.heard.saturating_add(patience));
+            until = until.min(self.pinged.unwrap_or(self.heard).saturating_add(silence / 2));
         }
         until.saturating_sub(now)
     }
@@ -227,7 +228,9 @@ impl Progress {
         };
         self.last_status = now;
         self.asked = false;
-        self.pinged |= ping;
+        if ping {
+            self.pinged = Some(now);
+        }
         self.reported
     }
 }
@@ -304,6 +307,21 @@ mod tests {
         assert_eq!(p.due(30 * SECOND, false), Due::Silent);
         p.heard(30 * SECOND);
         assert_eq!(p.due(31 * SECOND, false), Due::Nothing);
+    }
+
+    #[test]
+    fn a_slow_disk_is_no_silent_server() {
+        let mut p = progress(|settings| settings.silence = Some(30 * SECOND));
+        p.accept(Lsn::new(0x100_0000), 100, SECOND).unwrap();
+        // The write took five minutes; the server was not asked for anything meanwhile.
+        assert_eq!(p.due(300 * SECOND, false), Due::Status { flush: true, ping: false });
+        p.report(false, 300 * SECOND);
+        assert_eq!(p.due(300 * SECOND, true), Due::Status { flush: false, ping: true });
+        p.report(true, 300 * SECOND);
+        assert_eq!(p.due(309 * SECOND, true), Due::Nothing);
+        p.report(false, 310 * SECOND);
+        assert_eq!(p.due(314 * SECOND, true), Due::Nothing);
+        assert_eq!(p.due(315 * SECOND, true), Due::Silent);
     }
 
     #[test]

@@ -214,12 +214,11 @@ impl Session<'_> {
         self.position.streamed = true;
         self.sink.write(at, bytes).map_err(|source| ReceiveError::Sink { position: at, source })?;
         self.position.written = at.saturating_add(bytes.len() as u64);
-        let mut segment = at.segment(segment_size);
-        while segment.end(segment_size) <= self.position.written {
-            let end = segment.end(segment_size);
+        let mut end = at.segment(segment_size).end(segment_size);
+        while end <= self.position.written {
             self.observer.event(&ReceiveEvent::Segment { timeline: self.position.timeline, end });
-            match segment.next() {
-                Some(next) => segment = next,
+            match end.checked_add(segment_size.bytes()) {
+                Some(next) => end = next,
                 None => break,
             }
         }
