@@ -41,7 +41,11 @@ pub enum BaseBackupError {
     /// The server named an archive that must not become a file.
     #[error(transparent)]
     ArchiveName(#[from] ArchiveNameError),
-    /// Data came before any archive was announced, or archives for tablespaces that were not.
+    /// The manifest to upload could not be read.
+    #[error("could not read the manifest to upload: {0}")]
+    Manifest(std::io::Error),
+    /// The stream is not one whole backup: data before any archive was announced, archives for tablespaces that were
+    /// not, or an end before everything came.
     #[error("base backup stream is out of order: {0}")]
     Order(&'static str),
 }

@@ -73,7 +73,13 @@ pub struct BaseBackupStream<'c> {
     has_manifest: bool,
     /// COPYs begun so far.
     copies: usize,
+    /// A COPY has begun and not ended.
+    copying: bool,
+    /// The name of what follows has come.
     in_archive: bool,
+    /// Which of the tablespaces' archives have come.
+    received: Vec<bool>,
+    received_manifest: bool,
     name: String,
     end: Option<(Lsn, Timeline)>,
 }
@@ -105,11 +111,14 @@ impl Connection {
             connection: self,
             start_lsn,
             timeline,
+            received: vec![false; tablespaces.len()],
             tablespaces,
             many_copies: version < ServerVersion::V15,
             has_manifest: options.has_manifest(version),
             copies: 0,
+            copying: false,
             in_archive: false,
+            received_manifest: false,
             name: String::new(),
             end: None,
         })
@@ -118,12 +127,7 @@ impl Connection {
     fn backup_rows(&mut self) -> Result<Rows, BaseBackupError> {
         match self.step()? {
             Step::Rows(rows) => Ok(rows),
-            Step::Refused(error) => {
-                if !error.is_fatal() {
-                    self.settle()?;
-                }
-                Err(BaseBackupError::Server(error))
-            }
+            Step::Refused(error) => Err(BaseBackupError::Server(self.refusal(error))),
             _ => Err(unexpected("another message", "a result set of BASE_BACKUP").into()),
         }
     }
@@ -165,26 +169,28 @@ impl BaseBackupStream<'_> {
                 other => return Err(ConnectionError::unexpected(&other, "base backup data").into()),
             };
             match kind {
+                Kind::Copy if self.copying => {
+                    return Err(BaseBackupError::Order("an archive begins before the one before ended"));
+                }
                 Kind::Copy => {
                     self.copies += 1;
+                    self.copying = true;
                     if self.many_copies {
                         return self.begin_copy().map(Some);
                     }
                 }
-                Kind::CopyDone => {}
+                Kind::CopyDone => self.copying = false,
                 Kind::Refused(error) => {
-                    if !error.is_fatal() {
-                        self.connection.settle()?;
-                    }
-                    return Err(BaseBackupError::Server(error));
+                    return Err(BaseBackupError::Server(self.connection.refusal(error)));
                 }
                 Kind::EndRows => {
+                    self.check_complete()?;
                     let body = self.connection.body(&frame);
                     let rows = Rows::describe(body).map_err(QueryError::from)?;
                     self.end = Some(position(&self.connection.rest_of_rows(rows)?)?);
                 }
-                Kind::Data if self.copies == 0 => {
-                    return Err(BaseBackupError::Order("data before CopyOutResponse"));
+                Kind::Data if !self.copying => {
+                    return Err(BaseBackupError::Order("data outside of a COPY"));
                 }
                 Kind::Data if self.many_copies => {
                     return Ok(Some(BackupEvent::Data(self.connection.body(&frame))));
@@ -204,18 +210,27 @@ impl BaseBackupStream<'_> {
                             return Ok(Some(BackupEvent::Data(data)));
                         }
                         BackupMessage::Progress(bytes) => return Ok(Some(BackupEvent::Progress(bytes))),
+                        BackupMessage::Manifest if !self.has_manifest || self.received_manifest => {
+                            return Err(BaseBackupError::Order("a manifest that was not asked for"));
+                        }
                         BackupMessage::Manifest => {
                             self.in_archive = true;
+                            self.received_manifest = true;
                             return Ok(Some(BackupEvent::Manifest));
                         }
                         BackupMessage::Archive { name, .. } => {
                             let oid = archive_oid(name)?;
-                            if !self.tablespaces.iter().any(|tablespace| tablespace.oid == oid) {
-                                return Err(BaseBackupError::Order(
-                                    "archive of a tablespace that was not announced",
-                                ));
-                            }
                             self.name = name.to_owned();
+                            let place = self.tablespaces.iter().position(|tablespace| tablespace.oid == oid);
+                            match place.and_then(|place| self.received.get_mut(place)) {
+                                None => {
+                                    return Err(BaseBackupError::Order(
+                                        "archive of a tablespace that was not announced",
+                                    ));
+                                }
+                                Some(true) => return Err(BaseBackupError::Order("the same archive twice")),
+                                Some(received) => *received = true,
+                            }
                             self.in_archive = true;
                             return Ok(Some(BackupEvent::Archive { oid, name: &self.name }));
                         }
@@ -228,16 +243,35 @@ impl BaseBackupStream<'_> {
     /// Up to 14: which archive a CopyOutResponse begins is told by its place in the row.
     fn begin_copy(&mut self) -> Result<BackupEvent<'_>, BaseBackupError> {
         self.in_archive = true;
-        match self.tablespaces.get(self.copies - 1) {
+        let place = self.copies.saturating_sub(1);
+        match self.tablespaces.get(place) {
             Some(Tablespace { oid, .. }) => {
+                if let Some(received) = self.received.get_mut(place) {
+                    *received = true;
+                }
                 self.name = oid.map_or_else(|| String::from("base.tar"), |oid| format!("{oid}.tar"));
                 Ok(BackupEvent::Archive { oid: *oid, name: &self.name })
             }
-            None if self.has_manifest && self.copies == self.tablespaces.len() + 1 => {
+            None if self.has_manifest && place == self.tablespaces.len() => {
+                self.received_manifest = true;
                 Ok(BackupEvent::Manifest)
             }
             None => Err(BaseBackupError::Order("more archives than tablespaces")),
         }
+    }
+
+    /// An end position alone proves nothing: every archive announced must have come, and come to its end.
+    fn check_complete(&self) -> Result<(), BaseBackupError> {
+        if self.copying {
+            return Err(BaseBackupError::Order("the end of the backup before the end of an archive"));
+        }
+        if self.tablespaces.is_empty() || self.received.contains(&false) {
+            return Err(BaseBackupError::Order("the end of the backup before all its archives"));
+        }
+        if self.has_manifest && !self.received_manifest {
+            return Err(BaseBackupError::Order("the end of the backup before its manifest"));
+        }
+        Ok(())
     }
 
     /// Reads the end. What has not been taken with [`BaseBackupStream::next`] is dropped.

@@ -111,12 +111,7 @@ impl Connection {
                 self.finish_start()?;
                 Ok(WalStream::new(self, Some(next)))
             }
-            Step::Refused(error) => {
-                if !error.is_fatal() {
-                    self.settle()?;
-                }
-                Err(ReplicationError::Server(error))
-            }
+            Step::Refused(error) => Err(ReplicationError::Server(self.refusal(error))),
             Step::Complete => {
                 self.settle()?;
                 Err(ReplicationError::Ended)

@@ -1,6 +1,6 @@
 //! UPLOAD_MANIFEST (17+).
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 
 use postgres_protocol::message::frontend::{self, CopyData};
 
@@ -19,20 +19,18 @@ pub(super) fn upload_manifest(
     connection.command("UPLOAD_MANIFEST")?;
     match connection.step()? {
         Step::Copy(CopyKind::In) => {}
-        Step::Refused(error) => {
-            if !error.is_fatal() {
-                connection.settle()?;
-            }
-            return Err(BaseBackupError::Server(error));
-        }
+        Step::Refused(error) => return Err(BaseBackupError::Server(connection.refusal(error))),
         _ => return Err(unexpected("another message", "CopyInResponse").into()),
     }
     let mut piece = vec![0; 64 * 1024];
     loop {
-        let count = manifest.read(&mut piece).map_err(ConnectionError::Io)?;
-        if count == 0 {
-            break;
-        }
+        let count = match manifest.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            // The connection is in the middle of the upload and of no more use; the server drops what it has.
+            Err(error) => return Err(BaseBackupError::Manifest(error)),
+        };
         CopyData::new(piece.get(..count).unwrap_or_default())
             .map_err(ConnectionError::Io)?
             .write(connection.out());

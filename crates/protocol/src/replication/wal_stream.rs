@@ -125,15 +125,13 @@ impl<'c> WalStream<'c> {
             }
             Kind::Refused(error) => {
                 self.ended = true;
-                if !error.is_fatal() {
-                    self.connection.settle()?;
-                }
-                return Err(ReplicationError::Server(error));
+                return Err(ReplicationError::Server(self.connection.refusal(error)));
             }
         }
         match WalMessage::parse(self.connection.body(&frame)).map_err(ConnectionError::from)? {
             WalMessage::Data { start, server_end, sent_at, bytes } => {
                 self.server_clock = sent_at;
+                self.heard = Instant::now();
                 Ok(WalEvent::Data { start, server_end, bytes })
             }
             WalMessage::Keepalive { server_end, sent_at, reply_requested } => {
@@ -142,11 +140,6 @@ impl<'c> WalStream<'c> {
                 Ok(WalEvent::Keepalive { server_end, reply_requested })
             }
         }
-    }
-
-    /// Whether another event, or the beginning of one, is already in the buffer.
-    pub const fn has_buffered(&self) -> bool {
-        self.connection.has_buffered()
     }
 
     /// Answers CopyDone with CopyDone and reads where the next timeline starts.
@@ -161,10 +154,7 @@ impl<'c> WalStream<'c> {
                 Step::Complete | Step::CopyDone => {}
                 Step::Ready => return Ok(WalEvent::EndOfTimeline(next)),
                 Step::Refused(error) => {
-                    if !error.is_fatal() {
-                        self.connection.settle()?;
-                    }
-                    return Err(ReplicationError::Server(error));
+                    return Err(ReplicationError::Server(self.connection.refusal(error)));
                 }
                 Step::Copy(_) => {
                     return Err(crate::connection::unexpected("CopyResponse", "next timeline").into());
@@ -206,6 +196,9 @@ impl<'c> WalStream<'c> {
         self.connection.send(deadline, false)?;
         loop {
             let frame = self.connection.receive(deadline, false)?;
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(ConnectionError::TimedOut.into());
+            }
             match self.connection.message(&frame)? {
                 BackendMessage::ReadyForQuery(_) => {
                     self.connection.set_ready();

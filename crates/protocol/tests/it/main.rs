@@ -23,6 +23,7 @@ mod conninfo;
 mod conninfo_resolve;
 mod framing;
 mod hostile;
+mod hostile_backup;
 mod receive;
 mod tls_end_point;
 mod tls_handshake;
