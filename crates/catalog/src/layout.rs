@@ -103,6 +103,12 @@ impl ServerLayout {
         self.backup_dir(id).join(oid.to_string())
     }
 
+    /// Whether `wals/<name>` is a directory of segments: sixteen digits of timeline and log. (`00000002.history`, which lies
+    /// beside them, is as long.)
+    pub fn is_hash_dir(name: &str) -> bool {
+        name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
+
     /// `identity.json`.
     pub fn identity(&self) -> PathBuf {
         self.root.join("identity.json")

@@ -124,8 +124,7 @@ fn remove_files(
 }
 
 fn hash_dirs(wals: &Path) -> Result<Vec<String>, DurableError> {
-    let is_hash = |name: &String| name.len() == 16 && name.bytes().all(|b| b.is_ascii_hexdigit());
-    Ok(entries(wals)?.into_iter().filter(is_hash).collect())
+    Ok(entries(wals)?.into_iter().filter(|name| ServerLayout::is_hash_dir(name)).collect())
 }
 
 fn wal_names(dir: &Path) -> Result<Vec<WalName>, DurableError> {

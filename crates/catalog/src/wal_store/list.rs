@@ -8,6 +8,7 @@ use std::path::Path;
 use walfile::{SegmentName, SegmentSize, Timeline, TimelineHistory, WalName};
 
 use super::{WalStore, WalStoreError, is_absent};
+use crate::ServerLayout;
 
 impl WalStore<'_> {
     /// The segments from `first` on that are there without a gap, at most `limit` (`get-wal --peek`).
@@ -61,7 +62,7 @@ impl WalStore<'_> {
         let mut dirs: Vec<String> = names(&self.layout.wals)?
             .into_iter()
             .filter_map(|name| name.into_string().ok())
-            .filter(|name| name.len() == 16)
+            .filter(|name| ServerLayout::is_hash_dir(name))
             .collect();
         dirs.sort_unstable();
         for dir in dirs.into_iter().rev() {

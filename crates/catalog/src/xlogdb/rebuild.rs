@@ -9,7 +9,7 @@ use std::path::Path;
 use walfile::WalName;
 
 use super::{XlogDb, XlogDbError, XlogEntry, python_mtime};
-use crate::encryption;
+use crate::{ServerLayout, encryption};
 
 /// What [`XlogDb::rebuild`] listed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -40,7 +40,7 @@ impl XlogDb<'_> {
         for name in sorted_names(&root)? {
             let path = root.join(&name);
             if path.is_dir() {
-                if !is_hash_dir(&name) {
+                if !name.to_str().is_some_and(ServerLayout::is_hash_dir) {
                     continue;
                 }
                 for file in sorted_names(&path)? {
@@ -102,10 +102,6 @@ pub(crate) fn entry_of(path: &Path, name: WalName) -> io::Result<Option<XlogEntr
 
 fn is_hidden(name: &OsString) -> bool {
     name.as_encoded_bytes().starts_with(b".")
-}
-
-fn is_hash_dir(name: &OsString) -> bool {
-    name.len() == 16 && name.as_encoded_bytes().iter().all(u8::is_ascii_hexdigit)
 }
 
 /// Names of one directory in order; missing is empty. A hash directory has few thousand at most.

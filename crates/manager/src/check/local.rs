@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tapster_catalog::locks::{Lock, LockName};
-use tapster_catalog::{BackupRecord, BackupStatus, BackupType};
+use tapster_catalog::{BackupRecord, BackupStatus, BackupType, ServerLayout};
 use time::OffsetDateTime;
 
 use super::CheckReport;
@@ -40,7 +40,7 @@ impl Server {
     }
 
     fn archive_has_wal(&self) -> bool {
-        entries(&self.layout().wals).iter().any(|name| name.len() == 16)
+        entries(&self.layout().wals).iter().any(|name| ServerLayout::is_hash_dir(name))
     }
 
     fn force_first_segment(&self, context: &Context<'_>) -> bool {
