@@ -126,6 +126,14 @@ pub enum RestorePlanError {
         /// The directory.
         path: PathBuf,
     },
+    /// WAL cannot be staged there.
+    #[error("WAL cannot be staged in '{}', which recovery removes at its end: {problem}", path.display())]
+    WalDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A place is not a directory, or cannot be looked at.
     #[error("{}: {source}", path.display())]
     Io {

@@ -240,10 +240,10 @@ impl Server {
         expected: u64,
         path: &Path,
     ) -> Result<(), RestoreError> {
-        let whole = WalStore::new(self.layout()).find(segment.into(), false)?.is_some();
         if found == expected {
             return Ok(());
         }
+        let whole = WalStore::new(self.layout()).find(segment.into(), false)?.is_some();
         if whole || found > expected {
             return Err(RestoreError::WalSize { segment, expected, found });
         }

@@ -3,6 +3,7 @@
 mod error;
 mod execute;
 mod options;
+mod places;
 mod plan;
 mod recovery_conf;
 pub mod settings;
@@ -12,7 +13,8 @@ mod wal_plan;
 pub use error::{RestoreError, RestorePlanError};
 pub use execute::RestoreReport;
 pub use options::{BackupChoice, RecoveryTarget, RestoreOptions, TargetAction};
-pub use plan::{RestorePlan, TablespacePlace};
+pub use places::TablespacePlace;
+pub use plan::RestorePlan;
 pub use settings::SettingAt;
 pub use target_time::{TargetTimeError, parse_target_time};
 pub use wal_plan::{TimelineTarget, WalPlan, WalPlanError, WalRequest, plan_wal};

@@ -1,17 +1,20 @@
 //! Everything a restore will do, decided and checked before anything is written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use tapster_catalog::wal_store::WalStore;
-use tapster_catalog::{BackupId, BackupRecord, BackupStatus};
+use tapster_catalog::{BackupId, BackupRecord, BackupStatus, ServerLayout};
 use time::OffsetDateTime;
 use walfile::{Lsn, SegmentName, SegmentSize, Timeline, TimelineHistory, WalName};
 
+use super::places::{
+    absolute, check_places, check_space, is_empty, place_tablespaces, resolved, unlisted_tablespace,
+};
 use super::{
-    BackupChoice, RecoveryTarget, RestoreOptions, RestorePlanError, TimelineTarget, WalPlan, WalRequest,
-    plan_wal,
+    BackupChoice, RecoveryTarget, RestoreOptions, RestorePlanError, TablespacePlace, TimelineTarget, WalPlan,
+    WalRequest, plan_wal,
 };
 use crate::{Context, Server};
 
@@ -39,17 +42,6 @@ pub struct RestorePlan {
     pub wal_directory: Option<PathBuf>,
     /// Worth knowing before going on.
     pub warnings: Vec<String>,
-}
-
-/// Where a tablespace is restored to.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct TablespacePlace {
-    /// OID.
-    pub oid: u32,
-    /// Name.
-    pub name: String,
-    /// The new directory.
-    pub location: PathBuf,
 }
 
 impl Server {
@@ -80,8 +72,17 @@ impl Server {
             return Err(RestorePlanError::TimeBeforeBackup { target, end });
         }
         let archive = Archive::read(self, &record, options.partial_wal || get_wal)?;
-        let wal = archive.plan(&record, options)?;
+        // Without a signal file PostgreSQL replays what it finds in pg_wal, and stays on the backup's timeline.
+        let archive_recovery = pitr || get_wal || options.standby_mode;
+        let wal = archive.plan(&record, options, archive_recovery)?;
         let mut warnings = Vec::new();
+        if !archive_recovery && let Some((next, at)) = archive.left_for(&record) {
+            warnings.push(format!(
+                "timeline {next} goes on from {at}; this restore follows timeline {} alone: give the target timeline \
+                 'latest' to follow the newest one",
+                wal.timeline
+            ));
+        }
         if record.status == BackupStatus::WaitingForWals {
             warnings.push(format!(
                 "backup {} is classified as WAITING_FOR_WALS: not all of its WAL had arrived when it was last looked at",
@@ -89,12 +90,13 @@ impl Server {
             ));
         }
         archive.judge_end(&wal, &record, options, get_wal, &mut warnings)?;
-        let wal_directory = (!get_wal).then(|| match (&options.staging_wal_directory, pitr) {
-            (Some(dir), true) => dir.clone(),
-            (None, true) => destination.join("barman_wal"),
-            (_, false) => destination.join("pg_wal"),
-        });
-        let extras = archive.extras(&record, &wal);
+        let wal_directory = match (&options.staging_wal_directory, pitr) {
+            _ if get_wal => None,
+            (Some(dir), true) => Some(self.staging(dir, &record, &destination, &tablespaces)?),
+            (None, true) => Some(destination.join("barman_wal")),
+            (_, false) => Some(destination.join("pg_wal")),
+        };
+        let extras = archive.extras(&wal);
         check_space(&destination, &record, &wal, wal_directory.is_some())?;
         let _ = context;
         Ok(RestorePlan {
@@ -133,7 +135,7 @@ impl Server {
             BackupChoice::Record(record) => (**record).clone(),
             BackupChoice::Auto => self.newest_fitting(options)?,
         };
-        if !matches!(record.status, BackupStatus::Done | BackupStatus::WaitingForWals) {
+        if !record.status.is_copied() {
             return Err(RestorePlanError::Status { status: record.status.to_string() });
         }
         let unusable =
@@ -157,7 +159,38 @@ impl Server {
                 data.display()
             ));
         }
+        if self.catalog.deletions_in_progress()?.contains(&record.id) {
+            return unusable("its deletion has begun");
+        }
+        if let Some(link) = unlisted_tablespace(&data, &record)? {
+            return unusable(&format!("tablespace {link} is in the backup but not in its record"));
+        }
         Ok(record)
+    }
+
+    /// Where WAL is staged. When recovery ends PostgreSQL removes that directory with all that is in it.
+    fn staging(
+        &self,
+        dir: &Path,
+        record: &BackupRecord,
+        destination: &Path,
+        tablespaces: &[TablespacePlace],
+    ) -> Result<PathBuf, RestorePlanError> {
+        let dir = absolute(dir)?;
+        let refuse = |problem| Err(RestorePlanError::WalDirectory { path: dir.clone(), problem });
+        if !is_empty(&dir)? {
+            return refuse("it is not empty");
+        }
+        let (real, real_destination) = (resolved(&dir), resolved(destination));
+        let places = tablespaces.iter().map(|place| resolved(&place.location));
+        if places.chain([real_destination.clone()]).any(|place| place.starts_with(&real)) {
+            return refuse("the cluster would lie in it");
+        }
+        let first = real.strip_prefix(&real_destination).ok().and_then(|inside| inside.components().next());
+        if first.is_some_and(|first| self.layout().data_dir(&record.id).join(first).exists()) {
+            return refuse("it is a part of the cluster");
+        }
+        Ok(dir)
     }
 
     /// Barman's `auto`: the newest backup that ends before the target.
@@ -183,11 +216,13 @@ impl Server {
             Some(timeline) => record.timeline.is_some_and(|own| own <= timeline),
         };
         let mut records = self.catalog.records()?;
+        let going = self.catalog.deletions_in_progress()?;
+        records.retain(|record| !going.contains(&record.id));
         records.sort_by_key(|record| record.end_time);
         records
             .into_iter()
             .rev()
-            .filter(|r| matches!(r.status, BackupStatus::Done | BackupStatus::WaitingForWals))
+            .filter(|r| r.status.is_copied())
             .find(|record| fits(record) && reachable(record))
             .ok_or(RestorePlanError::NoCandidate)
     }
@@ -196,9 +231,10 @@ impl Server {
 /// What the archive holds, read once.
 struct Archive<'a> {
     store: WalStore<'a>,
-    server: &'a Server,
     size: SegmentSize,
     histories: BTreeMap<Timeline, TimelineHistory>,
+    /// History files that cannot be read.
+    broken: BTreeSet<Timeline>,
     archived: BTreeSet<SegmentName>,
     partial: BTreeSet<SegmentName>,
     labels: BTreeSet<WalName>,
@@ -208,27 +244,28 @@ impl<'a> Archive<'a> {
     fn read(server: &'a Server, record: &BackupRecord, partial: bool) -> Result<Self, RestorePlanError> {
         let size = record.segment_size();
         let store = WalStore::new(server.layout()).with_segment_size(size);
-        let mut histories = BTreeMap::new();
+        let (mut histories, mut broken) = (BTreeMap::new(), BTreeSet::new());
         for timeline in store.history_files()? {
-            if let Some(history) = store.history(timeline)? {
-                histories.insert(timeline, history);
+            match store.history(timeline) {
+                Ok(Some(history)) => drop(histories.insert(timeline, history)),
+                Ok(None) => {}
+                Err(_) => drop(broken.insert(timeline)),
             }
         }
         let begin = record.begin_wal;
         let mut archive = Archive {
             store,
-            server,
             size,
             histories,
+            broken,
             archived: BTreeSet::new(),
             partial: BTreeSet::new(),
             labels: BTreeSet::new(),
         };
         let layout = server.layout();
         let mut dirs = vec![layout.incoming.clone(), layout.streaming.clone()];
-        dirs.extend(
-            file_names(&layout.wals)?.into_iter().filter(|n| n.len() == 16).map(|n| layout.wals.join(n)),
-        );
+        let hash_dirs = file_names(&layout.wals)?.into_iter().filter(|name| ServerLayout::is_hash_dir(name));
+        dirs.extend(hash_dirs.map(|name| layout.wals.join(name)));
         for dir in dirs {
             for name in file_names(&dir)? {
                 match name.parse() {
@@ -249,7 +286,12 @@ impl<'a> Archive<'a> {
         Ok(archive)
     }
 
-    fn plan(&self, record: &BackupRecord, options: &RestoreOptions) -> Result<WalPlan, RestorePlanError> {
+    fn plan(
+        &self,
+        record: &BackupRecord,
+        options: &RestoreOptions,
+        archive_recovery: bool,
+    ) -> Result<WalPlan, RestorePlanError> {
         let missing = |field| RestorePlanError::Incomplete { id: record.id, field };
         let begin = record.begin_xlog.ok_or(missing("begin_xlog"))?;
         let consistent = record.end_xlog.ok_or(missing("end_xlog"))?;
@@ -257,8 +299,18 @@ impl<'a> Archive<'a> {
         // PostgreSQL followed only the backup's own timeline by default before version 12.
         let default = match record.version {
             Some(version) if version < 120_000 => TimelineTarget::Current,
+            _ if !archive_recovery => TimelineTarget::Current,
             _ => TimelineTarget::Latest,
         };
+        let target_timeline = options.timeline.unwrap_or(default);
+        let is_needed = |other: Timeline| match target_timeline {
+            TimelineTarget::Current => other == timeline,
+            TimelineTarget::Number(wanted) => other == wanted,
+            TimelineTarget::Latest => other >= timeline,
+        };
+        for other in self.broken.iter().filter(|other| is_needed(**other)) {
+            self.store.history(*other)?;
+        }
         let until = match options.target {
             RecoveryTarget::Lsn(lsn) => Some(lsn),
             RecoveryTarget::Immediate => Some(consistent),
@@ -269,7 +321,7 @@ impl<'a> Archive<'a> {
             begin,
             consistent,
             size: self.size,
-            target_timeline: options.timeline.unwrap_or(default),
+            target_timeline,
             until,
             histories: &self.histories,
             archived: &self.archived,
@@ -326,22 +378,25 @@ impl<'a> Archive<'a> {
         Some((name, (OffsetDateTime::UNIX_EPOCH + since).to_offset(offset)))
     }
 
-    /// History files of the path and backup labels among the segments, which Barman copies too.
-    fn extras(&self, record: &BackupRecord, wal: &WalPlan) -> Vec<WalName> {
-        let _ = self.server;
+    /// The newest timeline that left the backup's own after the backup, and where.
+    fn left_for(&self, record: &BackupRecord) -> Option<(Timeline, Lsn)> {
+        let (own, end) = (record.timeline?, record.end_xlog?);
+        let left = |(timeline, history): (&Timeline, &TimelineHistory)| {
+            history.switch_from(own).filter(|at| *at >= end).map(|at| (*timeline, at))
+        };
+        self.histories.iter().rev().find_map(left)
+    }
+
+    /// Backup labels among the segments, and all history files, as Barman copies them: by those PostgreSQL chooses a number for
+    /// its next timeline that nobody has.
+    fn extras(&self, wal: &WalPlan) -> Vec<WalName> {
         let segments: BTreeSet<SegmentName> = wal.segments.iter().copied().collect();
         let labels = self
             .labels
             .iter()
             .copied()
             .filter(|label| label.segment().is_some_and(|s| segments.contains(&s)));
-        let own = record.timeline;
-        let histories = self
-            .histories
-            .keys()
-            .filter(|timeline| **timeline <= wal.timeline || Some(**timeline) == own)
-            .map(|timeline| WalName::History(*timeline));
-        histories.chain(labels).collect()
+        self.histories.keys().map(|timeline| WalName::History(*timeline)).chain(labels).collect()
     }
 }
 
@@ -352,108 +407,18 @@ fn after(segment: SegmentName, begin: SegmentName, size: SegmentSize) -> bool {
     }
 }
 
-fn file_names(dir: &Path) -> Result<Vec<String>, RestorePlanError> {
-    match std::fs::read_dir(dir) {
-        Ok(read) => Ok(read.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(source) => Err(RestorePlanError::Io { path: dir.to_owned(), source }),
+pub(super) fn file_names(dir: &Path) -> Result<Vec<String>, RestorePlanError> {
+    let fail = |source| RestorePlanError::Io { path: dir.to_owned(), source };
+    let read = match std::fs::read_dir(dir) {
+        Ok(read) => read,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(fail(source)),
+    };
+    let mut names = Vec::new();
+    for entry in read {
+        names.extend(entry.map_err(fail)?.file_name().into_string());
     }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, RestorePlanError> {
-    let absolute =
-        std::path::absolute(path).map_err(|source| RestorePlanError::Io { path: path.to_owned(), source })?;
-    if absolute.components().any(|part| part == Component::ParentDir) {
-        let source =
-            std::io::Error::new(std::io::ErrorKind::InvalidInput, "'..' in the destination is refused");
-        return Err(RestorePlanError::Io { path: path.to_owned(), source });
-    }
-    Ok(absolute)
-}
-
-fn place_tablespaces(
-    record: &BackupRecord,
-    options: &RestoreOptions,
-    destination: &Path,
-) -> Result<Vec<TablespacePlace>, RestorePlanError> {
-    for (name, _) in &options.tablespaces {
-        if !record.tablespaces.iter().any(|tablespace| tablespace.name == *name) {
-            let known = record.tablespaces.iter().map(|tablespace| tablespace.name.clone()).collect();
-            return Err(RestorePlanError::Tablespace { name: name.clone(), known });
-        }
-    }
-    record
-        .tablespaces
-        .iter()
-        // In-place tablespaces are inside the data directory and come with it.
-        .filter(|tablespace| Path::new(&tablespace.location).is_absolute())
-        .map(|tablespace| {
-            let moved = options.tablespaces.iter().rev().find(|(name, _)| *name == tablespace.name);
-            let location =
-                moved.map_or_else(|| PathBuf::from(&tablespace.location), |(_, location)| location.clone());
-            // A relative place is meant from the new data directory, as in Barman.
-            let location = if location.is_absolute() { location } else { destination.join(location) };
-            Ok(TablespacePlace { oid: tablespace.oid, name: tablespace.name.clone(), location })
-        })
-        .collect()
-}
-
-/// Everything is empty or absent, and nothing lies where another thing goes.
-fn check_places(destination: &Path, tablespaces: &[TablespacePlace]) -> Result<(), RestorePlanError> {
-    if !is_empty(destination)? {
-        return Err(RestorePlanError::DestinationNotEmpty { path: destination.to_owned() });
-    }
-    for (index, place) in tablespaces.iter().enumerate() {
-        if !is_empty(&place.location)? {
-            let path = place.location.clone();
-            return Err(RestorePlanError::TablespaceNotEmpty { name: place.name.clone(), path });
-        }
-        let others = tablespaces.iter().skip(index + 1).map(|other| other.location.as_path());
-        for other in others.chain([destination]) {
-            let inside_destination = other == destination && place.location.starts_with(destination);
-            let same = place.location == other;
-            if same
-                || (!inside_destination
-                    && (other.starts_with(&place.location) || place.location.starts_with(other)))
-            {
-                return Err(RestorePlanError::Overlap {
-                    first: place.location.clone(),
-                    second: other.to_owned(),
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
-fn is_empty(dir: &Path) -> Result<bool, RestorePlanError> {
-    match std::fs::read_dir(dir) {
-        Ok(mut read) => Ok(read.next().is_none()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
-        Err(source) => Err(RestorePlanError::Io { path: dir.to_owned(), source }),
-    }
-}
-
-/// Whether the file system of the destination has room. Files that can be shared with the backup need none, but nobody knows
-/// that beforehand, so this only refuses what is clearly too little.
-fn check_space(
-    destination: &Path,
-    record: &BackupRecord,
-    wal: &WalPlan,
-    copies_wal: bool,
-) -> Result<(), RestorePlanError> {
-    let Some(existing) = destination.ancestors().find(|dir| dir.is_dir()) else { return Ok(()) };
-    let Ok(stat) = rustix::fs::statvfs(existing) else { return Ok(()) };
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let elsewhere: bool = !record.tablespaces.is_empty();
-    let base = if elsewhere { 0 } else { record.size.unwrap_or(0) };
-    let segments = wal.segments.len() as u64 + u64::from(wal.partial.is_some());
-    let wal_bytes = if copies_wal { segments.saturating_mul(record.segment_size().bytes()) } else { 0 };
-    let needed = base.saturating_add(wal_bytes);
-    if free < needed {
-        return Err(RestorePlanError::Space { path: existing.to_owned(), free, needed });
-    }
-    Ok(())
+    Ok(names)
 }
 
 /// What a reader of the plan wants to know first.

@@ -175,11 +175,13 @@ pub fn plan_wal(request: &WalRequest<'_>) -> Result<WalPlan, WalPlanError> {
     {
         return Err(WalPlanError::Unreachable { target, reach: plan.reach, missing: name });
     }
-    let goes_on = request.archived.iter().any(|other| {
-        path.contains(other.timeline())
-            && other.number(size).is_ok_and(|n| n > missing)
-            && request.until.is_none()
-    });
+    // What an ancestor wrote after it was left (the old primary went on) is not on the path.
+    let goes_on = request.until.is_none()
+        && request.archived.iter().any(|other| {
+            other.number(size).is_ok_and(|n| {
+                n > missing && holder(&path, n, size, request.archived).is_some_and(|name| name == *other)
+            })
+        });
     plan.gap = goes_on.then_some(name);
     Ok(plan)
 }
@@ -346,6 +348,16 @@ mod tests {
                 missing: seg(1, 6)
             })
         );
+    }
+
+    #[test]
+    fn what_the_old_primary_wrote_after_the_switch_is_no_sign_of_a_gap() {
+        let history = format!("1\t0/{:X}\tpromoted\n", 6 * MIB16 + 100);
+        let segments = [(1, 5), (1, 6), (1, 7), (1, 8), (1, 9), (2, 6), (2, 7)];
+        let archive = archive(&segments, &[(2, &history)]);
+        let plan = plan_wal(&request(&archive, TimelineTarget::Latest, None)).unwrap();
+        assert_eq!(plan.segments, [seg(1, 5), seg(2, 6), seg(2, 7)]);
+        assert_eq!((plan.gap, plan.reach), (None, Lsn::new(8 * MIB16)));
     }
 
     #[test]

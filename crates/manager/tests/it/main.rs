@@ -16,3 +16,4 @@
 
 mod config;
 mod cycle;
+mod restore_plan;

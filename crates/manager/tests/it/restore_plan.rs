@@ -1,0 +1,180 @@
+//! What a restore plan allows and refuses. Needs no PostgreSQL: planning looks at names, records and history files.
+
+use std::path::{Path, PathBuf};
+
+use tapster_catalog::{BackupRecord, BackupStatus, TablespaceInfo};
+use tapster_manager::config::{Config, ConfigSources};
+use tapster_manager::restore::{
+    BackupChoice, RecoveryTarget, RestoreOptions, RestorePlan, RestorePlanError, TimelineTarget,
+};
+use tapster_manager::{Context, Server, Silent};
+use tapster_protocol::Environment;
+use walfile::{Lsn, Timeline};
+
+const ID: &str = "20261121T000000";
+const SEGMENT: u64 = 16 * 1024 * 1024;
+
+struct Hub {
+    home: tempfile::TempDir,
+    server: Server,
+    record: BackupRecord,
+}
+
+impl Hub {
+    /// A backup that begins and ends in segment 5 of timeline 1, and an archive after a failover in segment 6: the old primary
+    /// went on to 9, the new one is at 7.
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let conf = home.path().join("tapster.conf");
+        let text = format!(
+            "[barman]\nbarman_home = {}\n[main]\nconninfo = host=none\nstreaming_conninfo = host=none\n\
+             backup_method = postgres\nstreaming_archiver = on\n",
+            home.path().display()
+        );
+        std::fs::write(&conf, text).unwrap();
+        let config = Config::load(&ConfigSources::file(conf)).unwrap();
+        let server = Server::open(&config, "main", Environment::default()).unwrap();
+        server.create_directories().unwrap();
+
+        let mut record = BackupRecord::new(ID.parse().unwrap());
+        record.status = BackupStatus::Done;
+        record.version = Some(150_000);
+        record.timeline = Some(Timeline::FIRST);
+        record.begin_xlog = Some(Lsn::new(5 * SEGMENT + 40));
+        record.begin_wal = Some("000000010000000000000005".parse().unwrap());
+        record.end_xlog = Some(Lsn::new(5 * SEGMENT + 256));
+        record.end_wal = record.begin_wal;
+        server.catalog().save(&record).unwrap();
+        let hub = Self { home, server, record };
+        for dir in ["global", "pg_wal", "pg_tblspc"] {
+            std::fs::create_dir_all(hub.data().join(dir)).unwrap();
+        }
+        for file in ["global/pg_control", "backup_label"] {
+            std::fs::write(hub.data().join(file), "x").unwrap();
+        }
+        for (timeline, segment) in [(1, 5), (1, 6), (1, 7), (1, 8), (1, 9), (2, 6), (2, 7)] {
+            hub.archive(&format!("{timeline:08X}00000000{segment:08X}"), "");
+        }
+        hub.archive("00000002.history", "1\t0/6000100\tno recovery target specified\n");
+        hub
+    }
+
+    fn data(&self) -> PathBuf {
+        self.server.catalog().layout().data_dir(&self.record.id)
+    }
+
+    fn archive(&self, name: &str, content: &str) {
+        let path = self.server.catalog().layout().wal(name.parse().unwrap());
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    fn options(&self) -> RestoreOptions {
+        let record = Box::new(self.server.catalog().load(&self.record.id).unwrap());
+        RestoreOptions::new(BackupChoice::Record(record), self.home.path().join("restored"))
+    }
+
+    fn plan(&self, change: impl FnOnce(&mut RestoreOptions)) -> Result<RestorePlan, RestorePlanError> {
+        let mut options = self.options();
+        change(&mut options);
+        self.server.plan_restore(&options, &Context::new(&Silent))
+    }
+}
+
+fn names(plan: &RestorePlan) -> Vec<String> {
+    plan.wal.segments.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn without_recovery_settings_the_backups_timeline_is_replayed_and_no_other() {
+    let hub = Hub::new();
+    let plan = hub.plan(|_| {}).unwrap();
+    let own: Vec<String> = (5..=9).map(|n| format!("00000001000000000000000{n}")).collect();
+    assert_eq!(names(&plan), own);
+    assert!(
+        plan.warnings.iter().any(|w| w.starts_with("timeline 2 goes on from 0/6000100")),
+        "{:?}",
+        plan.warnings
+    );
+    assert!(plan.extras.iter().any(|name| name.to_string() == "00000002.history"));
+    let newest = ["000000010000000000000005", "000000020000000000000006", "000000020000000000000007"];
+    let follow: [fn(&mut RestoreOptions); 3] = [
+        |options| options.timeline = Some(TimelineTarget::Latest),
+        |options| options.get_wal = Some(true),
+        |options| options.standby_mode = true,
+    ];
+    for change in follow {
+        let plan = hub.plan(change).unwrap();
+        assert_eq!(names(&plan), newest);
+        assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
+    }
+}
+
+#[test]
+fn a_history_file_that_is_not_needed_may_be_broken() {
+    let hub = Hub::new();
+    hub.archive("00000003.history", "no history\n");
+    hub.plan(|_| {}).unwrap();
+    hub.plan(|options| options.timeline = Some(TimelineTarget::Number(Timeline::new(2).unwrap()))).unwrap();
+    let latest = hub.plan(|options| options.timeline = Some(TimelineTarget::Latest));
+    assert!(matches!(latest, Err(RestorePlanError::Archive(_))), "PostgreSQL would find it too");
+}
+
+#[test]
+fn wal_is_staged_only_where_nothing_else_is_lost_with_it() {
+    let hub = Hub::new();
+    let home = hub.home.path().to_owned();
+    let stage = |dir: &Path| {
+        hub.plan(|options| {
+            options.target = RecoveryTarget::Immediate;
+            options.staging_wal_directory = Some(dir.to_owned());
+        })
+    };
+    let used = home.join("used");
+    std::fs::create_dir(&used).unwrap();
+    std::fs::write(used.join("precious"), "x").unwrap();
+    let (restored, around) = (home.join("restored"), home.join("link"));
+    std::fs::create_dir(home.join("empty")).unwrap();
+    std::os::unix::fs::symlink(home.join("empty"), &around).unwrap();
+    for dir in [&used, &restored, &restored.join("pg_wal"), &restored.join("pg_wal/x")] {
+        assert!(matches!(stage(dir), Err(RestorePlanError::WalDirectory { .. })), "{}", dir.display());
+    }
+    let through = hub.plan(|options| {
+        options.destination = home.join("empty/data");
+        options.target = RecoveryTarget::Immediate;
+        options.staging_wal_directory = Some(around.clone());
+    });
+    assert!(matches!(through, Err(RestorePlanError::WalDirectory { .. })), "{through:?}");
+    for dir in [home.join("staged"), restored.join("staged")] {
+        assert_eq!(stage(&dir).unwrap().wal_directory, Some(dir));
+    }
+    // PostgreSQL's working directory is another one than ours.
+    assert!(stage(Path::new("staged-here")).unwrap().wal_directory.unwrap().is_absolute());
+}
+
+#[test]
+fn a_backup_that_is_going_is_not_restored() {
+    let hub = Hub::new();
+    let marker = hub.server.catalog().layout().annotation(&hub.record.id, "delete_this");
+    std::fs::write(marker, "delete").unwrap();
+    let refused = hub.plan(|_| {}).unwrap_err();
+    assert!(matches!(refused, RestorePlanError::Files { .. }), "{refused}");
+    assert!(matches!(
+        hub.plan(|options| options.backup = BackupChoice::Auto),
+        Err(RestorePlanError::NoCandidate)
+    ));
+}
+
+#[test]
+fn a_tablespace_the_record_does_not_know_would_be_shared_with_the_backup() {
+    let mut hub = Hub::new();
+    let dir = hub.server.catalog().layout().tablespace_dir(&hub.record.id, 16386);
+    std::fs::create_dir_all(&dir).unwrap();
+    std::os::unix::fs::symlink(&dir, hub.data().join("pg_tblspc/16386")).unwrap();
+    let refused = hub.plan(|_| {}).unwrap_err();
+    assert!(matches!(refused, RestorePlanError::Files { .. }), "{refused}");
+    let location = hub.home.path().join("space").to_str().unwrap().to_owned();
+    hub.record.tablespaces = vec![TablespaceInfo { name: "space".to_owned(), oid: 16386, location }];
+    hub.server.catalog().save(&hub.record).unwrap();
+    assert_eq!(hub.plan(|_| {}).unwrap().tablespaces.len(), 1);
+}
