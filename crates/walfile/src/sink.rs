@@ -24,7 +24,7 @@ pub trait WalSink {
     /// When an `fsync` fails.
     fn flush(&mut self) -> io::Result<Lsn>;
 
-    /// The position up to which WAL is known to be durable, without doing any work.
+    /// The position up to which WAL of the current timeline is known to be durable, without doing any work.
     fn flushed(&self) -> Lsn;
 
     /// The stream has nothing to hand over for the moment: a good time for work that need not hold it up. Does nothing by
@@ -37,8 +37,9 @@ pub trait WalSink {
     }
 
     /// Ends the current timeline and goes on with `history.timeline()`: the open segment stays a `.partial`,
-    /// the history file (`raw`, as the server sent it) is stored durably before this returns. The next write
-    /// starts at the beginning of the segment that holds the switch point.
+    /// everything written before and the history file (`raw`, as the server sent it) are durable when this returns. The
+    /// next write starts at the beginning of the segment that holds the switch point, and until the next flush
+    /// [`WalSink::flushed`] is not beyond it: what was durable of the old timeline says nothing about the new one.
     ///
     /// # Errors
     /// When the storage fails.

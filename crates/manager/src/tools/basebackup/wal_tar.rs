@@ -160,7 +160,9 @@ impl WalSink for WalTar {
     fn switch_timeline(&mut self, history: &TimelineHistory, raw: &[u8]) -> io::Result<()> {
         self.pad()?;
         self.history(history.timeline(), raw)?;
+        self.flush()?;
         self.timeline = history.timeline();
+        self.flushed = history.begin().segment_start(self.segment_size);
         Ok(())
     }
 }
@@ -168,6 +170,25 @@ impl WalSink for WalTar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_durable_of_one_timeline_is_not_of_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let size = SegmentSize::new(1 << 20).unwrap();
+        let options =
+            WalTarOptions { segment_size: size, timeline: Timeline::FIRST, gzip: None, time: 0, sync: true };
+        let mut tar = WalTar::create(dir.path(), &options).unwrap();
+        let start = Lsn::new(0x30_0000);
+        tar.write(start, &[7; 5000]).unwrap();
+        assert_eq!(tar.flush().unwrap(), start.saturating_add(5000));
+        let raw = b"1\t0/300100\tno recovery target specified\n";
+        let history = TimelineHistory::parse(Timeline::new(2).unwrap(), raw).unwrap();
+        tar.switch_timeline(&history, raw).unwrap();
+        assert_eq!(tar.flushed(), start);
+        tar.write(start, &[7; 100]).unwrap();
+        assert_eq!(tar.flushed(), start, "not the 5000 of the old timeline");
+        assert_eq!(tar.flush().unwrap(), start.saturating_add(100));
+    }
 
     #[test]
     fn an_unfinished_segment_is_padded() {
