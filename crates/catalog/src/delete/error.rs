@@ -72,6 +72,12 @@ pub enum DeleteError {
     /// The index of the archive cannot be changed.
     #[error(transparent)]
     XlogDb(#[from] XlogDbError),
+    /// What would go is not what was planned: an incremental backup came or went meanwhile. Nothing was touched.
+    #[error("the backups that build on {id} have changed since its deletion was planned")]
+    Changed {
+        /// The backup.
+        id: BackupId,
+    },
     /// The stop flag was set. The marker stays; run it again.
     #[error("stopped while deleting backup {id}")]
     Stopped {

@@ -28,6 +28,9 @@ impl DeletePlan {
     /// Deletes the backups. Holds the backup lock (a retention run does not, as in Barman, so that it goes on during a
     /// backup) and each backup's own. `observer` hears of each step.
     ///
+    /// The plan is made anew under the lock: two deletions planned side by side must not both go below the minimum
+    /// redundancy, and a keep request that came meanwhile counts.
+    ///
     /// # Errors
     /// Where it broke off. What was begun carries its marker; a new plan finishes it.
     pub fn execute(
@@ -41,7 +44,7 @@ impl DeletePlan {
             DeleteCause::Request => Some(Lock::try_acquire(&layout.lock(&LockName::Backup))?),
             DeleteCause::Retention => None,
         };
-        for step in &self.steps {
+        for step in &self.renewed(catalog)?.steps {
             let id = step.record.id;
             if stop.load(Ordering::Relaxed) {
                 return Err(DeleteError::Stopped { id });

@@ -56,14 +56,24 @@ impl DeletePlan {
     /// [`DeleteError::Refused`] when a rule forbids it, or the catalog cannot be read.
     pub fn new(catalog: &Catalog, id: &BackupId, options: DeleteOptions) -> Result<Self, DeleteError> {
         let record = catalog.load(id)?;
-        let found = catalog.backups()?;
+        let (mut remaining, mut unreadable) = (Vec::new(), Vec::new());
+        for (id, found) in catalog.backups()? {
+            match found {
+                Ok(record) => remaining.push(record),
+                Err(error) => unreadable.push((id, error)),
+            }
+        }
         // Where a record that we cannot read needs WAL from, nobody knows.
-        let all_known = found.iter().all(|(_, record)| record.is_ok());
-        let mut remaining: Vec<BackupRecord> =
-            found.into_iter().filter_map(|(_, record)| record.ok()).collect();
+        let all_known = unreadable.is_empty();
         check(catalog, &record, &remaining, options)?;
+        let tree = tree(&record, &remaining);
+        // One that builds on what is to go must not be left without it.
+        let is_child = |(id, _): &(BackupId, _)| tree.iter().any(|r| r.children_backup_ids.contains(id));
+        if let Some(child) = unreadable.iter().position(is_child) {
+            return Err(CatalogError::from(unreadable.swap_remove(child).1).into());
+        }
         let mut steps = Vec::new();
-        for record in tree(&record, &remaining) {
+        for record in tree {
             let server = || catalog.layout().server.to_string();
             if record.snapshots_info.is_some() {
                 return Err(DeleteRefusal::Snapshots { id: record.id, server: server() }.into());
@@ -152,6 +162,18 @@ fn trim_for(
 }
 
 impl DeletePlan {
+    /// The plan anew, as the catalog is now.
+    ///
+    /// # Errors
+    /// As [`DeletePlan::new`]; [`DeleteError::Changed`] when other backups would go than before.
+    pub(super) fn renewed(&self, catalog: &Catalog) -> Result<Self, DeleteError> {
+        let ids = |plan: &Self| plan.steps.iter().map(|step| step.record.id).collect::<Vec<_>>();
+        let Some(root) = self.steps.last() else { return Ok(self.clone()) };
+        let id = root.record.id;
+        let renewed = Self::new(catalog, &id, self.options)?;
+        if ids(&renewed) == ids(self) { Ok(renewed) } else { Err(DeleteError::Changed { id }) }
+    }
+
     /// The marked backups that have no record any more: only their leftovers are to be removed.
     ///
     /// # Errors

@@ -283,6 +283,48 @@ fn deletion_survives_every_cut() {
     assert!(states > 20, "{states}");
 }
 
+#[test]
+fn the_rules_hold_when_it_is_done_not_only_when_it_is_planned() {
+    let home = tempfile::tempdir().unwrap();
+    let catalog = open(home.path());
+    let first = add(&catalog, 1, &S(1), &S(1));
+    let second = add(&catalog, 2, &S(3), &S(3));
+    archive(&catalog, &[&S(1), &S(2), &S(3)]);
+    let mut options = DeleteOptions::default();
+    options.minimum_redundancy = 1;
+    let plans = [&first, &second].map(|record| DeletePlan::new(&catalog, &record.id, options).unwrap());
+    plans[0].execute(&catalog, &GO, &mut drop).unwrap();
+    assert!(matches!(
+        plans[1].execute(&catalog, &GO, &mut drop),
+        Err(DeleteError::Refused(DeleteRefusal::MinimumRedundancy { .. }))
+    ));
+
+    let plan = DeletePlan::new(&catalog, &second.id, DeleteOptions::default()).unwrap();
+    catalog.set_keep_target(&second.id, KeepTarget::Full).unwrap();
+    let kept = plan.execute(&catalog, &GO, &mut drop);
+    assert!(matches!(kept, Err(DeleteError::Refused(DeleteRefusal::Kept { .. }))));
+    catalog.release_keep(&second.id).unwrap();
+
+    let mut child = add(&catalog, 3, &S(3), &S(3));
+    child.parent_backup_id = Some(second.id);
+    catalog.save(&child).unwrap();
+    assert!(matches!(plan.execute(&catalog, &GO, &mut drop), Err(DeleteError::Changed { .. })));
+    assert!(catalog.layout().backup_dir(&second.id).exists());
+}
+
+#[test]
+fn what_an_unreadable_backup_builds_on_stays() {
+    let home = tempfile::tempdir().unwrap();
+    let catalog = open(home.path());
+    let mut parent = add(&catalog, 1, &S(1), &S(1));
+    let child = add(&catalog, 2, &S(3), &S(3));
+    parent.children_backup_ids = vec![child.id];
+    catalog.save(&parent).unwrap();
+    std::fs::write(catalog.layout().record(&child.id), "unheard_of=1\n").unwrap();
+    let refused = DeletePlan::new(&catalog, &parent.id, DeleteOptions::default());
+    assert!(matches!(refused, Err(DeleteError::Catalog(_))));
+}
+
 fn check(home: &Path, first: &BackupRecord, second: &BackupRecord, crash: &str) {
     let catalog = open(home);
     for name in listed(&catalog) {
