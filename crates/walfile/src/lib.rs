@@ -1,5 +1,5 @@
-//! PostgreSQL WAL files: names, positions, timelines, history files, backup labels, page headers, `pg_control`, and
-//! the formats in which archived WAL is compressed. PostgreSQL 10 to 18; no I/O of its own, no clock, no unsafe code.
+//! PostgreSQL WAL files: names, positions, timelines, history files, backup labels, page headers, `pg_control`, the
+//! formats in which archived WAL is compressed, and the records inside. PostgreSQL 10 to 18; no I/O of its own, no clock, no unsafe code.
 //!
 //! ```
 //! use walfile::{BackupLabel, Lsn, SegmentName, SegmentSize, Timeline};
@@ -17,10 +17,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Records are found by [`Segment`] and [`RecordDecoder`]; [`record`] is what they are made of, [`rmgr`] what they mean.
+//!
+//! ```no_run
+//! # let bytes: Vec<u8> = Vec::new();
+//! let segment = walfile::Segment::new(&bytes)?;
+//! let mut records = segment.records();
+//! while let Some(record) = records.next_record() {
+//!     let blocks = record.parts()?.blocks().map(|block| format!("{} {}", block.relation, block.block));
+//!     println!("{} {} {:?} {:?}", record.lsn, record.header.rmgr, record.type_name(), blocks.collect::<Vec<_>>());
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! | Feature | Adds |
 //! |---|---|
-//! | `gzip`, `bzip2`, `lz4`, `snappy` | the codec of that name, in Rust |
-//! | `xz`, `zstd` | the codec of that name, in C |
+//! | `gzip`, `bzip2`, `lz4`, `snappy` | the codec of that name, in Rust; `lz4` also for page images |
+//! | `xz`, `zstd` | the codec of that name, in C; `zstd` also for page images |
 //! | `codecs` | all six |
 //! | `serde` | serialised forms: texts for [`Lsn`], names, [`SystemId`], [`codec::Compression`]; a number for [`Timeline`] |
 //! | `postgres-types` | [`Lsn`] to and from `PgLsn` |
@@ -66,4 +79,4 @@ pub use segment_range::SegmentRange;
 pub use segment_size::{SegmentSize, SegmentSizeError};
 pub use sink::WalSink;
 pub use system_id::SystemId;
-pub use timeline::{ParseTimelineError, Timeline, TimelineHex};
+pub use timeline::{ParseTimelineError, ParseTimelineHexError, Timeline, TimelineHex};

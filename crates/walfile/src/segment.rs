@@ -202,7 +202,7 @@ impl FromStr for SegmentName {
     }
 }
 
-/// Eight or fewer upper-case hexadecimal digits; PostgreSQL writes no other and a case-folded twin of a
+/// Upper-case hexadecimal digits, at most eight of them; PostgreSQL writes no other and a case-folded twin of a
 /// segment would be a second file with the same meaning.
 pub(crate) fn upper_hex(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0u32, |value, digit| {

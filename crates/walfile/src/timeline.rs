@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::segment::upper_hex;
+
 /// A timeline identifier (PostgreSQL's `TimeLineID`): 1 for a new cluster, higher after each promotion.
 ///
 /// In file names a timeline is eight **hexadecimal** digits ([`Timeline::to_hex`]); everywhere else
@@ -46,13 +48,12 @@ impl Timeline {
     /// Reads the form used in file names.
     ///
     /// # Errors
-    /// When `text` is not eight hexadecimal digits, or is zero.
-    pub fn from_hex(text: &str) -> Result<Self, ParseTimelineError> {
-        let plain = text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        plain
-            .then(|| u32::from_str_radix(text, 16).ok().and_then(Self::new))
-            .flatten()
-            .ok_or_else(|| ParseTimelineError { text: text.chars().take(64).collect() })
+    /// When `text` is not eight upper-case hexadecimal digits, or is zero.
+    pub fn from_hex(text: &str) -> Result<Self, ParseTimelineHexError> {
+        upper_hex(text.as_bytes())
+            .filter(|_| text.len() == 8)
+            .and_then(Self::new)
+            .ok_or_else(|| ParseTimelineHexError { text: text.chars().take(64).collect() })
     }
 }
 
@@ -77,6 +78,17 @@ impl fmt::Display for Timeline {
 #[error("'{text}' is not a timeline: expected a number from 1 to 4294967295")]
 #[non_exhaustive]
 pub struct ParseTimelineError {
+    /// What was given, shortened to 64 characters.
+    pub text: String,
+}
+
+/// A text that is not a timeline as file names have it.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error(
+    "'{text}' is not the timeline of a file name: expected eight upper-case hexadecimal digits, not all zero"
+)]
+#[non_exhaustive]
+pub struct ParseTimelineHexError {
     /// What was given, shortened to 64 characters.
     pub text: String,
 }
@@ -119,7 +131,7 @@ mod tests {
         for bad in ["0", "", "-1", "+1", "4294967296", "a"] {
             assert!(bad.parse::<Timeline>().is_err(), "{bad}");
         }
-        for bad in ["00000000", "1", "0000000G", "+0000001", "000000001"] {
+        for bad in ["00000000", "1", "0000000a", "0000000G", "+0000001", "000000001"] {
             assert!(Timeline::from_hex(bad).is_err(), "{bad}");
         }
     }
