@@ -49,11 +49,11 @@ impl Timeline {
     ///
     /// # Errors
     /// When `text` is not eight upper-case hexadecimal digits, or is zero.
-    pub fn from_hex(text: &str) -> Result<Self, ParseTimelineHexError> {
+    pub fn from_hex(text: &str) -> Result<Self, ParseTimelineError> {
         upper_hex(text.as_bytes())
             .filter(|_| text.len() == 8)
             .and_then(Self::new)
-            .ok_or_else(|| ParseTimelineHexError { text: text.chars().take(64).collect() })
+            .ok_or_else(|| ParseTimelineError { text: text.chars().take(64).collect() })
     }
 }
 
@@ -75,20 +75,11 @@ impl fmt::Display for Timeline {
 
 /// A text that is not a timeline.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("'{text}' is not a timeline: expected a number from 1 to 4294967295")]
-#[non_exhaustive]
-pub struct ParseTimelineError {
-    /// What was given, shortened to 64 characters.
-    pub text: String,
-}
-
-/// A text that is not a timeline as file names have it.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error(
-    "'{text}' is not the timeline of a file name: expected eight upper-case hexadecimal digits, not all zero"
+    "'{text}' is not a timeline: expected a number from 1 to 4294967295, eight upper-case hexadecimal digits in a file name"
 )]
 #[non_exhaustive]
-pub struct ParseTimelineHexError {
+pub struct ParseTimelineError {
     /// What was given, shortened to 64 characters.
     pub text: String,
 }
