@@ -3,7 +3,10 @@
 use walfile::Timeline;
 
 use super::error::ReceiveError;
-use crate::{Connection, HistoryFile};
+use crate::{Connection, HistoryFile, QueryError};
+
+/// All of them together; a server could name a hundred thousand ancestors.
+const MAX_TOTAL: usize = 64 * 1024 * 1024;
 
 /// The history file of `timeline` and those of its ancestors, newest first: what a fresh start on a timeline other
 /// than the first has to store, because no switch will bring it. Ancestors whose file the server has lost are left
@@ -17,13 +20,21 @@ pub fn ancestry(connection: &mut Connection, timeline: Timeline) -> Result<Vec<H
     }
     let own = connection.timeline_history(timeline)?;
     let history = own.parse()?;
+    let mut total = own.content.len();
     let mut files = vec![own];
     for ancestor in history.entries().iter().rev().map(|entry| entry.timeline) {
         if ancestor == Timeline::FIRST {
             continue;
         }
         match connection.timeline_history(ancestor) {
-            Ok(file) => files.push(file),
+            Ok(file) => {
+                total = total.saturating_add(file.content.len());
+                if total > MAX_TOTAL {
+                    let problem = format!("history files of more than {MAX_TOTAL} bytes");
+                    return Err(QueryError::answer("TIMELINE_HISTORY", problem).into());
+                }
+                files.push(file);
+            }
             Err(error) if error.is_sqlstate("58P01") => {
                 tracing::warn!(%ancestor, "the server no longer has the history file of an ancestor");
             }
