@@ -227,7 +227,15 @@ impl Work {
             Err(DurableError::Exists { path }) => {
                 let same = same_content::segments(&path, source)
                     .map_err(|e| SegmentDirError::io(Step::Read, &path, e))?;
-                if same { Ok(()) } else { Err(SegmentDirError::Conflict { path }) }
+                if !same {
+                    return Err(SegmentDirError::Conflict { path });
+                }
+                // Whoever wrote it may not have come to the sync.
+                if self.sync {
+                    self.disk.sync_file(&path).map_err(|e| SegmentDirError::io(Step::Sync, &path, e))?;
+                    durable::sync_dir(self.disk.as_ref(), &self.dir)?;
+                }
+                Ok(())
             }
             Err(e) => Err(e.into()),
         }
