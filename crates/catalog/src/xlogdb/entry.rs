@@ -6,6 +6,8 @@ use std::str::FromStr;
 use thiserror::Error;
 use walfile::WalName;
 
+use crate::record::repr_f64;
+
 /// One archived file, as a line of `<server>-xlog.db` tells it.
 ///
 /// `Display` writes the line of Barman 3.19 without its newline: five columns separated by tabs. Reading splits on any
@@ -77,29 +79,10 @@ impl fmt::Display for XlogEntry {
             "{}\t{}\t{}\t{}\t{}",
             self.name,
             self.size,
-            PythonFloat(self.mtime),
+            repr_f64(self.mtime),
             column(&self.compression),
             column(&self.encryption)
         )
-    }
-}
-
-/// A number as Python's `repr(float)` writes it: shortest digits that read back the same, always with a point or an
-/// exponent of at least two digits.
-struct PythonFloat(f64);
-
-impl fmt::Display for PythonFloat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Rust's Debug has Python's digits and Python's thresholds for the exponent, and differs in the exponent's form.
-        let text = format!("{:?}", self.0);
-        let Some((digits, exponent)) = text.split_once('e') else {
-            return f.write_str(&text);
-        };
-        let digits = digits.strip_suffix(".0").unwrap_or(digits);
-        match exponent.strip_prefix('-') {
-            Some(size) => write!(f, "{digits}e-{size:0>2}"),
-            None => write!(f, "{digits}e+{exponent:0>2}"),
-        }
     }
 }
 
@@ -112,23 +95,6 @@ pub(crate) fn python_mtime(seconds: i64, nanoseconds: i64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn floats_look_like_python() {
-        for (value, text) in [
-            (1_795_219_542.481_722_6, "1795219542.4817226"),
-            (1_795_219_542.0, "1795219542.0"),
-            (0.0, "0.0"),
-            (-1.5, "-1.5"),
-            (1e16, "1e+16"),
-            (1.25e22, "1.25e+22"),
-            (1e-5, "1e-05"),
-            (0.0001, "0.0001"),
-            (1e100, "1e+100"),
-        ] {
-            assert_eq!(PythonFloat(value).to_string(), text);
-        }
-    }
 
     #[test]
     fn old_columns_are_read() {
