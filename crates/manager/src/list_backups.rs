@@ -30,7 +30,7 @@ impl ListedBackup {
 
     /// Whether its data is complete as far as it was copied: `DONE` or `WAITING_FOR_WALS`.
     pub const fn is_copied(&self) -> bool {
-        matches!(self.record.status, BackupStatus::Done | BackupStatus::WaitingForWals)
+        self.record.status.is_copied()
     }
 
     /// The verdict in Barman's words; `-` without a policy or when there is nothing to object.
@@ -106,14 +106,12 @@ impl Server {
             }
         }
         let verdicts = self.verdicts(&records, context);
+        let copied = records.iter().filter(|record| record.status.is_copied());
+        let copied: Vec<_> = copied.map(|record| (record, next_of(&records, &record.id))).collect();
+        let mut usages = self.wal_usages(&copied, context)?.into_iter();
         let mut backups = Vec::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
-            let copied = matches!(record.status, BackupStatus::Done | BackupStatus::WaitingForWals);
-            let wal = if copied {
-                self.wal_usage(record, next_copied(&records, record), context)?
-            } else {
-                WalUsage::default()
-            };
+            let wal = record.status.is_copied().then(|| usages.next()).flatten().unwrap_or_default();
             backups.push(ListedBackup { record: record.clone(), wal, verdict: verdicts.get(index).cloned() });
         }
         backups.reverse();
@@ -137,19 +135,4 @@ impl Server {
             .collect();
         evaluate(policy, self.config.minimum_redundancy, &candidates, context.now())
     }
-}
-
-/// The next backup whose data is there: WAL up to it belongs to the one before.
-pub(crate) fn next_copied<'r>(
-    records: &'r [BackupRecord],
-    record: &BackupRecord,
-) -> Option<&'r BackupRecord> {
-    let mut next = next_of(records, &record.id);
-    while let Some(candidate) = next {
-        if matches!(candidate.status, BackupStatus::Done | BackupStatus::WaitingForWals) {
-            return Some(candidate);
-        }
-        next = next_of(records, &candidate.id);
-    }
-    None
 }

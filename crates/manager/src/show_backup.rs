@@ -1,10 +1,10 @@
 //! Everything there is to know about one backup.
 
 use tapster_catalog::wal_store::WalStore;
-use tapster_catalog::{BackupId, BackupRecord, BackupStatus, BackupType};
+use tapster_catalog::{BackupId, BackupRecord, BackupType, next_of, previous_of};
 use walfile::Timeline;
 
-use crate::list_backups::{ListBackupsError, ListedBackup, next_copied};
+use crate::list_backups::{ListBackupsError, ListedBackup};
 use crate::{Context, Server};
 
 /// A backup with its surroundings, as `show-backup` shows it.
@@ -79,13 +79,13 @@ impl Server {
             .iter()
             .position(|other| other.id == record.id)
             .and_then(|index| verdicts.into_iter().nth(index));
-        let next = next_copied(&records, record);
-        let copied =
-            |r: &&BackupRecord| matches!(r.status, BackupStatus::Done | BackupStatus::WaitingForWals);
-        let previous =
-            records.iter().filter(copied).filter(|other| other.id < record.id).map(|other| other.id).max();
-        let wal =
-            if copied(&record) { self.wal_usage(record, next, context)? } else { crate::WalUsage::default() };
+        let next = next_of(&records, &record.id);
+        let previous = previous_of(&records, &record.id).map(|previous| previous.id);
+        let wal = if record.status.is_copied() {
+            self.wal_usage(record, next, context)?
+        } else {
+            crate::WalUsage::default()
+        };
         let chain = chain(&records, record);
         Ok(BackupDetails {
             previous,

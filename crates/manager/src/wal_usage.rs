@@ -2,6 +2,8 @@
 //!
 //! The figures are Barman 3.19's (`get_wal_info`), because sizes and rates shown to users must agree.
 
+use std::ops::ControlFlow;
+
 use tapster_catalog::wal_store::{Needed, WalsOfBackup};
 use tapster_catalog::{BackupRecord, XlogDbError, XlogEntry};
 use walfile::{SegmentName, WalName};
@@ -72,7 +74,7 @@ fn saved(stored: u64, count: u64, segment_size: u64) -> Option<f64> {
 }
 
 impl Server {
-    /// Adds up the WAL of `backup`; `next` is the backup after it. One pass over the index for each backup.
+    /// Adds up the WAL of `backup`; `next` is the backup after it.
     ///
     /// # Errors
     /// When the index cannot be read.
@@ -82,15 +84,45 @@ impl Server {
         next: Option<&BackupRecord>,
         context: &Context<'_>,
     ) -> Result<WalUsage, XlogDbError> {
-        let mut usage = WalUsage::default();
-        let Some(begin) = backup.begin_wal.filter(|_| self.layout().wals.is_dir()) else { return Ok(usage) };
-        let mut wals = WalsOfBackup::new(begin, backup.end_wal);
-        wals.next_end = next.and_then(|next| next.end_wal);
-        let index = self.wal_index(context)?;
-        for item in wals.select(index.entries()?) {
-            let (entry, needed) = item?;
-            usage.add(begin, &entry, needed);
+        Ok(self.wal_usages(&[(backup, next)], context)?.pop().unwrap_or_default())
+    }
+
+    /// [`Server::wal_usage`] of several backups, in one pass over the index.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn wal_usages(
+        &self,
+        backups: &[(&BackupRecord, Option<&BackupRecord>)],
+        context: &Context<'_>,
+    ) -> Result<Vec<WalUsage>, XlogDbError> {
+        let mut usages = vec![WalUsage::default(); backups.len()];
+        // Those whose end has not been met yet.
+        let mut open: Vec<(&mut WalUsage, WalsOfBackup)> = usages
+            .iter_mut()
+            .zip(backups)
+            .filter_map(|(usage, (backup, next))| {
+                let mut wals = WalsOfBackup::new(backup.begin_wal?, backup.end_wal);
+                wals.next_end = next.and_then(|next| next.end_wal);
+                Some((usage, wals))
+            })
+            .collect();
+        if open.is_empty() || !self.layout().wals.is_dir() {
+            return Ok(usages);
         }
-        Ok(usage)
+        for entry in self.wal_index(context)?.entries()? {
+            let entry = entry?;
+            open.retain_mut(|(usage, wals)| match wals.judge(&entry) {
+                ControlFlow::Continue(needed) => {
+                    needed.into_iter().for_each(|needed| usage.add(wals.begin, &entry, needed));
+                    true
+                }
+                ControlFlow::Break(()) => false,
+            });
+            if open.is_empty() {
+                break;
+            }
+        }
+        Ok(usages)
     }
 }

@@ -1,5 +1,7 @@
 //! Which lines of the index belong to a backup (Barman's `get_wal_until_next_backup`).
 
+use std::ops::ControlFlow;
+
 use walfile::{SegmentName, WalName};
 
 use crate::XlogEntry;
@@ -44,28 +46,31 @@ impl WalsOfBackup {
     ) -> impl Iterator<Item = Result<(XlogEntry, Needed), E>> {
         entries
             .map_while(move |entry| match entry {
-                Ok(entry) => self.judge(&entry).map(|needed| needed.map(|needed| Ok((entry, needed)))),
+                Ok(entry) => match self.judge(&entry) {
+                    ControlFlow::Continue(needed) => Some(needed.map(|needed| Ok((entry, needed)))),
+                    ControlFlow::Break(()) => None,
+                },
                 Err(e) => Some(Some(Err(e))),
             })
             .flatten()
     }
 
-    /// `None` at the end; `Some(None)` for an entry to pass over.
-    #[expect(clippy::option_option, reason = "private, and map_while followed by flatten wants it")]
-    fn judge(&self, entry: &XlogEntry) -> Option<Option<Needed>> {
+    /// What the next entry of the index is to the backup, `None` for one to pass over; `Break` when none after it counts. For
+    /// several backups in one pass; [`WalsOfBackup::select`] is for one.
+    pub fn judge(&self, entry: &XlogEntry) -> ControlFlow<(), Option<Needed>> {
         let segment = match entry.name {
-            WalName::History(_) => return Some(self.history.then_some(Needed::History)),
+            WalName::History(_) => return ControlFlow::Continue(self.history.then_some(Needed::History)),
             WalName::Segment(segment) => segment,
-            WalName::Partial(_) | WalName::BackupLabel { .. } => return Some(None),
+            WalName::Partial(_) | WalName::BackupLabel { .. } => return ControlFlow::Continue(None),
         };
         if segment < self.begin || segment.timeline() > self.begin.timeline() {
-            return Some(None);
+            return ControlFlow::Continue(None);
         }
         if self.next_end.is_some_and(|end| segment > end) {
-            return None;
+            return ControlFlow::Break(());
         }
         let is_needed = self.end.is_some_and(|end| segment <= end);
-        Some(Some(if is_needed { Needed::ByBackup } else { Needed::UntilNext }))
+        ControlFlow::Continue(Some(if is_needed { Needed::ByBackup } else { Needed::UntilNext }))
     }
 }
 

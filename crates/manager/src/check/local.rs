@@ -109,11 +109,7 @@ impl Server {
             }
             Err(error) => (Vec::new(), vec![error.to_string()]),
         };
-        let done: Vec<&BackupRecord> = records
-            .iter()
-            .filter(|r| matches!(r.status, BackupStatus::Done | BackupStatus::WaitingForWals))
-            .collect();
-        let latest = done.last().copied();
+        let latest = records.iter().rfind(|record| record.status.is_copied());
         self.check_age_and_size(report, latest, context.now());
         self.check_wal_age_and_size(report, latest, context);
         report.ok("compression settings");

@@ -63,10 +63,7 @@ impl CheckReport {
 
     pub(super) fn push(&mut self, name: impl Into<String>, ok: bool, hint: Option<String>) -> &mut CheckLine {
         let line = CheckLine { name: name.into(), ok, hint, perfdata: None, details: Vec::new() };
-        let at = self.lines.len();
-        self.lines.insert(at, line);
-        #[expect(clippy::indexing_slicing, reason = "just inserted there")]
-        &mut self.lines[at]
+        self.lines.push_mut(line)
     }
 
     pub(super) fn ok(&mut self, name: impl Into<String>) {
