@@ -79,4 +79,4 @@ pub use segment_range::SegmentRange;
 pub use segment_size::{SegmentSize, SegmentSizeError};
 pub use sink::WalSink;
 pub use system_id::SystemId;
-pub use timeline::{ParseTimelineError, ParseTimelineHexError, Timeline, TimelineHex};
+pub use timeline::{ParseTimelineError, Timeline, TimelineHex};
