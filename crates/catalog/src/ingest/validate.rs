@@ -4,7 +4,9 @@ use std::io::Read;
 use std::path::Path;
 
 use thiserror::Error;
-use walfile::{LongPageHeader, SegmentName, SegmentSize, TimelineHistory, WalName};
+use walfile::{
+    LongPageHeader, SegmentMismatch, SegmentName, SegmentSize, SystemId, TimelineHistory, WalName,
+};
 
 use super::IngestOptions;
 use crate::same_content::{decoded, read_up_to};
@@ -125,34 +127,35 @@ fn check_segment(
     partial: bool,
     options: &IngestOptions,
 ) -> Result<(), Invalid> {
-    let size = match (options.segment_size, SegmentSize::new(length)) {
-        (Some(size), _) if size.bytes() == length => size,
+    match (options.segment_size, SegmentSize::new(length)) {
+        (Some(size), _) if size.bytes() == length => {}
         // An empty partial is what `receive-wal --reset` leaves behind.
         _ if partial && length == 0 => return Ok(()),
         (Some(size), _) => return Err(Invalid::Length { expected: size.bytes(), found: length }),
-        (None, Ok(size)) => size,
+        (None, Ok(_)) => {}
         (None, Err(_)) => return Err(Invalid::NoSegmentSize { found: length }),
-    };
+    }
     if partial && first.iter().all(|byte| *byte == 0) {
         return Ok(());
     }
     let header = LongPageHeader::parse(first).map_err(|e| Invalid::Header { problem: e.to_string() })?;
-    if header.segment_size.bytes() != length {
-        return Err(Invalid::Length { expected: header.segment_size.bytes(), found: length });
+    Ok(header.validate_for(name, length, options.system_id.map(SystemId::new))?)
+}
+
+impl From<SegmentMismatch> for Invalid {
+    fn from(mismatch: SegmentMismatch) -> Self {
+        match mismatch {
+            SegmentMismatch::Size { size, found, .. } => Self::Length { expected: size.bytes(), found },
+            SegmentMismatch::Address { expected, found, .. } => Self::Address { expected, found },
+            SegmentMismatch::SystemId { expected, found, .. } => {
+                Self::System { expected: expected.get(), found: found.get() }
+            }
+            SegmentMismatch::Timeline { name, found } => {
+                Self::Timeline { name: name.timeline(), found: found.get() }
+            }
+            other => Self::Header { problem: other.to_string() },
+        }
     }
-    let found = header.system_id.get();
-    if let Some(expected) = options.system_id.filter(|expected| *expected != found) {
-        return Err(Invalid::System { expected, found });
-    }
-    let expected = name.start(size).map_err(|e| Invalid::Header { problem: e.to_string() })?;
-    if header.page.address != expected {
-        return Err(Invalid::Address { expected, found: header.page.address });
-    }
-    let timeline = header.page.timeline.get();
-    if timeline > name.timeline().get() {
-        return Err(Invalid::Timeline { name: name.timeline(), found: timeline });
-    }
-    Ok(())
 }
 
 fn check_text(name: WalName, text: &[u8]) -> Result<(), Invalid> {

@@ -19,6 +19,16 @@ pub enum SegmentMismatch {
         /// The length of the file in bytes.
         found: u64,
     },
+    /// The file was written by another cluster.
+    #[error("segment {name} belongs to system {found}, not to {expected}")]
+    SystemId {
+        /// The file's name.
+        name: SegmentName,
+        /// The cluster whose archive this is.
+        expected: SystemId,
+        /// The cluster in the page header.
+        found: SystemId,
+    },
     /// The name cannot occur with the header's segment size.
     #[error(transparent)]
     Name(#[from] SegmentNameError),
@@ -31,16 +41,6 @@ pub enum SegmentMismatch {
         expected: Lsn,
         /// The position in the page header.
         found: Lsn,
-    },
-    /// The file was written by another cluster.
-    #[error("segment {name} belongs to system {found}, not to {expected}")]
-    SystemId {
-        /// The file's name.
-        name: SegmentName,
-        /// The cluster whose archive this is.
-        expected: SystemId,
-        /// The cluster in the page header.
-        found: SystemId,
     },
     /// The file was written on a timeline that its name's timeline cannot have come from.
     #[error("segment {name} begins with a page of timeline {found}")]
@@ -71,12 +71,12 @@ impl LongPageHeader {
         if length != self.segment_size.bytes() {
             return Err(SegmentMismatch::Size { name, size: self.segment_size, found: length });
         }
+        if let Some(expected) = system_id.filter(|expected| *expected != self.system_id) {
+            return Err(SegmentMismatch::SystemId { name, expected, found: self.system_id });
+        }
         let expected = name.start(self.segment_size)?;
         if self.page.address != expected {
             return Err(SegmentMismatch::Address { name, expected, found: self.page.address });
-        }
-        if let Some(expected) = system_id.filter(|expected| *expected != self.system_id) {
-            return Err(SegmentMismatch::SystemId { name, expected, found: self.system_id });
         }
         if self.page.timeline > name.timeline() {
             return Err(SegmentMismatch::Timeline { name, found: self.page.timeline });
