@@ -231,7 +231,9 @@ impl TarExtractor {
         self.guarded(Self::end_archive)?;
         let root = self.base.absolute(Path::new(""));
         let (control, mode) = self.control.take().ok_or(ExtractError::NoControlFile)?;
-        if let (Some((_, path)), Some(spool)) = (&self.manifest, self.spool.take()) {
+        if let Some(spool) = self.spool.take() {
+            let missing = ExtractError::Sequence { what: "the end, without the manifest that was asked for" };
+            let (_, path) = self.manifest.as_ref().ok_or(missing)?;
             let written = File::open(path).map_err(at("open", path))?;
             let algorithm = self.options.checksum.unwrap_or(ChecksumAlgorithm::None);
             self.report.manifest = Some(spool.compare(written, algorithm, &root)?);

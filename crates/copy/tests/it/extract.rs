@@ -55,6 +55,17 @@ fn options(algorithm: ChecksumAlgorithm, sync: SyncMethod) -> ExtractOptions {
     options
 }
 
+#[test]
+fn without_the_manifest_that_was_asked_for_it_is_no_backup() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut extractor =
+        TarExtractor::create(dir.path(), options(ChecksumAlgorithm::Crc32c, SyncMethod::Fsync)).unwrap();
+    extractor.start_archive(None).unwrap();
+    extractor.feed(&stream(&[("global/pg_control", vec![1; 512])])).unwrap();
+    assert!(matches!(extractor.finish(), Err(ExtractError::Sequence { .. })));
+    assert!(!dir.path().join("global/pg_control").exists());
+}
+
 fn sample() -> Vec<(&'static str, Vec<u8>)> {
     let big = (0..3_000_000_u32).map(|n| (n / 7) as u8).collect();
     vec![
