@@ -72,11 +72,17 @@ pub(super) fn dial(target: &Target<'_>, stop: Option<Arc<AtomicBool>>) -> Result
         ConnectError::Stopped => Failure::Final(ConnectError::Stopped),
         error => Failure::Address(error),
     })?;
-    if let (None, Some(user)) = (target.address, target.options.require_peer())
-        && !peer_is(&socket, user).unwrap_or(false)
-    {
-        let reason = format!("requirepeer specifies \"{user}\", but the server runs as another user");
-        return Err(Failure::Final(ConnectError::Options { reason }));
+    if let (None, Some(user)) = (target.address, target.options.require_peer()) {
+        let reason = match peer_is(&socket, user) {
+            Ok(true) => None,
+            Ok(false) => {
+                Some(format!("requirepeer specifies \"{user}\", but the server runs as another user"))
+            }
+            Err(error) => Some(format!("requirepeer: could not find out who runs the server: {error}")),
+        };
+        if let Some(reason) = reason {
+            return Err(Failure::Final(ConnectError::Options { reason }));
+        }
     }
     let (transport, end_point, encrypted) = encrypt(target, socket, &patience, timeout)?;
     let mut connection = Connection {

@@ -13,8 +13,8 @@ pub enum BackupMessage<'a> {
     Archive {
         /// Its file name, checked by [`archive_oid`].
         name: &'a str,
-        /// The tablespace's path; empty for the main data directory.
-        location: &'a str,
+        /// The tablespace's path, in whatever encoding; empty for the main data directory.
+        location: &'a [u8],
     },
     /// `m`: the manifest begins.
     Manifest,
@@ -37,15 +37,12 @@ impl<'a> BackupMessage<'a> {
             b'd' => Ok(Some(Self::Data(rest))),
             b'm' => Ok(Some(Self::Manifest)),
             b'p' => cursor.u64().map(Self::Progress).map(Some).ok_or(malformed),
-            b'n' => {
-                let text = |bytes| std::str::from_utf8(bytes).ok();
-                cursor
-                    .cstr()
-                    .and_then(text)
-                    .zip(cursor.cstr().and_then(text))
-                    .map(|(name, location)| Some(Self::Archive { name, location }))
-                    .ok_or(malformed)
-            }
+            b'n' => cursor
+                .cstr()
+                .and_then(|name| std::str::from_utf8(name).ok())
+                .zip(cursor.cstr())
+                .map(|(name, location)| Some(Self::Archive { name, location }))
+                .ok_or(malformed),
             other => Err(MessageError::Unknown { tag: char::from(*other) }),
         }
     }
@@ -96,7 +93,7 @@ mod tests {
     fn kinds() {
         assert_eq!(BackupMessage::parse(b""), Ok(None));
         assert_eq!(BackupMessage::parse(b"d"), Ok(Some(BackupMessage::Data(b""))));
-        let archive = BackupMessage::Archive { name: "1.tar", location: "/x" };
+        let archive = BackupMessage::Archive { name: "1.tar", location: b"/x" };
         assert_eq!(BackupMessage::parse(b"n1.tar\0/x\0"), Ok(Some(archive)));
         assert!(BackupMessage::parse(b"n1.tar").is_err());
         assert!(BackupMessage::parse(b"p\0").is_err());

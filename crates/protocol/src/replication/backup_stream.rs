@@ -315,6 +315,10 @@ fn tablespaces(rows: &Rows) -> Result<Vec<Tablespace>, QueryError> {
                 Some(Ok(oid)) => Some(oid),
                 Some(Err(_)) => return Err(QueryError::answer(COMMAND, "a tablespace without a number")),
             };
+            // Names on disk need no encoding, but a place to restore to is text here; no place at all means another thing.
+            if rows.raw(row, 1).is_some() && rows.value(row, 1).is_none() {
+                return Err(QueryError::answer(COMMAND, "a tablespace whose location is not UTF-8"));
+            }
             Ok(Tablespace {
                 oid,
                 location: rows.value(row, 1).map(str::to_owned),
