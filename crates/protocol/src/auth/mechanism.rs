@@ -54,9 +54,13 @@ pub(super) fn choose(
         return Err(AuthError::NoMechanism);
     }
     let binding = match end_point {
-        // "We could have, you did not offer": a server that did offer will notice that someone removed it.
-        ServerEndPoint::Hash(_) if wanted != ChannelBinding::Disable => sasl::ChannelBinding::unrequested(),
-        _ => sasl::ChannelBinding::unsupported(),
+        ServerEndPoint::NoTls => sasl::ChannelBinding::unsupported(),
+        _ if wanted == ChannelBinding::Disable => sasl::ChannelBinding::unsupported(),
+        // It was offered and cannot be had with this certificate; libpq gives up here unless told `disable`.
+        ServerEndPoint::Unavailable if plus => sasl::ChannelBinding::unsupported(),
+        // "We could have, you did not offer": a server that did offer will notice that someone removed it. Said of any
+        // certificate, as in libpq: whoever removed the offer also chose the certificate.
+        _ => sasl::ChannelBinding::unrequested(),
     };
     Ok(Choice { name: sasl::SCRAM_SHA_256, binding, bound: false })
 }

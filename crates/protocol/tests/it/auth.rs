@@ -183,7 +183,12 @@ fn scram_with_channel_binding() {
     }
     // The client could, the server did not offer: said in the header, so that a server that did offer notices.
     assert_eq!(run("", hash(), SCRAM).unwrap().1, "y");
-    assert_eq!(run("channel_binding=disable", hash(), BOTH).unwrap().1, "n");
+    assert_eq!(run("", ServerEndPoint::Unavailable, SCRAM).unwrap().1, "y");
+    for end_point in [hash(), ServerEndPoint::Unavailable] {
+        assert_eq!(run("channel_binding=disable", end_point.clone(), BOTH).unwrap().1, "n");
+        assert_eq!(run("channel_binding=disable", end_point, SCRAM).unwrap().1, "n");
+    }
+    assert_eq!(run("", ServerEndPoint::NoTls, SCRAM).unwrap().1, "n");
     // No hash for this certificate: go on without, unless it was required.
     assert_eq!(run("", ServerEndPoint::Unavailable, BOTH).unwrap().1, "n");
     for (end_point, offer) in [(hash(), SCRAM), (ServerEndPoint::Unavailable, BOTH)] {
