@@ -146,15 +146,19 @@ fn trim_for(
             _ => return Ok(None),
         }
     }
+    let archiving = |r: &&BackupRecord| !matches!(r.status, BackupStatus::Empty | BackupStatus::Failed);
+    let newer = || all.iter().filter(|r| r.id > record.id).filter(archiving);
     let limit = match next_of(all, &record.id) {
         Some(next) => next,
-        None if record.is_exclusive() => return Ok(Some(trim)),
+        // One that is being taken needs WAL already.
+        None if record.is_exclusive() && newer().next().is_none() => return Ok(Some(trim)),
         None => record,
     };
     // A record without a start says nothing about the WAL; Barman removes all of it then.
     let Some(begin) = limit.begin_wal else { return Ok(None) };
-    trim.before = Some(begin);
-    let archiving = |r: &&BackupRecord| !matches!(r.status, BackupStatus::Empty | BackupStatus::Failed);
+    // The next backup by id begins first, unless the clock was set back (every autumn it is): ids are local time.
+    let others = newer().filter_map(|r| r.begin_wal);
+    trim.before = others.filter(|other| other.timeline() == begin.timeline()).chain([begin]).min();
     trim.timelines =
         all.iter().filter(|r| r.id != record.id).filter(archiving).filter_map(|r| r.timeline).collect();
     trim.timelines.remove(&limit.timeline.unwrap_or_else(|| begin.timeline()));

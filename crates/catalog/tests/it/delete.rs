@@ -313,6 +313,19 @@ fn the_rules_hold_when_it_is_done_not_only_when_it_is_planned() {
 }
 
 #[test]
+fn l_d5_a_clock_set_back_costs_no_wal() {
+    let home = tempfile::tempdir().unwrap();
+    let catalog = open(home.path());
+    add(&catalog, 1, &S(1), &S(1));
+    // The second by its id was taken last.
+    add(&catalog, 2, &S(8), &S(8));
+    add(&catalog, 3, &S(5), &S(5));
+    archive(&catalog, &[&S(1), &S(4), &S(5), &S(6), &S(7), &S(8)]);
+    delete(&catalog, 1, DeleteOptions::default());
+    assert_eq!(listed(&catalog), [S(5), S(6), S(7), S(8)]);
+}
+
+#[test]
 fn what_an_unreadable_backup_builds_on_stays() {
     let home = tempfile::tempdir().unwrap();
     let catalog = open(home.path());
