@@ -6,9 +6,14 @@ mod report;
 
 pub use report::{CheckLine, CheckReport};
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::{Context, Server};
+
+/// How often somebody looks whether the time is up.
+const WATCH_PAUSE: Duration = Duration::from_millis(50);
 
 /// Options of [`Server::check`].
 #[derive(Clone, Debug, Default)]
@@ -22,10 +27,39 @@ impl Server {
     /// Looks at everything a backup and a recovery depend on. What goes wrong on the way is a failed line, never an error.
     ///
     /// As Barman's, it creates missing directories, and when nothing was ever archived it archives what is queued and
-    /// asks the server to switch to a new segment once.
+    /// asks the server to switch to a new segment once. When the time is up, what is being waited for (a server that does not
+    /// answer, a lock) is given up.
     pub fn check(&self, options: &CheckOptions, context: &Context<'_>) -> CheckReport {
         let timeout = options.timeout.unwrap_or(Duration::from_secs(self.config.check_timeout.into()));
-        let deadline = (!timeout.is_zero()).then(|| Instant::now() + timeout);
+        if timeout.is_zero() {
+            return self.check_until(None, timeout, context);
+        }
+        let deadline = Instant::now() + timeout;
+        let stop = Arc::new(AtomicBool::new(false));
+        let limited = context.clone().with_stop(Arc::clone(&stop));
+        let (done, is_done) = mpsc::channel::<()>();
+        let outer = Arc::clone(&context.stop);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                // Ends at once when the other end is dropped.
+                while is_done.recv_timeout(WATCH_PAUSE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    if Instant::now() > deadline || outer.load(Ordering::Relaxed) {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                }
+            });
+            let report = self.check_until(Some(deadline), timeout, &limited);
+            drop(done);
+            report
+        })
+    }
+
+    fn check_until(
+        &self,
+        deadline: Option<Instant>,
+        timeout: Duration,
+        context: &Context<'_>,
+    ) -> CheckReport {
         let mut report = CheckReport::new(self.name(), self.config.active);
         let steps: [fn(&Self, &mut CheckReport, &Context<'_>, Duration); 8] = [
             |server, report, context, timeout| server.check_archive(report, context, timeout),
@@ -38,11 +72,11 @@ impl Server {
             |server, report, context, _| server.check_archivers(report, context),
         ];
         for step in steps {
+            step(self, &mut report, context, timeout);
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {
                 report.failed("check timeout", "barman check command timed out");
                 break;
             }
-            step(self, &mut report, context, timeout);
         }
         report
     }

@@ -14,6 +14,7 @@
     unreachable_pub
 )]
 
+mod check;
 mod config;
 mod cycle;
 mod restore_plan;
