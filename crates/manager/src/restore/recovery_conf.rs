@@ -34,6 +34,7 @@ pub(super) fn recovery_conf(plan: &RestorePlan, server: &str, os_user: &str) -> 
                 lines.push(format!("# The 'barman get-wal' command must run as '{os_user}' user"));
                 // A standby goes on asking: the beginning of a segment would end its replay too early.
                 let partial = if options.standby_mode { "" } else { "-P" };
+                let server = shell_quote(Path::new(server));
                 let command = format!("{program} get-wal {partial} {server} %f > %p");
                 lines.push(format!("restore_command = {}", quote(&command)));
             }
