@@ -61,7 +61,8 @@ impl Identity {
         Self { system_id: system_id.into(), version: version.into() }
     }
 
-    /// Reads the file; `None` when there is none yet.
+    /// Reads the file; `None` when there is none yet, or an empty one: Barman does not sync it, so a power cut leaves that,
+    /// and it must not keep WAL out of the archive.
     ///
     /// # Errors
     /// When it cannot be read or holds something else.
@@ -74,17 +75,21 @@ impl Identity {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(IdentityError::Io { path: path.to_owned(), source }),
         }
+        if bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace()) {
+            return Ok(None);
+        }
         serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|source| IdentityError::Invalid { path: path.to_owned(), source })
     }
 
-    /// Writes the file unless there is one. Returns whether it was written.
+    /// Writes the file unless there is one that is not empty. Returns whether it was written.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn save_if_absent(&self, disk: &dyn Disk, path: &Path) -> Result<bool, DurableError> {
-        if path.exists() {
+        let is_there = path.exists();
+        if is_there && !matches!(Self::load(path), Ok(None)) {
             return Ok(false);
         }
         // Serialising two strings cannot fail.
@@ -94,9 +99,30 @@ impl Identity {
             text(&self.system_id),
             text(&self.version)
         );
+        if is_there {
+            return durable::replace(disk, path, json.as_bytes()).map(|()| true);
+        }
         match durable::write_new(disk, path, json.as_bytes(), None) {
             Err(DurableError::Exists { .. }) => Ok(false),
             done => done.map(|()| true),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable::RealDisk;
+
+    #[test]
+    fn l_a14_what_a_power_cut_left_of_it_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("identity.json");
+        let identity = Identity::new("7710408692298386193", "15");
+        for (left, is_none) in [("", true), ("\0\0\0\n", true), ("{\"systemid\"", false), ("[]", false)] {
+            durable::replace(&RealDisk, &path, left.as_bytes()).unwrap();
+            assert_eq!(Identity::load(&path).is_ok_and(|found| found.is_none()), is_none, "{left:?}");
+            assert_eq!(identity.save_if_absent(&RealDisk, &path).unwrap(), is_none, "{left:?}");
         }
     }
 }
