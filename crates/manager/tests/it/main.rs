@@ -17,4 +17,4 @@
 mod check;
 mod config;
 mod cycle;
-mod restore_plan;
+mod offline;

@@ -1,4 +1,5 @@
-//! What a restore plan allows and refuses. Needs no PostgreSQL: planning looks at names, records and history files.
+//! What can be told without PostgreSQL, from names, records and history files: what a restore plan allows and refuses, and
+//! what a list adds up.
 
 use std::path::{Path, PathBuf};
 
@@ -177,4 +178,41 @@ fn a_tablespace_the_record_does_not_know_would_be_shared_with_the_backup() {
     hub.record.tablespaces = vec![TablespaceInfo { name: "space".to_owned(), oid: 16386, location }];
     hub.server.catalog().save(&hub.record).unwrap();
     assert_eq!(hub.plan(|_| {}).unwrap().tablespaces.len(), 1);
+}
+
+#[test]
+fn wal_of_all_backups_is_added_up_in_one_pass() {
+    let hub = Hub::new();
+    let segment = |number: u32| format!("00000001{number:016X}");
+    let mut index = String::new();
+    for number in 4..=9 {
+        index += &format!("{}\t{}\t17952195{number:02}.5\tgzip\tNone\n", segment(number), number * 100);
+    }
+    std::fs::write(hub.server.catalog().layout().xlogdb(), index).unwrap();
+    let mut later = hub.record.clone();
+    later.id = "20261122T000000".parse().unwrap();
+    later.begin_wal = Some(segment(7).parse().unwrap());
+    later.end_wal = Some(segment(8).parse().unwrap());
+    let mut failed = hub.record.clone();
+    failed.id = "20261121T120000".parse().unwrap();
+    failed.status = BackupStatus::Failed;
+    for record in [&later, &failed] {
+        hub.server.catalog().save(record).unwrap();
+    }
+    let list = hub.server.list_backups(&Context::new(&Silent)).unwrap().backups;
+    let sums: Vec<_> = list
+        .iter()
+        .map(|b| {
+            (b.record.id.to_string(), b.wal.own_bytes, b.wal.later_bytes, b.wal.own_count, b.wal.later_count)
+        })
+        .collect();
+    // The earlier one's WAL goes on to the end of the next copied one.
+    assert_eq!(
+        sums,
+        [
+            ("20261122T000000".to_owned(), 1500, 900, 2, 1),
+            ("20261121T120000".to_owned(), 0, 0, 0, 0),
+            (ID.to_owned(), 500, 2100, 1, 3),
+        ]
+    );
 }
