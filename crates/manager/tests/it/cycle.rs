@@ -11,7 +11,8 @@ use tapster_catalog::BackupStatus;
 use tapster_manager::backup::BackupOptions;
 use tapster_manager::config::{Config, ConfigSources};
 use tapster_manager::restore::{
-    BackupChoice, RecoveryTarget, RestoreOptions, RestorePlanError, TargetAction, WalPlanError,
+    BackupChoice, RecoveryTarget, RestoreOptions, RestorePlanError, TargetAction, TimelineTarget,
+    WalPlanError,
 };
 use tapster_manager::{ArchiveOptions, Context, Event, Observer, Server, Silent, Switched};
 use tapster_protocol::testing::{Cluster, StopMode, servers};
@@ -70,7 +71,7 @@ fn while_receiving<T>(cluster: &Cluster, server: &Server, work: impl FnOnce() ->
 
 /// Starts PostgreSQL on a restored directory and asks it one question after recovery has ended.
 fn ask_restored(cluster: &Cluster, data: &Path, sql: &str) -> String {
-    let sockets = cluster.create_dir("restored-sockets");
+    let sockets = cluster.create_dir(&format!("sockets-{}", data.file_name().unwrap().display()));
     if rustix_is_root() {
         let owner = cluster.data_dir();
         let status =
@@ -186,4 +187,64 @@ fn cycle(cluster: &Cluster) {
     assert!(archived >= 2, "{events:?}");
     assert!(events.iter().any(|event| matches!(event, Event::BackupCompleted { .. })));
     assert!(!events.iter().any(|event| matches!(event, Event::Warning(_))), "{events:?}");
+}
+
+#[test]
+fn pg_l_c5_after_a_failover_each_restore_follows_its_own_timeline() {
+    let Some(cluster) = Cluster::builder().start() else { return };
+    if cluster.major() < 12 {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let server = server(&cluster, home.path(), "");
+    let context = Context::new(&Silent);
+    while_receiving(&cluster, &server, || {
+        cluster.sql("CREATE TABLE t AS SELECT 1 AS g");
+        server.switch_wal(true, &context).unwrap();
+        let mut options = BackupOptions::default();
+        options.wait = true;
+        options.wait_timeout = Some(Duration::from_secs(60));
+        server.backup(&options, &context).unwrap();
+        cluster.sql("INSERT INTO t VALUES (2)");
+        server.switch_wal(false, &context).unwrap();
+    });
+    // The same data on a new timeline, as after a promotion.
+    cluster.stop(StopMode::Fast);
+    cluster.append("postgresql.conf", "restore_command = 'false'\n");
+    cluster.replace("recovery.signal", "");
+    cluster.start();
+    while_receiving(&cluster, &server, || {
+        cluster.sql("INSERT INTO t VALUES (4)");
+        server.switch_wal(false, &context).unwrap();
+        cluster.sql("CREATE TABLE u()");
+        let patience = Instant::now() + Duration::from_secs(60);
+        let layout = server.catalog().layout();
+        while !layout.wal("00000002.history".parse().unwrap()).exists()
+            || !std::fs::read_dir(&layout.wals)
+                .unwrap()
+                .any(|entry| entry.unwrap().file_name().to_str().unwrap().starts_with("0000000200000000"))
+        {
+            assert!(Instant::now() < patience, "timeline 2 does not arrive");
+            server.archive_wal(&ArchiveOptions::default(), &context).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    cluster.stop(StopMode::Immediate);
+
+    let restore = |name: &str, timeline: Option<TimelineTarget>| {
+        let destination = cluster.create_dir(name);
+        let mut options = RestoreOptions::new(BackupChoice::Auto, &destination);
+        options.timeline = timeline;
+        options.action = timeline.map(|_| TargetAction::Promote);
+        let plan = server.plan_restore(&options, &context).unwrap();
+        assert_eq!(plan.warnings.len(), usize::from(timeline.is_none()), "{:?}", plan.warnings);
+        server.restore(plan, &context).unwrap();
+        ask_restored(
+            &cluster,
+            &destination,
+            "SELECT sum(g) || ' on ' || (SELECT timeline_id FROM pg_control_checkpoint()) FROM t",
+        )
+    };
+    assert_eq!(restore("own", None), "3 on 1");
+    assert!(restore("latest", Some(TimelineTarget::Latest)).starts_with("7 on "));
 }
