@@ -238,6 +238,7 @@ fn pg_l_c5_after_a_failover_each_restore_follows_its_own_timeline() {
         options.action = timeline.map(|_| TargetAction::Promote);
         let plan = server.plan_restore(&options, &context).unwrap();
         assert_eq!(plan.warnings.len(), usize::from(timeline.is_none()), "{:?}", plan.warnings);
+        assert_eq!(plan.wal.timeline.get(), if timeline.is_none() { 1 } else { 2 });
         server.restore(plan, &context).unwrap();
         ask_restored(
             &cluster,
