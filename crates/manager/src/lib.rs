@@ -30,6 +30,7 @@ pub mod backup;
 pub mod check;
 pub mod config;
 pub mod event;
+mod fork;
 pub mod get_wal;
 pub mod list_backups;
 pub mod put_wal;

@@ -16,6 +16,7 @@ use thiserror::Error;
 use walfile::{Lsn, SegmentName, WalName};
 
 use crate::event::Event;
+use crate::fork::earlier_fork;
 use crate::remote::Remote;
 use crate::server::ServerConnectError;
 use crate::{Context, Server};
@@ -188,21 +189,31 @@ impl Server {
         let size = connection.wal_segment_size()?;
         let mut options = SegmentDirOptions::with_segment_size(size);
         options.begin_next = true;
+        options.newest_timeline = true;
         options.system_id = Some(system.system_id.get());
         let (mut sink, resume) = SegmentDir::open(&self.layout().streaming, options)?;
-        let start = match self.resume_position(&resume, size)? {
-            Some(start) => start,
-            None => {
-                let start = start_position(&mut connection, slot.as_ref())?;
-                sink.begin(start.timeline);
-                start
-            }
+        let known = self.resume_position(&resume, size)?;
+        let fork = match known {
+            Some(known) => earlier_fork(&mut connection, &system, known, size)?,
+            None => None,
         };
+        let start = match (fork, known) {
+            (Some(fork), _) => {
+                context.tell(Event::Warning(fork.to_string()));
+                self.refuse_other_history(&mut connection, fork.to)?;
+                StreamStart::new(fork.to, fork.at.segment_start(size))
+            }
+            (None, Some(known)) => known,
+            (None, None) => start_position(&mut connection, slot.as_ref())?,
+        };
+        if known.is_none() || fork.is_some() {
+            sink.begin(start.timeline);
+        }
         let start = start.with_system_id(Some(system.system_id)).with_segment_size(size);
         // No switch will bring the history of a timeline that we begin on, and recovery needs it.
         let stored =
             sink.has_history(start.timeline) || self.layout().wal(WalName::History(start.timeline)).exists();
-        if resume.from.is_none() && !stored {
+        if (resume.from.is_none() || fork.is_some()) && !stored {
             for file in ancestry(&mut connection, start.timeline)? {
                 sink.store_history(file.timeline, &file.content)?;
             }
@@ -244,8 +255,8 @@ impl Server {
             return Ok(Some(StreamStart::new(timeline, position)));
         }
         let newest = WalStore::new(self.layout()).newest_segments()?;
-        let ends = newest.into_values().filter_map(|name| Some((name.end(size).ok()?, name.timeline())));
-        Ok(ends.max().map(|(end, timeline)| StreamStart::new(timeline, end)))
+        let Some((timeline, last)) = newest.into_iter().next_back() else { return Ok(None) };
+        Ok(last.end(size).ok().map(|end| StreamStart::new(timeline, end)))
     }
 
     fn receiver_lock(&self) -> Result<Lock, ReceiveWalError> {
@@ -369,13 +380,16 @@ impl Server {
             if name == wanted {
                 return Ok(ReceiveReset::Aligned);
             }
-            if name.start(size).is_ok_and(|start| start > identity.position) {
+            if name.timeline() >= target.timeline
+                && name.start(size).is_ok_and(|start| start > identity.position)
+            {
                 return Err(ReceiveWalError::Ahead { file: name, server: identity.position });
             }
         }
         let disk = self.catalog.disk();
         let removed = match newest {
-            Some((name, true)) => {
+            // What is left of an older timeline is for the archive.
+            Some((name, true)) if name.timeline() >= target.timeline => {
                 let path = streaming.join(WalName::Partial(name).to_string());
                 durable::remove_file(disk, &path)?;
                 Some(path)

@@ -76,7 +76,7 @@ impl SegmentDir {
         dir: &Path,
         options: SegmentDirOptions,
     ) -> Result<(Self, Resume), SegmentDirError> {
-        let resume = scan::scan(disk.as_ref(), dir, options.segment_size, options.sync)?;
+        let resume = scan::scan(disk.as_ref(), dir, &options)?;
         let finisher = Finisher::start(Arc::clone(&disk), dir.to_owned(), &options)?;
         let sink = Self {
             dir: dir.to_owned(),

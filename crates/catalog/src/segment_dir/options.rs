@@ -22,6 +22,10 @@ pub struct SegmentDirOptions {
     /// When a segment is complete and nothing more comes for now, the next one's `.partial` is made at once. An archiver that
     /// holds the newest whole segment back until something follows it (Barman's rule) then need not wait for the next record.
     pub begin_next: bool,
+    /// Go on with the newest timeline in the directory, also where files of an older one reach further: those were left
+    /// behind by a fork before their end (a restore to a point in time, a standby that lagged). Off, the highest segment
+    /// decides, as with `pg_receivewal`.
+    pub newest_timeline: bool,
     /// Finished segments that may wait for the disk before [`write`](walfile::WalSink::write) waits too.
     pub queue_depth: usize,
 }
@@ -35,6 +39,7 @@ impl Default for SegmentDirOptions {
             compression: SegmentCompression::None,
             file_mode: 0o600,
             begin_next: false,
+            newest_timeline: false,
             queue_depth: 4,
         }
     }

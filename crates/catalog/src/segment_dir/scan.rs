@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use walfile::{Lsn, SegmentName, SegmentSize, Timeline};
 
-use super::{SegmentDirError, current};
+use super::{SegmentDirError, SegmentDirOptions, current};
 use crate::durable::{self, Disk, Step};
 
 /// Where to go on.
@@ -61,9 +61,9 @@ fn candidate(path: &Path, size: SegmentSize) -> Option<Candidate> {
 pub(super) fn scan(
     disk: &dyn Disk,
     dir: &Path,
-    size: SegmentSize,
-    sync: bool,
+    options: &SegmentDirOptions,
 ) -> Result<Resume, SegmentDirError> {
+    let (size, sync) = (options.segment_size, options.sync);
     let fail = |e| SegmentDirError::io(Step::Read, dir, e);
     let mut candidates = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(fail)? {
@@ -76,6 +76,9 @@ pub(super) fn scan(
         }
     }
     candidates.sort_unstable();
+    if options.newest_timeline {
+        candidates.sort_by_key(|candidate| candidate.timeline);
+    }
     let mut resume = Resume::default();
     while let Some(best) = candidates.pop() {
         if !best.whole {

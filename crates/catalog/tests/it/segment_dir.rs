@@ -129,6 +129,22 @@ fn resumes_at_the_highest_segment_then_timeline() {
     }
 }
 
+/// After a fork before the end of what was received, the files of the old timeline reach further.
+#[test]
+fn the_newest_timeline_goes_on_where_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in
+        ["000000010000000000000006", "000000010000000000000007.partial", "000000020000000000000005.partial"]
+    {
+        fs::write(dir.path().join(name), vec![0; SIZE.bytes() as usize]).unwrap();
+    }
+    let mut options = options();
+    let from = |options: &SegmentDirOptions| SegmentDir::open(dir.path(), options.clone()).unwrap().1.from;
+    assert_eq!(from(&options), Some((ONE, lsn(7, 0))));
+    options.newest_timeline = true;
+    assert_eq!(from(&options), Some((two(), lsn(5, 0))));
+}
+
 #[test]
 fn a_short_partial_is_filled_up_and_a_long_one_refused() {
     let dir = tempfile::tempdir().unwrap();
