@@ -32,6 +32,8 @@ pub const TARGETS: &[(&str, Property)] = &[
     ("frames", protocol::frames),
     ("backend_messages", protocol::backend_messages),
     ("wal_name", walfile::wal_name),
+    ("decoder", walfile::decoder),
+    ("record", walfile::record),
     ("history", walfile::history),
     ("page_walk", walfile::page_walk),
     ("backup_label", walfile::backup_label),
