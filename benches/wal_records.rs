@@ -104,12 +104,6 @@ fn records(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(SegmentSize::DEFAULT.bytes()));
     for (name, image) in [("dense", false), ("images", true)] {
         let (log, expected) = segment(image);
-        if let Some(dir) = std::env::var_os("WAL_RECORDS_DIR") {
-            // For pg_waldump on the same bytes.
-            let file = std::path::Path::new(&dir).join(name);
-            std::fs::create_dir_all(&file).expect("a directory");
-            std::fs::write(file.join("000000010000000000000005"), &log).expect("written");
-        }
         group.bench_function(format!("crc/{name}"), |bencher| {
             bencher.iter(|| crc32c::crc32c(black_box(&log)))
         });
