@@ -69,7 +69,7 @@ pub(crate) struct Settings {
     pub(crate) quiet: bool,
     /// `-d`.
     pub(crate) debug: bool,
-    /// Resolved with [`Settings::colour_for`].
+    /// Whether messages carry colours, as [`Settings::new`] decided.
     pub(crate) colour: bool,
     /// Whether a progress bar may be drawn.
     pub(crate) terminal: bool,
