@@ -34,6 +34,10 @@ fn back_up(options: &BackupOptions, setup: &Setup<'_>, server: &Server) -> Resul
     for (key, value) in backup_record::fields(&report.record) {
         setup.session.output.json_insert(key, value);
     }
+    if report.missing_wal.is_some() {
+        // The observer has said it when the time was up.
+        return Err(Failure::reported(1));
+    }
     Ok(())
 }
 

@@ -13,8 +13,6 @@ impl Failure {
                 place.command("check")
             ))
             .with_details(format!("failed checks: {}", failed.join(", "))),
-            // The observer has said it when the time was up.
-            BackupError::WalTimeout { .. } => Self::reported(1),
             BackupError::Failed { id, action, source } => {
                 let failure = Self::user(format!("Backup failed {action}."))
                     .with_details(format!("{}; backup {id} is recorded as FAILED", chain(source.as_ref())));

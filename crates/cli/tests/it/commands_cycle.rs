@@ -94,6 +94,26 @@ fn from_the_first_check_to_the_restored_server() {
 }
 
 #[test]
+fn a_backup_whose_last_wal_does_not_come_in_time_is_there_and_is_told() {
+    let Some(lab) = Lab::new() else { return };
+    let receiver = lab.receive();
+    lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    receiver.freeze();
+    let run = lab.run(&["-f", "json", "backup", "--wait", "--wait-timeout", "1", "main"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    let told: Value = serde_json::from_str(&run.stdout).unwrap();
+    let mut expected: Vec<_> = BACKUP.split_whitespace().chain(["_ERROR", "_WARNING"]).collect();
+    expected.sort_unstable();
+    assert_eq!(keys(&told), expected);
+    let error =
+        format!("The WAL file {} has not been received in 1 seconds", told["end_wal"].as_str().unwrap());
+    assert_eq!((&told["_ERROR"], &told["status"]), (&serde_json::json!([error]), &"WAITING_FOR_WALS".into()));
+    let ids = lab.ok(&["list-backups", "main", "--minimal"]);
+    assert_eq!(Some(ids.trim_end()), told["backup_id"].as_str());
+    drop(receiver);
+}
+
+#[test]
 fn a_slot_is_made_once_and_dropped_when_free() {
     let Some(lab) = Lab::new() else { return };
     assert_eq!(

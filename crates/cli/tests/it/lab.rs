@@ -139,6 +139,14 @@ impl Lab {
 /// A running `receive-wal`.
 pub struct Receiver(Child);
 
+impl Receiver {
+    /// Stops the process where it is: it holds its lock and receives nothing.
+    pub fn freeze(&self) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    }
+}
+
 impl Drop for Receiver {
     fn drop(&mut self) {
         let _ = self.0.kill();

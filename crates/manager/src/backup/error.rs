@@ -9,7 +9,6 @@ use tapster_catalog::{BackupId, CatalogError, IdentityError};
 use tapster_copy::ExtractError;
 use tapster_protocol::{BaseBackupError, QueryError};
 use thiserror::Error;
-use walfile::SegmentName;
 
 use crate::completeness::CompletenessError;
 use crate::server::ServerConnectError;
@@ -46,14 +45,6 @@ pub enum BackupError {
         action: &'static str,
         /// Why.
         source: Box<BackupStepError>,
-    },
-    /// The last WAL file did not come in time. The backup itself is complete and stays `WAITING_FOR_WALS`.
-    #[error("The WAL file {wal} has not been received in {seconds} seconds")]
-    WalTimeout {
-        /// The file.
-        wal: SegmentName,
-        /// How long we waited.
-        seconds: u64,
     },
     /// Before or after the copy.
     #[error(transparent)]

@@ -34,6 +34,9 @@ use crate::{ArchiveOptions, CheckOptions, Context, Server};
 pub struct BackupReport {
     /// Its record, as stored.
     pub record: BackupRecord,
+    /// The last WAL file it needs, where that did not come within [`BackupOptions::wait_timeout`]. The backup is there all
+    /// the same, and becomes DONE when the file is archived.
+    pub missing_wal: Option<SegmentName>,
 }
 
 /// Longest `backup_label` that is read; PostgreSQL's own is below 2 KiB.
@@ -53,8 +56,8 @@ impl Server {
     /// Takes a base backup and records it.
     ///
     /// # Errors
-    /// [`BackupError::Failed`] leaves a record with the status FAILED; all others leave the catalog as it was, except
-    /// [`BackupError::WalTimeout`], after which the backup is there and waits for its WAL.
+    /// [`BackupError::Failed`] leaves a record with the status FAILED. A [`BackupError::Step`] from after the copy (a stop
+    /// while waiting for WAL, the clean-up of older WAL) leaves a complete backup. All others leave the catalog as it was.
     pub fn backup(
         &self,
         options: &BackupOptions,
@@ -333,7 +336,7 @@ impl Server {
         }
         let elapsed = (context.now() - started).try_into().unwrap_or_default();
         context.tell(Event::BackupCompleted { started, elapsed });
-        let mut waited = Ok(());
+        let mut waited = Ok(true);
         if options.wait
             && let Some(wal) = record.end_wal
         {
@@ -345,8 +348,8 @@ impl Server {
         if record.status == BackupStatus::WaitingForWals {
             context.tell(Event::BackupWaitingForWals);
         }
-        waited?;
-        Ok(BackupReport { record })
+        let missing_wal = if waited? { None } else { record.end_wal };
+        Ok(BackupReport { record, missing_wal })
     }
 
     /// Whether no other backup can need WAL. One whose record cannot be read may: nobody knows where it begins.
@@ -375,25 +378,25 @@ impl Server {
         }
     }
 
-    /// Waits until `wal` is in the archive.
-    pub(crate) fn wait_for_wal(
+    /// Waits until `wal` is in the archive. Returns whether it came.
+    fn wait_for_wal(
         &self,
         wal: SegmentName,
         max: Option<Duration>,
         context: &Context<'_>,
-    ) -> Result<(), BackupError> {
+    ) -> Result<bool, BackupError> {
         context.tell(Event::WaitingForWal { wal, server: self.name().to_owned(), max });
         let begin = Instant::now();
         loop {
             self.archive_quietly(context);
             if self.layout().wal(wal.into()).exists() {
-                return Ok(());
+                return Ok(true);
             }
             if let Some(max) = max
                 && begin.elapsed() >= max
             {
                 context.tell(Event::WalNotReceived { wal, waited: max });
-                return Err(BackupError::WalTimeout { wal, seconds: max.as_secs() });
+                return Ok(false);
             }
             if context.stopped() {
                 return Err(BackupStepError::Stopped.into());
