@@ -43,6 +43,7 @@
 //!
 //! What is parsed may come from anyone: lengths are checked before memory is taken, and nothing panics.
 
+mod archive;
 pub mod codec;
 mod control;
 mod history;
@@ -60,6 +61,7 @@ mod sink;
 mod system_id;
 mod timeline;
 
+pub use archive::{ArchiveEnd, ArchiveError, ArchiveReader, ArchiveStop, WalArchive};
 pub use control::{ClusterState, ControlFile, ControlFileError, WalLevel};
 pub use history::{HistoryEntry, HistoryError, HistoryProblem, TimelineHistory};
 pub use label::{

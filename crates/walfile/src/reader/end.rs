@@ -89,6 +89,15 @@ pub enum EndReason {
         /// Of this one.
         found: Timeline,
     },
+    /// The page is of a timeline that did not hold its position, by the history file.
+    PageHistory {
+        /// Where the page begins.
+        page: Lsn,
+        /// The timeline that held it.
+        expected: Timeline,
+        /// In its header.
+        found: Timeline,
+    },
     /// A long header inside a segment, or a short one at its start.
     PageKind {
         /// Where the page begins.
@@ -158,6 +167,9 @@ impl fmt::Display for EndReason {
             }
             Self::PageTimeline { before, found } => {
                 write!(f, "a page of timeline {found} after timeline {before}")
+            }
+            Self::PageHistory { page, expected, found } => {
+                write!(f, "page {page}: its header says timeline {found}, the history timeline {expected}")
             }
             Self::PageKind { page } => write!(f, "page {page}: a header of the wrong kind"),
             Self::SystemId { expected, found } => {

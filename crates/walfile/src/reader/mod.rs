@@ -18,6 +18,7 @@ mod pages;
 mod record;
 mod segment;
 
+pub(crate) use assembler::{Assembler, Step};
 pub use decoder::RecordDecoder;
 pub use end::{EndOfWal, EndReason};
 pub use record::{Record, RecordError};

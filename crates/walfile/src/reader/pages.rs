@@ -1,21 +1,46 @@
 //! What a page must agree with when records are read across it.
 
+use std::sync::Arc;
+
 use crate::page::{LongPageHeader, PageHeader};
 use crate::reader::EndReason;
-use crate::{Lsn, Timeline};
+use crate::{Lsn, Timeline, TimelineHistory};
 
 /// The pages seen so far.
 #[derive(Clone, Debug)]
-pub(super) struct PageCheck {
+pub(crate) struct PageCheck {
     /// The first page's header: what all pages share.
-    pub(super) first: LongPageHeader,
+    pub(crate) first: LongPageHeader,
     /// The timeline of the latest page.
     pub(super) timeline: Timeline,
+    lineage: Option<Lineage>,
+}
+
+/// Which timeline each page must be of.
+#[derive(Clone, Debug)]
+struct Lineage {
+    history: Arc<TimelineHistory>,
+    /// Holds the pages before `until`; they come in order.
+    timeline: Timeline,
+    until: u64,
+}
+
+impl Lineage {
+    fn timeline_at(&mut self, page: u64) -> Timeline {
+        if page >= self.until {
+            let entry = self.history.entries().iter().find(|entry| page < entry.switch.get());
+            self.timeline = entry.map_or(self.history.timeline(), |entry| entry.timeline);
+            self.until = entry.map_or(u64::MAX, |entry| entry.switch.get());
+        }
+        self.timeline
+    }
 }
 
 impl PageCheck {
-    pub(super) const fn new(first: LongPageHeader) -> Self {
-        Self { first, timeline: first.page.timeline }
+    pub(super) fn new(first: LongPageHeader, history: Option<Arc<TimelineHistory>>) -> Self {
+        let timeline = first.page.timeline;
+        let lineage = history.map(|history| Lineage { history, timeline, until: 0 });
+        Self { first, timeline, lineage }
     }
 
     pub(super) fn block(&self) -> u64 {
@@ -43,6 +68,12 @@ impl PageCheck {
         }
         if header.timeline < self.timeline {
             return Err(EndReason::PageTimeline { before: self.timeline, found: header.timeline });
+        }
+        if let Some(lineage) = &mut self.lineage {
+            let expected = lineage.timeline_at(page);
+            if header.timeline != expected {
+                return Err(EndReason::PageHistory { page: at, expected, found: header.timeline });
+            }
         }
         let long = at.is_segment_start(self.first.segment_size);
         if header.info.has_long_header() != long {

@@ -4,19 +4,26 @@
 mod page;
 mod record;
 
-use crate::Lsn;
+use std::sync::Arc;
+
+use crate::page::LongPageHeader;
 use crate::reader::pages::PageCheck;
 use crate::reader::{EndOfWal, EndReason, Record};
 use crate::record::RecordHeader;
+use crate::{Lsn, TimelineHistory};
 
 /// A buffer that a longer record needed is given back.
 const KEPT_CAPACITY: usize = 1 << 20;
 
 /// The state between two pieces of input. Input begins with the first page of a segment and has no gaps.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Assembler {
+pub(crate) struct Assembler {
+    /// Says of which timeline each page must be.
+    history: Option<Arc<TimelineHistory>>,
+    /// Whether a page was entered.
+    entered: bool,
     /// `None` before the first page header.
-    pub(super) pages: Option<PageCheck>,
+    pub(crate) pages: Option<PageCheck>,
     /// Position of the next byte of input.
     pub(super) at: u64,
     /// End of the page in which `at` lies; equal to it where a page header must follow.
@@ -41,12 +48,12 @@ pub(super) struct Assembler {
     pub(super) prev: Option<Lsn>,
     /// An unfinished record that a page said was lost.
     lost: Option<Lsn>,
-    pub(super) end: Option<EndOfWal>,
+    pub(crate) end: Option<EndOfWal>,
 }
 
 /// What a step led to.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Record(Found),
     NeedMore,
     End,
@@ -54,18 +61,30 @@ pub(super) enum Step {
 
 /// A record that was found.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// Its place in the input, or `None` when it was put together from several pages.
     place: Option<(usize, usize)>,
     pub(super) header: RecordHeader,
-    pub(super) lsn: u64,
+    pub(crate) lsn: u64,
     end: u64,
     lost: Option<Lsn>,
 }
 
 impl Assembler {
+    /// Holds that every page is of the timeline that held its position.
+    pub(crate) fn following(history: Arc<TimelineHistory>) -> Self {
+        Self { history: Some(history), ..Self::default() }
+    }
+
+    /// Begins with the page at this position in the segment with this header.
+    pub(crate) fn start_at(&mut self, first: LongPageHeader, page: u64) {
+        self.major = first.page.magic.major();
+        self.pages = Some(PageCheck::new(first, self.history.clone()));
+        (self.at, self.page_end) = (page, page);
+    }
+
     /// The record that a step found in `input`.
-    pub(super) fn record<'a>(&'a self, found: &Found, input: &'a [u8]) -> Option<Record<'a>> {
+    pub(crate) fn record<'a>(&'a self, found: &Found, input: &'a [u8]) -> Option<Record<'a>> {
         let pages = self.pages.as_ref()?;
         let bytes = match found.place {
             Some((start, end)) => input.get(start..end)?,
@@ -83,7 +102,7 @@ impl Assembler {
     }
 
     /// Ends because the input does.
-    pub(super) fn finish(&mut self, rest: usize) -> &EndOfWal {
+    pub(crate) fn finish(&mut self, rest: usize) -> &EndOfWal {
         self.at_record = false;
         let (at, unfinished) = match self.unfinished {
             Some(start) => (start, self.scratch.len()),
@@ -105,7 +124,7 @@ impl Assembler {
     }
 
     /// Reads from `input`, of which `used` bytes were consumed before, up to the end of the next record.
-    pub(super) fn step(&mut self, input: &[u8], used: &mut usize) -> Step {
+    pub(crate) fn step(&mut self, input: &[u8], used: &mut usize) -> Step {
         if self.at_record
             && let Some(found) = self.plain(input, used)
         {

@@ -9,13 +9,13 @@ use crate::{Lsn, PageError};
 impl Assembler {
     /// Reads a page header; `None` when it is not all there.
     pub(super) fn enter_page(&mut self, rest: &[u8]) -> Result<Option<usize>, EndReason> {
-        let fresh = self.pages.is_none();
+        let fresh = !self.entered;
         let length = match &self.pages {
             None => match LongPageHeader::parse(rest) {
                 Ok(first) => {
                     self.at = first.page.address.get();
                     self.major = first.page.magic.major();
-                    self.pages = Some(PageCheck::new(first));
+                    self.pages = Some(PageCheck::new(first, self.history.clone()));
                     LongPageHeader::LEN
                 }
                 Err(PageError::TooShort { .. }) => return Ok(None),
@@ -34,6 +34,7 @@ impl Assembler {
             self.prev = None;
         }
         self.join(&header, fresh)?;
+        self.entered = true;
         self.page_end = page_end;
         self.at += length as u64;
         Ok(Some(length))
