@@ -2,7 +2,7 @@
 
 use walfile::record::{Oid, RelFile, Xid};
 use walfile::rmgr::{Checkpoint, EndOfRecovery, Payload, Transaction};
-use walfile::{Lsn, RecordDecoder, Timeline};
+use walfile::{Lsn, RecordDecoder, Timeline, WalLevel};
 
 use crate::golden::MAJORS;
 use crate::wal;
@@ -66,9 +66,13 @@ impl Events {
                 Payload::AbortPrepared(abort) => end("abort_prepared", abort),
                 Payload::Assignment(a) => events.assignments.push((a.top, a.subtransactions.len())),
                 Payload::CheckpointOnline(c) | Payload::CheckpointShutdown(c) => {
+                    assert_eq!(c.wal_level, (record.major() >= 17).then_some(WalLevel::Logical));
                     events.checkpoints.push((record.lsn, c));
                 }
-                Payload::CheckpointRedo => events.redo.push(record.lsn),
+                Payload::CheckpointRedo(level) => {
+                    assert_eq!(level, WalLevel::Logical);
+                    events.redo.push(record.lsn);
+                }
                 Payload::Switch => events.switches.push(record.lsn),
                 Payload::BackupEnd(start) => events.backup_ends.push(start),
                 Payload::ParameterChange(change) => events.parameters.push(change),
@@ -76,7 +80,10 @@ impl Events {
                     events.restore_points.push((String::from_utf8(point.name.to_vec()).unwrap(), record.end));
                 }
                 Payload::FullPageWrites(on) => events.full_page_writes.push(on),
-                Payload::EndOfRecovery(end) => events.recovered.push(end),
+                Payload::EndOfRecovery(end) => {
+                    assert_eq!(end.wal_level, (record.major() >= 17).then_some(WalLevel::Logical));
+                    events.recovered.push(end);
+                }
                 Payload::OverwriteContinued(o) => events.overwritten.push((record.replaces, o.lost)),
                 Payload::FileCreate(create) => events.created.push(create.relation),
                 Payload::FileTruncate(cut) => events.cut.push((cut.relation, cut.blocks)),
@@ -191,7 +198,7 @@ fn check(major: u16, key: &str, value: &str, events: &Events) {
             assert_eq!((change.max_locks_per_transaction, change.max_worker_processes), (64, 8));
             assert_eq!(change.max_wal_senders, (major >= 12).then_some(10));
             assert!(change.wal_log_hints && change.track_commit_timestamp);
-            assert_eq!(change.wal_level, walfile::WalLevel::Logical);
+            assert_eq!(change.wal_level, WalLevel::Logical);
         }
         "end" => {}
         _ => panic!("{key} {value}"),

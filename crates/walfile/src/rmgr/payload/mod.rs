@@ -13,9 +13,9 @@ pub use objects::{
 pub use xact::{RelFiles, Transaction, Xids};
 pub use xlog::{Checkpoint, EndOfRecovery, OverwriteContinued, ParameterChange, RestorePoint};
 
-use crate::Lsn;
 use crate::record::{Fields, Oid, RecordHeader};
 use crate::rmgr::Rmgr;
+use crate::{Lsn, WalLevel};
 
 /// What a record says, for the records that recovery and backup care about.
 ///
@@ -49,8 +49,8 @@ pub enum Payload<'a> {
     CheckpointShutdown(Checkpoint),
     /// The checkpoint of a running server.
     CheckpointOnline(Checkpoint),
-    /// Where the redo of an online checkpoint begins; PostgreSQL 17 and later.
-    CheckpointRedo,
+    /// Where the redo of an online checkpoint begins, with `wal_level`; PostgreSQL 17 and later.
+    CheckpointRedo(WalLevel),
     /// Object identifiers below this one may be in use.
     NextOid(Oid),
     /// The rest of the segment is empty.
@@ -125,9 +125,9 @@ impl<'a> Payload<'a> {
             (Rmgr::XLOG, 0x60) => Self::ParameterChange(ParameterChange::read(main, major)?),
             (Rmgr::XLOG, 0x70) => Self::RestorePoint(RestorePoint::read(main)?),
             (Rmgr::XLOG, 0x80) => Self::FullPageWrites(fields.u8()? != 0),
-            (Rmgr::XLOG, 0x90) => Self::EndOfRecovery(EndOfRecovery::read(main)?),
+            (Rmgr::XLOG, 0x90) => Self::EndOfRecovery(EndOfRecovery::read(main, major)?),
             (Rmgr::XLOG, 0xD0) => Self::OverwriteContinued(OverwriteContinued::read(main)?),
-            (Rmgr::XLOG, 0xE0) if major >= 17 => Self::CheckpointRedo,
+            (Rmgr::XLOG, 0xE0) if major >= 17 => Self::CheckpointRedo(WalLevel::from_value(fields.u32()?)?),
             (Rmgr::TRANSACTION, kind) => match kind & 0x70 {
                 0x00 => Self::Commit(Transaction::read_end(header, main, major)?),
                 0x10 => Self::Prepare(Transaction::read_prepare(main, major)?),

@@ -15,6 +15,8 @@ pub struct Checkpoint {
     pub previous_timeline: Timeline,
     /// `full_page_writes`.
     pub full_page_writes: bool,
+    /// `wal_level`; PostgreSQL 17 and later.
+    pub wal_level: Option<WalLevel>,
     /// The next transaction.
     pub next_xid: FullXid,
     /// The next object identifier.
@@ -38,13 +40,14 @@ impl Checkpoint {
         let full_page_writes = fields.u8()? != 0;
         fields.skip(3)?;
         // Epoch and number stood apart up to 11; since then they are one number, aligned to eight bytes.
+        // In 17 wal_level took the place of the padding.
+        let word = fields.u32()?;
         let next_xid = if major < 12 {
-            let epoch = fields.u32()?;
-            FullXid::new(u64::from(epoch) << 32 | u64::from(fields.u32()?))
+            FullXid::new(u64::from(word) << 32 | u64::from(fields.u32()?))
         } else {
-            fields.skip(4)?; // padding, wal_level since 17
             FullXid::new(fields.u64()?)
         };
+        let wal_level = if major < 17 { None } else { Some(WalLevel::from_value(word)?) };
         let (next_oid, next_multixact) = (Oid::new(fields.u32()?), fields.u32()?);
         fields.skip(4)?; // the next member of a multixact
         let oldest_xid = Xid::new(fields.u32()?);
@@ -60,6 +63,7 @@ impl Checkpoint {
             timeline,
             previous_timeline,
             full_page_writes,
+            wal_level,
             next_xid,
             next_oid,
             next_multixact,
@@ -80,15 +84,18 @@ pub struct EndOfRecovery {
     pub timeline: Timeline,
     /// The timeline before.
     pub previous_timeline: Timeline,
+    /// `wal_level`; PostgreSQL 17 and later.
+    pub wal_level: Option<WalLevel>,
 }
 
 impl EndOfRecovery {
-    pub(super) fn read(main: &[u8]) -> Option<Self> {
+    pub(super) fn read(main: &[u8], major: u16) -> Option<Self> {
         let mut fields = Fields::new(main);
         Some(Self {
             time: Timestamp::from_micros(fields.i64()?),
             timeline: Timeline::new(fields.u32()?)?,
             previous_timeline: Timeline::new(fields.u32()?)?,
+            wal_level: if major < 17 { None } else { Some(WalLevel::from_value(fields.u32()?)?) },
         })
     }
 }
