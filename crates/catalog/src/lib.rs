@@ -40,6 +40,7 @@ mod layout;
 mod names;
 mod same_content;
 mod transcode;
+mod wal_directory;
 
 pub use catalog::{Catalog, CatalogError, FoundBackup, Selector, next_of, previous_of};
 pub use durable::DurableError;
@@ -53,5 +54,6 @@ pub use record::{
 };
 pub use segment_dir::{Resume, SegmentCompression, SegmentDir, SegmentDirError, SegmentDirOptions};
 pub use time::UtcOffset;
-pub use wal_store::{FoundWal, Place, WalReader, WalStore, WalStoreError};
+pub use wal_directory::WalDirectory;
+pub use wal_store::{FoundWal, Place, SegmentRun, SegmentRuns, WalReader, WalStore, WalStoreError};
 pub use xlogdb::{ParseXlogEntryError, RebuildReport, XlogDb, XlogDbError, XlogEntry, XlogLine, XlogLines};

@@ -118,7 +118,7 @@ impl WalStore<'_> {
     }
 }
 
-fn names(dir: &Path) -> Result<Vec<OsString>, WalStoreError> {
+pub(super) fn names(dir: &Path) -> Result<Vec<OsString>, WalStoreError> {
     let fail = |source| WalStoreError::Read { path: dir.to_owned(), source };
     match std::fs::read_dir(dir) {
         Ok(entries) => entries.map(|entry| entry.map(|entry| entry.file_name()).map_err(fail)).collect(),

@@ -5,11 +5,13 @@
 //! opened is looked for further on. What is shorter or longer than a segment is never handed out as one: recovery
 //! would end there without an error.
 
+mod archive;
 mod error;
 mod list;
 mod needed;
 mod reader;
 
+pub use archive::{SegmentRun, SegmentRuns};
 pub use error::WalStoreError;
 pub use needed::{Needed, WalsOfBackup};
 pub use reader::{RawWal, WalReader};
