@@ -44,6 +44,7 @@
 //! What is parsed may come from anyone: lengths are checked before memory is taken, and nothing panics.
 
 mod archive;
+pub mod changed_blocks;
 pub mod codec;
 mod control;
 mod history;

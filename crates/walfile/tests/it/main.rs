@@ -14,6 +14,7 @@
     unreachable_pub
 )]
 
+mod changed_blocks;
 mod codecs;
 mod control;
 mod golden;
