@@ -1,10 +1,12 @@
 //! What records mean: resource managers, the names of their record types, and the payloads that recovery and
 //! backup need.
 
+mod describe;
 mod id;
 mod payload;
 mod types;
 
+pub use describe::{Description, LocalTime, TimeZone, Utc};
 pub use id::Rmgr;
 pub use payload::{
     Assignment, Checkpoint, DatabaseCreate, DatabaseDrop, EndOfRecovery, FileCreate, FileTruncate, Message,
