@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use super::Description;
 use super::input::{Fault, Input, Result};
 use super::list::{list, offsets};
-use super::{Description, truth};
 use crate::record::FullXid;
 
 pub(super) fn describe(record: &Description<'_>, f: &mut fmt::Formatter<'_>) -> Result {
@@ -98,8 +98,8 @@ fn listed(record: &Description<'_>, f: &mut fmt::Formatter<'_>, main: &mut Input
         }
         0x70 => {
             let (horizon, deleted, updated) = (main.u32()?, main.u16()?, main.u16()?);
-            write!(f, "snapshotConflictHorizon: {horizon}, ndeleted: {deleted}, nupdated: {updated}, ")?;
-            write!(f, "isCatalogRel: {}", truth(main.bool()?))?;
+            write!(f, "snapshotConflictHorizon: {horizon}, ndeleted: {deleted}, nupdated: {updated}")?;
+            record.catalog(f, ", isCatalogRel: ", main)?;
             removed(record, f, deleted, updated)?;
         }
         0xB0 => {
@@ -126,7 +126,7 @@ fn listed(record: &Description<'_>, f: &mut fmt::Formatter<'_>, main: &mut Input
             main.skip(4)?;
             write!(f, "rel: {rel}, snapshotConflictHorizon: ")?;
             write_full(f, FullXid::new(main.u64()?))?;
-            write!(f, ", isCatalogRel: {}", truth(main.bool()?))?;
+            record.catalog(f, ", isCatalogRel: ", main)?;
         }
         0xE0 => cleanup(record, f, ':')?,
         _ => {}

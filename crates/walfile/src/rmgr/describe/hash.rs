@@ -44,8 +44,9 @@ pub(super) fn describe(record: &Description<'_>, f: &mut fmt::Formatter<'_>) -> 
         }
         0xB0 => write!(f, "ntuples {}", General(main.f64()?))?,
         0xC0 if record.is_listed() => {
-            let (horizon, count, catalog) = (main.u32()?, main.u16()?, main.bool()?);
-            write!(f, "ntuples {count}, snapshotConflictHorizon {horizon}, isCatalogRel {}", truth(catalog))?;
+            let (horizon, count) = (main.u32()?, main.u16()?);
+            write!(f, "ntuples {count}, snapshotConflictHorizon {horizon}")?;
+            record.catalog(f, ", isCatalogRel ", &mut main)?;
         }
         0xC0 => {
             let (xid, count) = (main.u32()?, main.i32()?);

@@ -1,4 +1,4 @@
-//! Lists as PostgreSQL 16 and later write them: ` [ 1, 2 ]`, or ` []` when there is nothing.
+//! Lists as PostgreSQL 16 and later write them: ` [1, 2]`.
 
 use std::fmt;
 
@@ -10,15 +10,12 @@ pub(super) fn list(
     count: usize,
     mut element: impl FnMut(&mut fmt::Formatter<'_>) -> Result,
 ) -> Result {
-    if count == 0 {
-        return Ok(f.write_str(" []")?);
-    }
     f.write_str(" [")?;
     for index in 0..count {
-        f.write_str(if index == 0 { " " } else { ", " })?;
+        f.write_str(if index == 0 { "" } else { ", " })?;
         element(f)?;
     }
-    Ok(f.write_str(" ]")?)
+    Ok(f.write_str("]")?)
 }
 
 /// Writes the next `count` offsets.

@@ -85,6 +85,15 @@ impl<'a> Description<'a> {
         self.major >= 16
     }
 
+    /// Writes whether the record is about a catalog, which descriptions say since PostgreSQL 17. What stands before it is
+    /// the separator and the name.
+    fn catalog(&self, f: &mut fmt::Formatter<'_>, before: &str, main: &mut Input<'_>) -> Result {
+        if self.major >= 17 {
+            write!(f, "{before}{}", truth(main.bool()?))?;
+        }
+        Ok(())
+    }
+
     fn write(&self, f: &mut fmt::Formatter<'_>) -> Result {
         match self.header.rmgr {
             Rmgr::XLOG => xlog::describe(self, f),

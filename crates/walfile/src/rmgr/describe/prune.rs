@@ -73,9 +73,8 @@ pub(super) fn describe_16(
     f: &mut fmt::Formatter<'_>,
     main: &mut Input<'_>,
 ) -> Result {
-    let (horizon, redirected, dead, catalog) = (main.u32()?, main.u16()?, main.u16()?, main.bool()?);
-    write!(f, "snapshotConflictHorizon: {horizon}, nredirected: {redirected}, ndead: {dead}, ")?;
-    write!(f, "isCatalogRel: {}", truth(catalog))?;
+    let (horizon, redirected, dead) = (main.u32()?, main.u16()?, main.u16()?);
+    write!(f, "snapshotConflictHorizon: {horizon}, nredirected: {redirected}, ndead: {dead}")?;
     let Some(block) = record.block(0).filter(|block| block.image.is_none()) else { return Ok(()) };
     let mut data = Input::new(block.data);
     let (redirected, dead) = (usize::from(redirected), usize::from(dead));
@@ -94,8 +93,8 @@ pub(super) fn freeze_16(
     f: &mut fmt::Formatter<'_>,
     main: &mut Input<'_>,
 ) -> Result {
-    let (horizon, count, catalog) = (main.u32()?, main.u16()?, main.bool()?);
-    write!(f, "snapshotConflictHorizon: {horizon}, nplans: {count}, isCatalogRel: {}", truth(catalog))?;
+    let (horizon, count) = (main.u32()?, main.u16()?);
+    write!(f, "snapshotConflictHorizon: {horizon}, nplans: {count}")?;
     let Some(block) = record.block(0).filter(|block| block.image.is_none()) else { return Ok(()) };
     let mut data = Input::new(block.data);
     let plans = data.part(count.into(), PLAN)?;

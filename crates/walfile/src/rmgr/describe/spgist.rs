@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use super::Description;
 use super::input::Result;
-use super::{Description, truth};
 
 /// Writes ` (word)` for each flag that is set.
 fn marks<const N: usize>(f: &mut fmt::Formatter<'_>, flags: [(bool, &str); N]) -> Result {
@@ -67,8 +67,8 @@ pub(super) fn describe(record: &Description<'_>, f: &mut fmt::Formatter<'_>) -> 
             let (count, first, xid) = (main.u16()?, main.u16()?, main.u32()?);
             write!(f, "ntoplaceholder: {count}, firstplaceholder: {first}, ")?;
             if record.is_listed() {
-                let catalog = truth(main.bool()?);
-                return Ok(write!(f, "snapshotConflictHorizon: {xid}, isCatalogRel: {catalog}")?);
+                write!(f, "snapshotConflictHorizon: {xid}")?;
+                return record.catalog(f, ", isCatalogRel: ", &mut main);
             }
             Ok(write!(f, "newestredirectxid: {xid}")?)
         }
