@@ -1,5 +1,7 @@
 //! Records from a stream of bytes.
 
+use std::io::{self, Read};
+
 use crate::Lsn;
 use crate::page::LongPageHeader;
 use crate::reader::assembler::{Assembler, Step};
@@ -27,8 +29,10 @@ use crate::reader::{EndOfWal, Record};
 #[derive(Clone, Debug, Default)]
 pub struct RecordDecoder {
     state: Assembler,
+    /// Longer than what is there, so that reading need not clear it each time: see `filled`.
     input: Vec<u8>,
     used: usize,
+    filled: usize,
 }
 
 impl RecordDecoder {
@@ -38,7 +42,7 @@ impl RecordDecoder {
     }
 
     pub(super) const fn with_state(state: Assembler) -> Self {
-        Self { state, input: Vec::new(), used: 0 }
+        Self { state, input: Vec::new(), used: 0, filled: 0 }
     }
 
     /// Adds the next bytes. After the end they are ignored.
@@ -46,15 +50,66 @@ impl RecordDecoder {
         if self.state.end.is_some() {
             return;
         }
-        self.input.drain(..self.used.min(self.input.len()));
-        self.used = 0;
+        self.move_down();
+        self.input.truncate(self.filled);
         self.input.extend_from_slice(bytes);
+        self.filled = self.input.len();
+    }
+
+    /// Adds what one `read` gives, at most `most` bytes, without the copy that [`RecordDecoder::feed`] makes. Returns how
+    /// many came: 0 at the end of the reader, and after the end of the log, when nothing is read.
+    ///
+    /// Pieces that fit into the processor's second-level cache, such as 256 KiB, are read fastest.
+    ///
+    /// ```no_run
+    /// let mut decoder = walfile::RecordDecoder::new();
+    /// let mut segment = std::fs::File::open("000000010000000000000005")?;
+    /// while decoder.read_from(&mut segment, 256 * 1024)? > 0 {
+    ///     while let Some(record) = decoder.poll() {
+    ///         println!("{}", record.lsn);
+    ///     }
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the reader; one that was interrupted is asked again.
+    pub fn read_from(&mut self, reader: &mut impl Read, most: usize) -> io::Result<usize> {
+        if self.state.end.is_some() {
+            return Ok(0);
+        }
+        self.move_down();
+        let until = self.filled.saturating_add(most);
+        if self.input.len() < until {
+            self.input.resize(until, 0);
+        }
+        let Some(room) = self.input.get_mut(self.filled..until) else { return Ok(0) };
+        loop {
+            match reader.read(room) {
+                // A reader may say more than it was given room for.
+                Ok(count) => {
+                    let count = count.min(most);
+                    self.filled += count;
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Moves what was not consumed to the start of the buffer.
+    fn move_down(&mut self) {
+        self.input.copy_within(self.used..self.filled, 0);
+        self.filled -= self.used;
+        self.used = 0;
     }
 
     /// The next record. `None`: feed more, unless [`RecordDecoder::end`] says that nothing more can come.
     pub fn poll(&mut self) -> Option<Record<'_>> {
-        match self.state.step(&self.input, &mut self.used) {
-            Step::Record(found) => self.state.record(&found, &self.input),
+        let input = self.input.get(..self.filled).unwrap_or(&[]);
+        match self.state.step(input, &mut self.used) {
+            Step::Record(found) => self.state.record(&found, input),
             Step::NeedMore | Step::End => None,
         }
     }
@@ -66,7 +121,7 @@ impl RecordDecoder {
 
     /// Ends the stream, and says up to where it was valid.
     pub fn finish(&mut self) -> &EndOfWal {
-        let rest = self.input.len().saturating_sub(self.used);
+        let rest = self.filled.saturating_sub(self.used);
         self.state.finish(rest)
     }
 
@@ -83,6 +138,6 @@ impl RecordDecoder {
 
     /// Bytes held in memory.
     pub const fn buffered(&self) -> usize {
-        self.input.len() - self.used + self.state.gathered()
+        self.filled - self.used + self.state.gathered()
     }
 }

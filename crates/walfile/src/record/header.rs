@@ -59,10 +59,3 @@ impl RecordHeader {
         self.rmgr.id() == Rmgr::XLOG.id() && self.kind() == 0xD0
     }
 }
-
-/// The CRC-32C of a whole record, as its header should say.
-pub(crate) fn checksum(record: &[u8]) -> u32 {
-    let Some((header, rest)) = record.split_first_chunk::<{ RecordHeader::LEN }>() else { return 0 };
-    let Some((covered, _)) = header.split_first_chunk::<20>() else { return 0 };
-    crc32c::crc32c_append(crc32c::crc32c(rest), covered)
-}

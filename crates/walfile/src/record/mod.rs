@@ -1,6 +1,7 @@
 //! What a record is made of: its header, the blocks it refers to with their page images, and its own data.
 
 mod block;
+mod checksum;
 mod fields;
 mod header;
 mod ids;
@@ -9,9 +10,9 @@ mod parts;
 mod pglz;
 
 pub use block::{BlockRef, Fork, RelFile};
+pub(crate) use checksum::checksum;
 pub(crate) use fields::Fields;
 pub use header::RecordHeader;
-pub(crate) use header::checksum;
 pub use ids::{FullXid, Oid, Timestamp, Xid};
 pub use image::{BlockImage, ImageCompression, ImageError};
 pub use parts::{Blocks, Parts, PartsError, parts};
