@@ -40,6 +40,7 @@ pub mod text;
 pub mod tools;
 pub mod wal_client;
 pub mod wal_usage;
+pub mod wal_verify;
 
 mod archive_wal;
 mod completeness;
@@ -65,3 +66,4 @@ pub use server::{OpenError, Server, ServerConnectError};
 pub use show_backup::BackupDetails;
 pub use switch_wal::{SwitchError, Switched};
 pub use wal_usage::WalUsage;
+pub use wal_verify::{WalVerifyError, WalVerifyOptions, WalVerifyReport};

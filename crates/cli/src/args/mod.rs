@@ -23,6 +23,7 @@ pub(crate) mod switch_wal;
 mod tree;
 mod usage;
 pub(crate) mod values;
+pub(crate) mod wal;
 pub(crate) mod wal_archive;
 pub(crate) mod wal_restore;
 
@@ -62,6 +63,8 @@ pub(crate) enum Command {
     ShowBackup(show_backup::ShowBackupArgs),
     /// `switch-wal`
     SwitchWal(switch_wal::SwitchWalArgs),
+    /// `wal verify`
+    WalVerify(wal::verify::WalVerifyArgs),
     /// `tapster wal-archive` without a host
     LocalWalArchive(wal_archive::LocalWalArchiveArgs),
     /// `barman-wal-archive`, `tapster wal-archive` with a host

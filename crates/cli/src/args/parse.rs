@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use clap::error::ErrorKind;
 
-use super::tree::{self, Dialect, Entry, ReadError};
+use super::tree::{self, Dialect, Entry, Group, ReadError};
 use super::usage::{self, CommandHelp, Spelling};
 use super::{Command, errors, global::GlobalArgs, pg};
 use crate::failure::Failure;
@@ -49,8 +49,12 @@ pub(crate) fn parse(program: Program, args: &[OsString]) -> Result<Outcome, Fail
     if name == OsStr::new("help") {
         return help_command(program, &description, rest);
     }
+    if let Some(group) = name.to_str().and_then(|name| tree::find_group(program, name)) {
+        let rest = rest.to_vec();
+        return read_group(program, group, globals, &rest);
+    }
     let Some(entry) = name.to_str().and_then(|name| tree::find(program, name)) else {
-        return Err(root_failure(program, &unknown_command(program, &name.to_string_lossy())));
+        return Err(root_failure(program, &unknown_command(&choices(program), &name.to_string_lossy())));
     };
     let rest = rest.to_vec();
     // argparse, too, calls a command by its first name.
@@ -58,10 +62,45 @@ pub(crate) fn parse(program: Program, args: &[OsString]) -> Result<Outcome, Fail
     read_command(program, entry, &shown, globals, &rest)
 }
 
+/// The words after the name of a group.
+fn read_group(
+    program: Program,
+    group: &Group,
+    globals: GlobalArgs,
+    rest: &[OsString],
+) -> Result<Outcome, Failure> {
+    let shown = format!("{} {}", program.name(), group.name);
+    let (description, members) = (group.describe(), || group.entries(program));
+    let choices: Vec<_> = members().map(|(name, _)| name.to_owned()).collect();
+    let spelling = Spelling::LongFirst;
+    let Some((name, rest)) = rest.split_first().filter(|(name, _)| *name != "-h" && *name != "--help") else {
+        let about =
+            |entry: &Entry| (entry.describe)().get_about().map(ToString::to_string).unwrap_or_default();
+        let commands: Vec<_> = members()
+            .map(|(name, entry)| CommandHelp { name: name.to_owned(), about: about(entry) })
+            .collect();
+        return Ok(Outcome::Print(usage::help(&shown, &description, spelling, &choices, &commands)));
+    };
+    match members().find(|(member, _)| name == OsStr::new(member)) {
+        Some((member, entry)) => read_command(program, entry, &format!("{shown} {member}"), globals, rest),
+        None => {
+            let usage = usage::usage(&shown, &description, spelling, &choices);
+            let message = unknown_command(&choices, &name.to_string_lossy());
+            Err(Failure::usage(format!("{usage}\n{shown}: error: {message}"), USAGE_EXIT))
+        }
+    }
+}
+
 /// `help`, and beyond Barman's `help COMMAND`.
 fn help_command(program: Program, root: &clap::Command, rest: &[OsString]) -> Result<Outcome, Failure> {
     match rest {
         [] => Ok(Outcome::Print(root_help(program, root))),
+        [name, rest @ ..]
+            if let Some(group) = name.to_str().and_then(|name| tree::find_group(program, name)) =>
+        {
+            let words: Vec<OsString> = rest.iter().take(1).cloned().chain(["--help".into()]).collect();
+            read_group(program, group, GlobalArgs::default(), &words)
+        }
         [name, ..] => match name.to_str().and_then(|name| tree::find(program, name)) {
             Some(entry) => {
                 let shown = format!("{} {}", program.name(), entry.name);
@@ -117,14 +156,16 @@ fn choices(program: Program) -> Vec<String> {
     let mut names: Vec<String> = tree::entries(program)
         .flat_map(|entry| std::iter::once(entry.name).chain(entry.aliases.iter().copied()))
         .chain(["help"])
-        .map(str::to_owned)
+        // Of a group's commands, the group.
+        .map(|name| name.split(' ').next().unwrap_or(name).to_owned())
         .collect();
     names.sort_unstable();
+    names.dedup();
     names
 }
 
-fn unknown_command(program: Program, name: &str) -> String {
-    let choices: Vec<_> = choices(program).iter().map(|choice| format!("'{choice}'")).collect();
+fn unknown_command(choices: &[String], name: &str) -> String {
+    let choices: Vec<_> = choices.iter().map(|choice| format!("'{choice}'")).collect();
     format!("argument command: invalid choice: '{name}' (choose from {})", choices.join(", "))
 }
 

@@ -7,7 +7,7 @@ use clap::{CommandFactory, Error, FromArgMatches};
 use super::usage::Spelling;
 use super::{
     Command, archive_wal, backup, check, completions, delete, get_wal, global, list_backups, list_servers,
-    pg, put_wal, receive_wal, restore, show_backup, switch_wal, wal_archive, wal_restore,
+    pg, put_wal, receive_wal, restore, show_backup, switch_wal, wal, wal_archive, wal_restore,
 };
 use crate::invocation::Program;
 
@@ -18,6 +18,34 @@ pub(super) enum Dialect {
     Argparse(Spelling),
     /// As PostgreSQL's own programs (getopt_long): exit 1.
     Getopt(&'static pg::Tool),
+}
+
+/// Commands that share their first word.
+pub(super) struct Group {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+}
+
+const GROUPS: &[Group] = &[Group { name: "wal", about: wal::ABOUT }];
+
+impl Group {
+    /// The group a command belongs to, and its name there.
+    fn of(entry: &Entry) -> Option<(&'static Self, &'static str)> {
+        GROUPS.iter().find_map(|group| Some((group, entry.name.strip_prefix(group.name)?.strip_prefix(' ')?)))
+    }
+
+    /// Its commands and their names in it.
+    pub(super) fn entries(&self, program: Program) -> impl Iterator<Item = (&'static str, &'static Entry)> {
+        entries(program).filter_map(|entry| {
+            let (group, name) = Self::of(entry)?;
+            (group.name == self.name).then_some((name, entry))
+        })
+    }
+
+    /// clap's description of what stands before its commands: nothing but help.
+    pub(super) fn describe(&self) -> clap::Command {
+        clap::Command::new(self.name).about(self.about).no_binary_name(true).disable_help_subcommand(true)
+    }
 }
 
 /// One command.
@@ -87,7 +115,7 @@ macro_rules! entry {
 
 const CLIENT: Dialect = Dialect::Argparse(Spelling::ShortFirst);
 
-/// Every command, sorted by name.
+/// Every command, sorted by name. A command of a [`Group`] has the group's name and its own, with a blank between.
 pub(super) const ENTRIES: &[Entry] = &[
     entry!("archive-wal", archive_wal::ArchiveWalArgs, Command::ArchiveWal),
     entry!("backup", backup::BackupArgs, |args| Command::Backup(Box::new(args))),
@@ -131,6 +159,13 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("show-backup" | "show-backups", show_backup::ShowBackupArgs, Command::ShowBackup),
     entry!("switch-wal" | "switch-xlog", switch_wal::SwitchWalArgs, Command::SwitchWal),
     entry!(
+        "wal verify",
+        wal::verify::WalVerifyArgs,
+        Command::WalVerify,
+        true,
+        Dialect::Argparse(Spelling::LongFirst)
+    ),
+    entry!(
         "wal-archive",
         wal_archive::OwnWalArchiveArgs,
         |args: wal_archive::OwnWalArchiveArgs| args.into_command(),
@@ -165,6 +200,11 @@ pub(super) fn find(program: Program, name: &str) -> Option<&'static Entry> {
     entries(program).find(|entry| entry.name == name || entry.aliases.contains(&name))
 }
 
+/// The group called `name` in `program`.
+pub(super) fn find_group(program: Program, name: &str) -> Option<&'static Group> {
+    GROUPS.iter().find(|group| group.name == name && group.entries(program).next().is_some())
+}
+
 /// The command a client program consists of.
 pub(super) fn client(program: Program) -> Option<&'static Entry> {
     match program {
@@ -181,11 +221,15 @@ pub(crate) fn complete_tree(program: Program) -> clap::Command {
         .disable_version_flag(true)
         .version("")
         .args(globals.get_arguments().filter(|arg| !arg.is_positional()));
-    let root = root.subcommands(entries(program).map(|entry| {
-        (entry.describe)()
-            .no_binary_name(false)
-            .name(entry.name)
-            .visible_aliases(entry.aliases.iter().copied())
+    let named = |entry: &Entry, name: &'static str| {
+        (entry.describe)().no_binary_name(false).name(name).visible_aliases(entry.aliases.iter().copied())
+    };
+    let alone = entries(program).filter(|entry| Group::of(entry).is_none());
+    let root = root.subcommands(alone.map(|entry| named(entry, entry.name)));
+    let groups = GROUPS.iter().filter(|group| group.entries(program).next().is_some());
+    let root = root.subcommands(groups.map(|group| {
+        let members = group.entries(program).map(|(name, entry)| named(entry, name));
+        group.describe().no_binary_name(false).subcommands(members)
     }));
     root.disable_help_subcommand(true)
 }

@@ -99,7 +99,7 @@ fn positional_parts(command: &Command) -> Vec<String> {
     let mut parts = Vec::new();
     for arg in command.get_positionals().filter(|arg| !arg.is_hide_set()) {
         let name = positional_name(arg);
-        parts.push(name.clone());
+        parts.push(if arg.is_required_set() { name.clone() } else { format!("[{name}]") });
         if arg.get_num_args().is_some_and(|range| range.max_values() > 1) {
             parts.push(format!("[{name} ...]"));
         }

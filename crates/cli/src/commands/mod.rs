@@ -17,5 +17,6 @@ pub(crate) mod restore;
 pub(crate) mod show_backup;
 mod signals;
 pub(crate) mod switch_wal;
+pub(crate) mod wal;
 pub(crate) mod wal_archive;
 pub(crate) mod wal_restore;

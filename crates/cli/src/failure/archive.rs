@@ -5,7 +5,7 @@ use tapster_catalog::delete::DeleteError;
 use tapster_catalog::locks::LockError;
 use tapster_catalog::wal_store::WalStoreError;
 use tapster_manager::list_backups::ListBackupsError;
-use tapster_manager::{ArchiveError, GetWalError};
+use tapster_manager::{ArchiveError, GetWalError, WalVerifyError};
 
 use super::{Failure, Place, chain};
 
@@ -30,6 +30,15 @@ impl From<WalStoreError> for Failure {
 impl From<ArchiveError> for Failure {
     fn from(error: ArchiveError) -> Self {
         Self::user(chain(&error))
+    }
+}
+
+impl From<WalVerifyError> for Failure {
+    fn from(error: WalVerifyError) -> Self {
+        match error {
+            WalVerifyError::Stopped => Self::interrupted(),
+            error => Self::user(chain(&error)),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod json;
 mod mask;
 mod progress;
 pub(crate) mod restore;
+pub(crate) mod wal_verify;
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};

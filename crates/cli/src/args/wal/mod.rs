@@ -1,0 +1,6 @@
+//! `wal`: commands that look into WAL. Each has a file of its own and an entry `wal NAME` in the tree.
+
+pub(crate) mod verify;
+
+/// What `help` says about the group.
+pub(super) const ABOUT: &str = "Look into the records of the write-ahead log.";

@@ -1,0 +1,3 @@
+//! The commands of `wal`.
+
+pub(crate) mod verify;

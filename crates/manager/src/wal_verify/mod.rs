@@ -1,0 +1,220 @@
+//! Proof that the archive can be replayed: every segment there, every record's checksum and back link right, timelines joined
+//! as the history files say; without starting PostgreSQL.
+//!
+//! Segments are read in pieces on all processors. Each worker reads the records that begin in its piece and the first one
+//! after it, whose back link it checks; that must be the first one that the next worker found. So every record is checked
+//! once and every boundary from both sides.
+
+mod chunk;
+mod join;
+mod line;
+mod report;
+mod work;
+
+use std::sync::atomic::Ordering;
+
+use tapster_catalog::wal_store::SegmentRuns;
+use tapster_catalog::{BackupRecord, CatalogError, WalStore, WalStoreError};
+use thiserror::Error;
+use walfile::{LongPageHeader, Lsn, SegmentSize, Timeline, TimelineHistory};
+
+use crate::{Context, Server};
+use line::Line;
+pub use report::{BackupReach, Commit, LineEnd, VerifiedLine, WalProblem, WalRange, WalVerifyReport};
+
+/// Options of [`Server::verify_wal`].
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct WalVerifyOptions {
+    /// Begin with this backup and follow the way its recovery would go. Otherwise the oldest backup, or where there is none
+    /// the first segment, is the beginning, and other timelines are read too.
+    pub backup: Option<BackupRecord>,
+    /// How many workers read; one per processor when `None`.
+    pub jobs: Option<usize>,
+}
+
+/// A verification that could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WalVerifyError {
+    /// The catalog cannot be read.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The archive cannot be listed, or a history file cannot be read.
+    #[error(transparent)]
+    Store(#[from] WalStoreError),
+    /// The backup's record does not say where it begins, because it failed or is still running.
+    #[error("backup {} has no WAL to verify: its record does not say where it begins and ends", record.id)]
+    NoPosition {
+        /// Its record.
+        record: Box<BackupRecord>,
+    },
+    /// No WAL at all.
+    #[error("there is no WAL of server '{server}' to verify")]
+    Empty {
+        /// The server.
+        server: String,
+    },
+    /// A worker could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Stopped,
+}
+
+/// Where recovery of a backup begins and where the backup becomes consistent.
+#[derive(Clone, Copy)]
+struct Position {
+    timeline: Timeline,
+    begin: Lsn,
+    consistent: Lsn,
+}
+
+impl Position {
+    fn of(record: &BackupRecord) -> Option<Self> {
+        let (timeline, begin, consistent) = (record.timeline?, record.begin_xlog?, record.end_xlog?);
+        record.status.is_copied().then_some(Self { timeline, begin, consistent })
+    }
+}
+
+impl Server {
+    /// Reads the WAL of the hub and says how far it can be replayed. Changes nothing and takes no lock: what is archived
+    /// meanwhile may or may not be read.
+    ///
+    /// # Errors
+    /// When there is nothing to verify, or the hub cannot be listed. What is wrong with the WAL is no error but in the report.
+    pub fn verify_wal(
+        &self,
+        options: &WalVerifyOptions,
+        context: &Context<'_>,
+    ) -> Result<WalVerifyReport, WalVerifyError> {
+        let mut records = match &options.backup {
+            Some(record) => vec![record.clone()],
+            None => self.catalog().records()?,
+        };
+        if let (Some(record), None) = (&options.backup, options.backup.as_ref().and_then(Position::of)) {
+            return Err(WalVerifyError::NoPosition { record: Box::new(record.clone()) });
+        }
+        records.retain(|record| Position::of(record).is_some());
+        records.sort_by_key(|record| record.begin_xlog);
+        let store = WalStore::new(self.layout());
+        let size = match records.first() {
+            Some(record) => record.segment_size(),
+            None => {
+                first_size(&store)?.ok_or_else(|| WalVerifyError::Empty { server: self.name().to_owned() })?
+            }
+        };
+        let store = store.with_segment_size(size);
+        let archived = store.segment_runs(size)?;
+        let main = main_line(&store, size, &archived, records.first())?
+            .ok_or_else(|| WalVerifyError::Empty { server: self.name().to_owned() })?;
+        let mut lines = vec![main];
+        if options.backup.is_none()
+            && let Some(main) = lines.first()
+        {
+            let others = other_lines(&store, size, &archived, &main.history)?;
+            lines.extend(others);
+        }
+        let lines = work::verify(&lines, &store, size, options.jobs, context)?;
+        if context.stop.load(Ordering::Relaxed) {
+            return Err(WalVerifyError::Stopped);
+        }
+        let backups = records.iter().filter_map(|record| reach(record, &lines)).collect();
+        let lines = lines.into_iter().map(|(_, line)| line).collect();
+        Ok(WalVerifyReport {
+            backup: records.first().map(|record| record.id),
+            segment_size: size,
+            lines,
+            backups,
+        })
+    }
+}
+
+/// The segment size in the header of some archived segment.
+fn first_size(store: &WalStore<'_>) -> Result<Option<SegmentSize>, WalVerifyError> {
+    for name in store.newest_segments()?.into_values() {
+        let Ok(Some(mut file)) = store.open(name.into(), false).map(Some) else { continue };
+        let mut header = [0; LongPageHeader::LEN];
+        if std::io::Read::read_exact(&mut file, &mut header).is_ok()
+            && let Ok(header) = LongPageHeader::parse(&header)
+        {
+            return Ok(Some(header.segment_size));
+        }
+    }
+    Ok(None)
+}
+
+fn history(store: &WalStore<'_>, timeline: Timeline) -> Result<Option<TimelineHistory>, WalStoreError> {
+    store.history(timeline)
+}
+
+/// From the backup to the newest timeline that recovery would find (`findNewestTimeLine`) and that descends from it.
+fn main_line(
+    store: &WalStore<'_>,
+    size: SegmentSize,
+    archived: &SegmentRuns,
+    backup: Option<&BackupRecord>,
+) -> Result<Option<Line>, WalVerifyError> {
+    let Some(Position { timeline, begin, consistent }) = backup.and_then(Position::of) else {
+        let Some(newest) = archived.keys().next_back().copied() else { return Ok(None) };
+        let path = history(store, newest)?.unwrap_or_else(|| TimelineHistory::root(newest));
+        let line = Line::new(path, Lsn::INVALID, archived, size);
+        let start = line.runs.first().map_or(Lsn::INVALID, |(first, _)| first.start(size));
+        return Ok(Some(Line { start, ..line }));
+    };
+    let mut path = history(store, timeline)?.unwrap_or_else(|| TimelineHistory::root(timeline));
+    let mut newest = timeline;
+    while let Some(next) = newest.get().checked_add(1).and_then(Timeline::new) {
+        let Some(found) = history(store, next)? else { break };
+        if found.switch_from(timeline).is_some_and(|left| left >= consistent) {
+            path = found;
+        }
+        newest = next;
+    }
+    Ok(Some(Line::new(path, begin, archived, size)))
+}
+
+/// What timelines hold that is not on the way to the newest: from where it left them, or from where they begin.
+fn other_lines(
+    store: &WalStore<'_>,
+    size: SegmentSize,
+    archived: &SegmentRuns,
+    main: &TimelineHistory,
+) -> Result<Vec<Line>, WalVerifyError> {
+    let mut lines = Vec::new();
+    for (timeline, runs) in archived.iter().rev().filter(|(timeline, _)| **timeline != main.timeline()) {
+        let path = history(store, *timeline)?.unwrap_or_else(|| TimelineHistory::root(*timeline));
+        let begin = main.switch_from(*timeline).unwrap_or_else(|| path.begin());
+        // What comes before it is not wanted here, and old WAL may have been removed.
+        let from = begin.segment(size);
+        let Some(run) = runs.iter().find(|run| run.last >= from) else { continue };
+        let start = if run.first <= from { begin } else { run.first.start(size) };
+        let own = SegmentRuns::from([(*timeline, runs.clone())]);
+        lines.push(Line::new(path, start, &own, size));
+    }
+    Ok(lines)
+}
+
+/// How far the WAL takes a backup: along the line on whose way it lies.
+fn reach(record: &BackupRecord, lines: &[(Line, VerifiedLine)]) -> Option<BackupReach> {
+    let Position { timeline, begin, consistent } = Position::of(record)?;
+    let holds = |line: &Line| line.history.timeline_at(begin) == timeline;
+    let reach = lines
+        .iter()
+        .filter(|(line, _)| holds(line))
+        .flat_map(|(_, verified)| &verified.ranges)
+        .find(|range| range.start <= begin && consistent <= range.end)
+        .copied();
+    Some(BackupReach { id: record.id, begin, consistent, reach })
+}
+
+/// How many segments a worker takes at a time: enough that the first record after them, which is read twice, does not count,
+/// and few enough that all workers end at about the same time.
+fn chunk_length(segments: u64, jobs: usize, size: SegmentSize) -> u64 {
+    const SMALLEST: u64 = 16 << 20;
+    const LARGEST: u64 = 256 << 20;
+    let jobs = u64::try_from(jobs).unwrap_or(u64::MAX).max(1);
+    let (least, most) = ((SMALLEST / size.bytes()).max(1), (LARGEST / size.bytes()).max(1));
+    (segments / jobs.saturating_mul(8)).clamp(least, most)
+}
