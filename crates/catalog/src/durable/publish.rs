@@ -25,6 +25,7 @@ pub struct Publish<'d> {
     file: DurableFile,
     temp: PathBuf,
     target: PathBuf,
+    synced: bool,
     published: bool,
 }
 
@@ -36,7 +37,7 @@ impl<'d> Publish<'d> {
     pub fn create(disk: &'d dyn Disk, target: &Path, mode: Option<u32>) -> Result<Self, DurableError> {
         let temp = temp::name_for(disk, target);
         let file = DurableFile::open(disk, &temp, OpenMode::CreateNew, mode)?;
-        Ok(Self { disk, file, temp, target: target.to_owned(), published: false })
+        Ok(Self { disk, file, temp, target: target.to_owned(), synced: false, published: false })
     }
 
     /// As [`Publish::create`], with the permission bits of the file that is there now, if any.
@@ -71,6 +72,7 @@ impl<'d> Publish<'d> {
     /// # Errors
     /// When not everything could be written; it cannot be published then.
     pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), DurableError> {
+        self.synced = false;
         self.file.write_all(bytes)
     }
 
@@ -79,6 +81,7 @@ impl<'d> Publish<'d> {
     /// # Errors
     /// What the system says; it cannot be published then.
     pub fn set_mode(&mut self, mode: u32) -> Result<(), DurableError> {
+        self.synced = false;
         self.file.set_mode(mode)
     }
 
@@ -87,6 +90,7 @@ impl<'d> Publish<'d> {
     /// # Errors
     /// What the system says; it cannot be published then.
     pub fn set_modified(&mut self, time: SystemTime) -> Result<(), DurableError> {
+        self.synced = false;
         self.file.set_modified(time)
     }
 
@@ -98,6 +102,17 @@ impl<'d> Publish<'d> {
         self.set_mode(of.permissions().mode() & 0o7777)?;
         let modified = of.modified().map_err(|e| DurableError::io(Step::Read, &self.temp, e))?;
         self.set_modified(modified)
+    }
+
+    /// Syncs the file under its temporary name, so that publishing it later need not: the syncs of several files can then
+    /// overlap.
+    ///
+    /// # Errors
+    /// When `fsync` fails; it cannot be published then.
+    pub fn sync(&mut self) -> Result<(), DurableError> {
+        self.file.sync()?;
+        self.synced = true;
+        Ok(())
     }
 
     /// Syncs the file, gives it its name and syncs the directory. When this returns the file is there for good.
@@ -117,7 +132,9 @@ impl<'d> Publish<'d> {
     /// # Errors
     /// As [`Publish::publish`].
     pub fn publish_unsynced(mut self, clobber: Clobber) -> Result<PathBuf, DurableError> {
-        self.file.sync()?;
+        if !self.synced {
+            self.file.sync()?;
+        }
         rename_unsynced(self.disk, &self.temp, &self.target, clobber)?;
         self.published = true;
         Ok(std::mem::take(&mut self.target))
@@ -126,7 +143,7 @@ impl<'d> Publish<'d> {
 
 impl io::Write for Publish<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_all(bytes)?;
+        Self::write_all(self, bytes)?;
         Ok(bytes.len())
     }
 

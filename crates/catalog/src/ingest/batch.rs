@@ -11,7 +11,7 @@ use super::{IngestError, Source};
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// To be archived, in the order of names; extra partials last.
-    pub(super) files: Vec<(WalName, PathBuf)>,
+    pub(super) files: Vec<WalName>,
     /// Not WAL: to be moved away.
     pub(super) unknown: Vec<PathBuf>,
     /// Objects found, before the batch size cut them.
@@ -46,12 +46,15 @@ pub(super) fn next(source: Source, dir: &Path, batch_size: usize) -> Result<Batc
             }
             Err(_) => None,
         };
+        let may_be_file = match metadata {
+            Some(metadata) => metadata.is_file(),
+            // Not to be looked at is no reason to call a file unknown, except for a link in circles.
+            None => !path.is_symlink(),
+        };
         let wal = name.to_str().and_then(|name| name.parse::<WalName>().ok());
-        match wal.filter(|_| metadata.is_some_and(|metadata| metadata.is_file())) {
-            Some(partial @ WalName::Partial(_)) if source == Source::Streaming => {
-                partials.push((partial, path))
-            }
-            Some(wal) => batch.files.push((wal, path)),
+        match wal.filter(|_| may_be_file) {
+            Some(partial @ WalName::Partial(_)) if source == Source::Streaming => partials.push(partial),
+            Some(wal) => batch.files.push(wal),
             None => batch.unknown.push(path),
         }
     }
@@ -63,13 +66,13 @@ pub(super) fn next(source: Source, dir: &Path, batch_size: usize) -> Result<Batc
 
 /// Leaves the receiver what it needs to find its position: the last partial, or else the last whole segment. Older
 /// partials are tails of timelines that were left.
-fn hold_back(batch: &mut Batch, mut partials: Vec<(WalName, PathBuf)>) {
+fn hold_back(batch: &mut Batch, mut partials: Vec<WalName>) {
     if partials.pop().is_some() {
         batch.files.append(&mut partials);
         return;
     }
     // Barman holds back the last file of any kind, so a history file that is last would leave no segment.
-    let last = batch.files.iter().rposition(|(name, _)| matches!(name, WalName::Segment(_)));
+    let last = batch.files.iter().rposition(|name| matches!(name, WalName::Segment(_)));
     if let Some(last) = last {
         batch.files.remove(last);
     }

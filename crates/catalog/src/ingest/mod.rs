@@ -1,14 +1,18 @@
 //! `incoming/` and `streaming/` into the archive: Barman's `archive-wal`.
 //!
-//! For each file: its content is compared with its name; the archive's name must be free, or hold the same bytes; it is
+//! For each file: its content is compared with its name; the archive's name must be free, or hold the same WAL; it is
 //! compressed under a temporary name and synced; then, a group of files at a time, renamed, the directory synced, the
 //! index lines appended and synced, and only then the sources removed. A crash after any step leaves the source or the
-//! archived file and its line; running again completes it. Nothing is ever replaced.
+//! archived file and its line; running again completes it. Nothing is ever replaced. A file that cannot be read stays where
+//! it is, and those behind it are archived.
 //!
-//! The work for a file does not depend on how many others wait or lie in the archive.
+//! The work for a file does not depend on how many others wait or lie in the archive; what is kept in memory of a file that
+//! waits is its name.
 
 mod batch;
+mod listed;
 mod options;
+mod pipeline;
 mod prepare;
 mod publish;
 mod refuse;
@@ -25,14 +29,20 @@ pub(crate) use refuse::{Refusal, refuse};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use walfile::WalName;
 
 use crate::ServerLayout;
 use crate::durable::{self, Disk};
 use crate::locks::{Lock, LockName};
 use batch::Batch;
+use listed::Listed;
+use pipeline::{CloseAtEnd, Pipeline};
 use prepare::{Item, Prepared, prepare};
+
+/// Threads that wait for `fsync`. Each costs a stack; together they let the file system commit many files at once.
+const SYNCERS: usize = 16;
 
 /// Archives what waits in `streaming/`, then in `incoming/`, under the lock `archive-wal`. Set `stop` to end after the
 /// files in hand.
@@ -48,63 +58,57 @@ pub fn ingest(
     stop: &AtomicBool,
 ) -> Result<IngestReport, IngestError> {
     let _lock = Lock::try_acquire(&layout.lock(&LockName::ArchiveWal))?;
-    let mut run = Run { disk, layout, options, stop, prepared_dirs: HashSet::new() };
+    let mut prepared_dirs = HashSet::new();
     let mut report = IngestReport::default();
     let sources = [(Source::Streaming, options.streaming), (Source::FileArchival, options.file_archival)];
     for (source, _) in sources.into_iter().filter(|(_, enabled)| *enabled) {
-        report.sources.push(run.source(source, observer)?);
+        let dir = source.dir(layout);
+        let Batch { files, unknown, found } = batch::next(source, dir, options.batch_size(source))?;
+        let run = Run { disk, layout, options, stop, source, dir, files: &files };
+        report.sources.push(run.run(found, unknown, &mut prepared_dirs, observer)?);
     }
     Ok(report)
 }
 
+/// One source's run.
 struct Run<'a> {
     disk: &'a dyn Disk,
     layout: &'a ServerLayout,
     options: &'a IngestOptions,
     stop: &'a AtomicBool,
+    source: Source,
+    dir: &'a Path,
+    files: &'a [WalName],
+}
+
+/// How far a run has come.
+struct Progress<'r> {
+    report: SourceReport,
     /// Directories of the archive that exist, and from which the leftovers of crashed runs are gone.
-    prepared_dirs: HashSet<PathBuf>,
+    prepared_dirs: &'r mut HashSet<PathBuf>,
+    /// Which files of the run the index lists, once that was looked up.
+    listed: Listed,
+    observer: &'r mut dyn IngestObserver,
 }
 
 impl<'a> Run<'a> {
-    fn source(
-        &mut self,
-        source: Source,
+    fn run(
+        &self,
+        found: usize,
+        unknown: Vec<PathBuf>,
+        prepared_dirs: &mut HashSet<PathBuf>,
         observer: &mut dyn IngestObserver,
     ) -> Result<SourceReport, IngestError> {
-        let dir = match source {
-            Source::Streaming => &self.layout.streaming,
-            Source::FileArchival => &self.layout.incoming,
-        };
-        let Batch { files, unknown, found } = batch::next(source, dir, self.options.batch_size(source))?;
-        let run_size = files.len();
-        observer.source(source, found, run_size);
-        let mut report = SourceReport {
-            source,
-            found,
-            run_size,
-            files: Vec::with_capacity(run_size),
-            unknown: Vec::with_capacity(unknown.len()),
-            aborted: None,
-            stopped: false,
-        };
-        let mut group: Vec<(usize, Item)> = Vec::new();
-        for (index, (name, path)) in files.into_iter().enumerate() {
-            if self.stop.load(Ordering::Relaxed) {
-                report.stopped = true;
-                break;
-            }
-            let item = Item { source, name, path, target: self.layout.wal(name) };
-            if let ControlFlow::Break(why) = observer.before(&file_of(&item, index, run_size)) {
-                report.aborted = Some(why);
-                break;
-            }
-            group.push((index, item));
-            if group.len() >= self.options.group.max(1) {
-                self.group(std::mem::take(&mut group), &mut report, observer)?;
-            }
+        observer.source(self.source, found, self.files.len());
+        let report = SourceReport::new(self.source, found, self.files.len());
+        let mut progress = Progress { report, prepared_dirs, listed: Listed::default(), observer };
+        let workers = self.options.workers.clamp(1, self.files.len().max(1));
+        if workers == 1 || self.options.group <= 1 {
+            self.one_after_another(&mut progress)?;
+        } else {
+            self.side_by_side(workers, &mut progress)?;
         }
-        self.group(group, &mut report, observer)?;
+        let mut report = progress.report;
         if report.aborted.is_some() || report.stopped {
             return Ok(report);
         }
@@ -115,94 +119,140 @@ impl<'a> Run<'a> {
         Ok(report)
     }
 
-    /// Prepares the files side by side and publishes them in order, up to the first that failed.
-    fn group(
-        &mut self,
-        group: Vec<(usize, Item)>,
-        report: &mut SourceReport,
-        observer: &mut dyn IngestObserver,
+    fn one_after_another(&self, progress: &mut Progress<'_>) -> Result<(), IngestError> {
+        let mut next = 0;
+        while next < self.files.len() {
+            let until = self.admit(next, next + self.options.group.max(1), progress)?;
+            let mut failed = false;
+            let prepared = (next..until).map_while(|index| {
+                let prepared = (!failed).then(|| self.prepare(index).and_then(Prepared::synced));
+                failed = matches!(prepared, Some(Err(_)));
+                prepared
+            });
+            let prepared = prepared.collect();
+            self.publish(next, prepared, progress)?;
+            if progress.has_ended() {
+                return Ok(());
+            }
+            next = until;
+        }
+        Ok(())
+    }
+
+    fn side_by_side(&self, workers: usize, progress: &mut Progress<'_>) -> Result<(), IngestError> {
+        let pipeline = Pipeline::new(self.stop);
+        std::thread::scope(|scope| {
+            let _close = CloseAtEnd(&pipeline);
+            for _ in 0..workers {
+                scope.spawn(|| pipeline.work(|index| self.prepare(index)));
+            }
+            for _ in 0..SYNCERS.min(self.options.group).min(self.files.len()) {
+                scope.spawn(|| pipeline.sync());
+            }
+            let (mut published, mut admitted) = (0, 0);
+            loop {
+                if !progress.has_ended() {
+                    admitted = self.admit(admitted, published + 2 * self.options.group, progress)?;
+                    pipeline.admit(admitted);
+                }
+                let count = self.options.group.min(admitted - published);
+                let prepared = pipeline.take(published, count);
+                progress.report.stopped |= self.stop.load(Ordering::Relaxed) && prepared.len() < count;
+                if prepared.is_empty() {
+                    return Ok(());
+                }
+                let first = published;
+                published += prepared.len();
+                self.publish(first, prepared, progress)?;
+            }
+        })
+    }
+
+    /// Asks the observer about the files from `from` up to `until`, and makes their directories. Returns how far it came.
+    fn admit(&self, from: usize, until: usize, progress: &mut Progress<'_>) -> Result<usize, IngestError> {
+        let until = until.min(self.files.len());
+        for index in from..until {
+            if self.stop.load(Ordering::Relaxed) {
+                progress.report.stopped = true;
+                return Ok(index);
+            }
+            let Some(item) = self.item(index) else { return Ok(index) };
+            if let ControlFlow::Break(why) = progress.observer.before(&self.file(&item, index)) {
+                progress.report.aborted = Some(why);
+                return Ok(index);
+            }
+            let dir = durable::parent(&item.target);
+            if !progress.prepared_dirs.contains(dir) {
+                durable::create_dir_all(self.disk, dir, None)?;
+                durable::remove_stale(self.disk, dir)?;
+                progress.prepared_dirs.insert(dir.to_owned());
+            }
+        }
+        Ok(until)
+    }
+
+    fn prepare(&self, index: usize) -> pipeline::Result<'a> {
+        match self.item(index) {
+            Some(item) => prepare(self.disk, &item, self.options),
+            None => Ok(Prepared::Vanished),
+        }
+    }
+
+    /// Publishes the files from `first` on, in order, up to the first that failed.
+    fn publish(
+        &self,
+        first: usize,
+        prepared: Vec<pipeline::Result<'a>>,
+        progress: &mut Progress<'_>,
     ) -> Result<(), IngestError> {
-        if group.is_empty() {
-            return Ok(());
-        }
-        for (_, item) in &group {
-            self.prepare_dir(durable::parent(&item.target))?;
-        }
-        let mut ready = Vec::with_capacity(group.len());
+        let mut ready = Vec::with_capacity(prepared.len());
         let mut failure = None;
-        for ((index, item), prepared) in group.iter().zip(self.prepare_all(&group)) {
+        for (index, prepared) in (first..).zip(prepared) {
+            let Some(item) = self.item(index) else { break };
             match prepared {
-                Ok(prepared) => ready.push((*index, item, prepared)),
-                Err(e) => {
-                    failure = Some((*index, item, e));
+                Ok(prepared) => ready.push((item, prepared)),
+                Err(error) => {
+                    failure = Some((index, item, error));
                     break;
                 }
             }
         }
-        let (places, prepared): (Vec<_>, Vec<_>) =
-            ready.into_iter().map(|(index, item, prepared)| ((index, item), (item, prepared))).unzip();
-        let outcomes = publish::publish(self, prepared)?;
-        for ((index, item), outcome) in places.into_iter().zip(outcomes) {
-            observer.after(&file_of(item, index, report.run_size), &outcome);
-            report.files.push(IngestedFile { name: item.name, outcome });
+        let (items, prepared): (Vec<_>, Vec<_>) = ready.into_iter().unzip();
+        let outcomes = publish::publish(self, &mut progress.listed, items.iter().zip(prepared))?;
+        for ((index, item), outcome) in (first..).zip(&items).zip(outcomes) {
+            progress.observer.after(&self.file(item, index), &outcome);
+            progress.report.count(item.name, outcome);
         }
         match failure {
             Some((index, item, error)) => {
-                observer.failed(&file_of(item, index, report.run_size), &error);
+                progress.observer.failed(&self.file(&item, index), &error);
                 Err(error)
             }
             None => Ok(()),
         }
     }
 
-    fn prepare_dir(&mut self, dir: &Path) -> Result<(), IngestError> {
-        if !self.prepared_dirs.contains(dir) {
-            durable::create_dir_all(self.disk, dir, None)?;
-            durable::remove_stale(self.disk, dir)?;
-            self.prepared_dirs.insert(dir.to_owned());
-        }
-        Ok(())
+    fn item(&self, index: usize) -> Option<Item> {
+        let name = *self.files.get(index)?;
+        // A WAL file's name has one spelling.
+        let path = self.dir.join(name.to_string());
+        Some(Item { source: self.source, name, path, target: self.layout.wal(name) })
     }
 
-    /// On `workers` threads; the results are in the order of the group.
-    fn prepare_all(&self, group: &[(usize, Item)]) -> Vec<Result<Prepared<'a>, IngestError>> {
-        let workers = self.options.workers.clamp(1, group.len().max(1));
-        if workers == 1 {
-            let mut failed = false;
-            let until_failure = group.iter().map_while(|(_, item)| {
-                let prepared = (!failed).then(|| prepare(self.disk, item, self.options));
-                failed = matches!(prepared, Some(Err(_)));
-                prepared
-            });
-            return until_failure.collect();
+    fn file<'i>(&self, item: &'i Item, index: usize) -> IngestFile<'i> {
+        IngestFile {
+            source: item.source,
+            name: item.name,
+            path: &item.path,
+            target: &item.target,
+            number: index + 1,
+            count: self.files.len(),
         }
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new(Vec::with_capacity(group.len()));
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    loop {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some((_, item)) = group.get(index) else { return };
-                        let prepared = prepare(self.disk, item, self.options);
-                        done.lock().unwrap_or_else(PoisonError::into_inner).push((index, prepared));
-                    }
-                });
-            }
-        });
-        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        done.sort_unstable_by_key(|(index, _)| *index);
-        done.into_iter().map(|(_, prepared)| prepared).collect()
     }
 }
 
-fn file_of(item: &Item, index: usize, count: usize) -> IngestFile<'_> {
-    IngestFile {
-        source: item.source,
-        name: item.name,
-        path: &item.path,
-        target: &item.target,
-        number: index + 1,
-        count,
+impl Progress<'_> {
+    const fn has_ended(&self) -> bool {
+        self.report.aborted.is_some() || self.report.stopped
     }
 }

@@ -10,6 +10,7 @@ use walfile::codec::{Compression, Level};
 use walfile::{SegmentSize, WalName};
 
 use super::Outcome;
+use crate::ServerLayout;
 
 /// Where WAL comes from.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -18,6 +19,15 @@ pub enum Source {
     Streaming,
     /// `incoming/`, written by `archive_command`.
     FileArchival,
+}
+
+impl Source {
+    pub(super) fn dir(self, layout: &ServerLayout) -> &Path {
+        match self {
+            Self::Streaming => &layout.streaming,
+            Self::FileArchival => &layout.incoming,
+        }
+    }
 }
 
 impl fmt::Display for Source {
@@ -48,7 +58,7 @@ pub struct IngestOptions {
     pub compression_level: Level,
     /// Threads that check and compress.
     pub workers: usize,
-    /// Files that become durable with one sync of the index. With hook scripts set it to 1: each file is then archived before
+    /// Files that become durable with one sync of the index; with several workers, twice as many are under way at most. With hook scripts set it to 1: each file is then archived before
     /// the next one begins, as in Barman.
     pub group: usize,
     /// The cluster's segment size; when unknown, the one in each file's own header counts.
@@ -75,7 +85,7 @@ impl IngestOptions {
             compression: Compression::None,
             compression_level: Level::Medium,
             workers: 1,
-            group: 16,
+            group: 32,
             segment_size: None,
             system_id: None,
             validate: true,

@@ -37,13 +37,34 @@ pub(super) enum Prepared<'d> {
     Different,
     Invalid(Invalid),
     Unsettled(Invalid),
+    Unreadable(String),
     Vanished,
+}
+
+impl Prepared<'_> {
+    /// Whether its bytes are still to be synced.
+    pub(super) const fn needs_sync(&self) -> bool {
+        matches!(self, Self::Ready { .. })
+    }
+
+    /// Syncs its bytes.
+    pub(super) fn synced(mut self) -> Result<Self, IngestError> {
+        match &mut self {
+            Self::Ready { how: How::Publish(publish), .. } => publish.sync()?,
+            // The receiver has synced it; whoever else wrote it may not have.
+            Self::Ready { how: How::Link { disk, path }, .. } => {
+                disk.sync_file(path).map_err(|e| DurableError::io(Step::Sync, path, e))?;
+            }
+            _ => {}
+        }
+        Ok(self)
+    }
 }
 
 #[derive(Debug)]
 pub(super) enum How<'d> {
     Publish(Publish<'d>),
-    Link,
+    Link { disk: &'d dyn Disk, path: PathBuf },
 }
 
 pub(super) fn prepare<'d>(
@@ -54,8 +75,29 @@ pub(super) fn prepare<'d>(
     match look(item, options) {
         Ok(Looked::Done(done)) => Ok(done),
         Ok(Looked::Take { metadata, stored_as }) => take(disk, item, &metadata, stored_as, options),
-        Err(source) if source.kind() == ErrorKind::NotFound && !item.path.exists() => Ok(Prepared::Vanished),
-        Err(source) => Err(IngestError::Read { path: item.path.clone(), source }),
+        Err(e) => Ok(unreadable(item, &e)),
+    }
+}
+
+/// One bad sector or one wrong permission does not hold up the files behind it.
+fn unreadable<'d>(item: &Item, error: &std::io::Error) -> Prepared<'d> {
+    match error.kind() {
+        ErrorKind::NotFound if !item.path.exists() => Prepared::Vanished,
+        _ => Prepared::Unreadable(error.to_string()),
+    }
+}
+
+/// Tells a source that cannot be read from an archive that cannot be written.
+struct Input {
+    input: File,
+    failed: bool,
+}
+
+impl std::io::Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let got = self.input.read(buffer);
+        self.failed |= got.as_ref().is_err_and(|e| e.kind() != ErrorKind::Interrupted);
+        got
     }
 }
 
@@ -155,11 +197,12 @@ fn take<'d>(
         encryption: matches!(stored_as, StoredAs::Encrypted).then(|| "gpg".to_owned()),
     };
     if codec == Compression::None && item.source == Source::Streaming && may_link(item, metadata) {
-        // The receiver has synced it; whoever else wrote it may not have.
-        disk.sync_file(&item.path).map_err(|e| DurableError::io(Step::Sync, &item.path, e))?;
-        return Ok(Prepared::Ready { how: How::Link, entry });
+        return Ok(Prepared::Ready { how: How::Link { disk, path: item.path.clone() }, entry });
     }
-    let publish = copy(disk, item, metadata, codec, options)?;
+    let publish = match copy(disk, item, metadata, codec, options)? {
+        Ok(publish) => publish,
+        Err(e) => return Ok(unreadable(item, &e)),
+    };
     let stored = publish.temp_path().metadata();
     entry.size = stored.map_err(|e| DurableError::io(Step::Read, publish.temp_path(), e))?.len();
     Ok(Prepared::Ready { how: How::Publish(publish), entry })
@@ -173,23 +216,29 @@ fn may_link(item: &Item, metadata: &Metadata) -> bool {
     regular && matches!(item.name, WalName::Segment(_)) && device == Some(metadata.dev())
 }
 
-/// The content under a temporary name beside the target, synced here so that several files' syncs overlap.
+/// The content under a temporary name beside the target. The inner error is one of reading the source.
 pub(super) fn copy<'d>(
     disk: &'d dyn Disk,
     item: &Item,
     metadata: &Metadata,
     codec: Compression,
     options: &IngestOptions,
-) -> Result<Publish<'d>, IngestError> {
+) -> Result<std::io::Result<Publish<'d>>, IngestError> {
     let fail = |source| IngestError::Compress { path: item.path.clone(), source };
     let publish = Publish::create(disk, &item.target, None)?;
-    let input = File::open(&item.path).map_err(fail)?;
-    let mut publish = transcode::copy(input, publish, codec, options.compression_level).map_err(fail)?;
+    let input = match File::open(&item.path) {
+        Ok(input) => input,
+        Err(e) => return Ok(Err(e)),
+    };
+    let mut input = Input { input, failed: false };
+    let mut publish = match transcode::copy(&mut input, publish, codec, options.compression_level) {
+        Ok(publish) => publish,
+        Err(e) if input.failed => return Ok(Err(e)),
+        Err(e) => return Err(fail(e)),
+    };
     publish.set_mode(mode(metadata))?;
     publish.set_modified(metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH))?;
-    let temp = publish.temp_path();
-    disk.sync_file(temp).map_err(|e| DurableError::io(Step::Sync, temp, e))?;
-    Ok(publish)
+    Ok(Ok(publish))
 }
 
 fn mode(metadata: &Metadata) -> u32 {

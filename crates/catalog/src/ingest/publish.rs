@@ -7,7 +7,7 @@ use std::path::Path;
 use walfile::codec::Compression;
 
 use super::prepare::{How, Item, Prepared, copy, same_as_archived};
-use super::{IngestError, Outcome, Refusal, Run, refuse};
+use super::{IngestError, Listed, Outcome, Refusal, Run, refuse};
 use crate::durable::{self, Clobber, DurableError, Step};
 use crate::xlogdb::entry_of;
 use crate::{XlogDb, XlogEntry};
@@ -21,19 +21,27 @@ struct Placed<'p> {
     sources: Vec<&'p Path>,
 }
 
-pub(super) fn publish(run: &Run<'_>, group: Vec<(&Item, Prepared<'_>)>) -> Result<Vec<Outcome>, IngestError> {
+pub(super) fn publish<'p>(
+    run: &Run<'_>,
+    listed: &mut Listed,
+    group: impl ExactSizeIterator<Item = (&'p Item, Prepared<'p>)>,
+) -> Result<Vec<Outcome>, IngestError> {
+    if group.len() == 0 {
+        return Ok(Vec::new());
+    }
     let mut index = XlogDb::lock(run.disk, run.layout, run.stop)?;
     let mut placed = Placed::default();
     for (item, prepared) in group {
         let outcome = match prepared {
-            Prepared::Ready { how, entry } => place(run, &index, item, how, entry, &mut placed)?,
-            Prepared::Same => already_archived(run, &index, item, &mut placed)?,
+            Prepared::Ready { how, entry } => place(run, (&index, listed), item, how, entry, &mut placed)?,
+            Prepared::Same => already_archived(run, (&index, listed), item, &mut placed)?,
             Prepared::Different => duplicate(run, item)?,
             Prepared::Invalid(reason) => {
                 let moved_to = refuse(run.disk, run.layout, &item.path, Refusal::Unknown, run.options.now)?;
                 Outcome::Invalid { reason, moved_to }
             }
             Prepared::Unsettled(reason) => Outcome::Unsettled { reason },
+            Prepared::Unreadable(problem) => Outcome::Unreadable { problem },
             Prepared::Vanished => Outcome::Vanished,
         };
         placed.outcomes.push(outcome);
@@ -57,7 +65,7 @@ pub(super) fn publish(run: &Run<'_>, group: Vec<(&Item, Prepared<'_>)>) -> Resul
 
 fn place<'p>(
     run: &Run<'_>,
-    index: &XlogDb<'_>,
+    (index, listed): (&XlogDb<'_>, &mut Listed),
     item: &'p Item,
     how: How<'_>,
     entry: XlogEntry,
@@ -65,7 +73,7 @@ fn place<'p>(
 ) -> Result<Outcome, IngestError> {
     let named = match how {
         How::Publish(publish) => publish.publish_unsynced(Clobber::Refuse).map(|_| ()),
-        How::Link => link(run, item)?,
+        How::Link { .. } => link(run, item)?,
     };
     match named {
         Ok(()) => {
@@ -79,7 +87,7 @@ fn place<'p>(
         Err(DurableError::Exists { .. }) => {
             let same = same_as_archived(&item.target, &item.path)
                 .map_err(|source| IngestError::Read { path: item.target.clone(), source })?;
-            if same { already_archived(run, index, item, placed) } else { duplicate(run, item) }
+            if same { already_archived(run, (index, listed), item, placed) } else { duplicate(run, item) }
         }
         Err(e) => Err(e.into()),
     }
@@ -97,7 +105,8 @@ fn link(run: &Run<'_>, item: &Item) -> Result<Result<(), DurableError>, IngestEr
                 .path
                 .metadata()
                 .map_err(|source| IngestError::Read { path: item.path.clone(), source })?;
-            let publish = copy(run.disk, item, &metadata, Compression::None, run.options)?;
+            let publish = copy(run.disk, item, &metadata, Compression::None, run.options)?
+                .map_err(|source| IngestError::Read { path: item.path.clone(), source })?;
             Ok(publish.publish_unsynced(Clobber::Refuse).map(|_| ()))
         }
     }
@@ -107,13 +116,13 @@ fn link(run: &Run<'_>, item: &Item) -> Result<Result<(), DurableError>, IngestEr
 /// are seen to before the source goes.
 fn already_archived<'p>(
     run: &Run<'_>,
-    index: &XlogDb<'_>,
+    (index, listed): (&XlogDb<'_>, &mut Listed),
     item: &'p Item,
     placed: &mut Placed<'p>,
 ) -> Result<Outcome, IngestError> {
     run.disk.sync_file(&item.target).map_err(|e| DurableError::io(Step::Sync, &item.target, e))?;
     placed.dirs.insert(durable::parent(&item.target));
-    if !index.contains(item.name)? {
+    if !listed.contains(index, item.name, run.files)? {
         let entry = entry_of(&item.target, item.name)
             .map_err(|source| IngestError::Read { path: item.target.clone(), source })?;
         placed.entries.extend(entry);

@@ -70,6 +70,11 @@ pub enum Outcome {
         /// Why it was not taken.
         reason: Invalid,
     },
+    /// It cannot be read, or what the archive has of its name cannot: left in the queue.
+    Unreadable {
+        /// What the system says.
+        problem: String,
+    },
     /// It was gone when its turn came.
     Vanished,
 }
@@ -94,14 +99,42 @@ pub struct SourceReport {
     pub found: usize,
     /// Files to archive in this run. Barman's text says `(batch size: N)` when this is below `found` and not zero.
     pub run_size: usize,
-    /// What became of each, in the order of processing.
-    pub files: Vec<IngestedFile>,
+    /// Files that are in the archive now and were not before.
+    pub archived: u64,
+    /// Files that the archive had with the same content.
+    pub already_archived: u64,
+    /// What became of the others, in the order of processing.
+    pub others: Vec<IngestedFile>,
     /// Objects that are no WAL files, and where they are now.
     pub unknown: Vec<(PathBuf, Option<PathBuf>)>,
     /// Why the run of this source ended early: what the observer said.
     pub aborted: Option<String>,
     /// The stop flag ended it.
     pub stopped: bool,
+}
+
+impl SourceReport {
+    pub(super) const fn new(source: Source, found: usize, run_size: usize) -> Self {
+        Self {
+            source,
+            found,
+            run_size,
+            archived: 0,
+            already_archived: 0,
+            others: Vec::new(),
+            unknown: Vec::new(),
+            aborted: None,
+            stopped: false,
+        }
+    }
+
+    pub(super) fn count(&mut self, name: WalName, outcome: Outcome) {
+        match outcome {
+            Outcome::Archived { .. } => self.archived += 1,
+            Outcome::AlreadyArchived => self.already_archived += 1,
+            outcome => self.others.push(IngestedFile { name, outcome }),
+        }
+    }
 }
 
 /// What a run did, in Barman's order: streaming, then file archival.
@@ -114,8 +147,15 @@ pub struct IngestReport {
 
 impl IngestReport {
     /// Files archived in this run.
-    pub fn archived(&self) -> usize {
-        let is_archived = |file: &&IngestedFile| matches!(file.outcome, Outcome::Archived { .. });
-        self.sources.iter().map(|source| source.files.iter().filter(is_archived).count()).sum()
+    pub fn archived(&self) -> u64 {
+        self.sources.iter().map(|source| source.archived).sum()
+    }
+
+    /// Files that could not be read and wait in their queues.
+    pub fn unreadable(&self) -> impl Iterator<Item = (WalName, &str)> {
+        self.sources.iter().flat_map(|source| &source.others).filter_map(|file| match &file.outcome {
+            Outcome::Unreadable { problem } => Some((file.name, problem.as_str())),
+            _ => None,
+        })
     }
 }

@@ -138,6 +138,18 @@ impl<'a> XlogDb<'a> {
         read().map_err(|source| self.unreadable(source))
     }
 
+    /// Whether `name` is listed among the last entries, some four thousand. Costs the same whatever the length of the index.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn contains_recent(&self, name: WalName) -> Result<bool, XlogDbError> {
+        let read = || -> io::Result<bool> {
+            let file = File::open(&self.path)?;
+            tail::recent_contains(&file, &name.to_string())
+        };
+        read().map_err(|source| self.unreadable(source))
+    }
+
     /// Adds entries, durably, all with one sync. What a crash left of a line that was being appended is removed first: it
     /// was never acknowledged, and the new line would be glued to it.
     ///

@@ -44,6 +44,16 @@ pub(super) fn end(file: &File) -> io::Result<End> {
 }
 
 pub(super) fn contains(file: &File, name: &str) -> io::Result<bool> {
+    search(file, name, 0)
+}
+
+/// As [`contains`], in the last 256 KiB.
+pub(super) fn recent_contains(file: &File, name: &str) -> io::Result<bool> {
+    search(file, name, file.metadata()?.len().saturating_sub(4 * BLOCK))
+}
+
+/// From the end back to `least`, in whole blocks.
+fn search(file: &File, name: &str, least: u64) -> io::Result<bool> {
     let mut stop = end(file)?.whole;
     let overlap = name.len() as u64 + 2;
     loop {
@@ -60,7 +70,7 @@ pub(super) fn contains(file: &File, name: &str) -> io::Result<bool> {
         if found {
             return Ok(true);
         }
-        if start == 0 {
+        if start <= least {
             return Ok(false);
         }
         // A name that this block's start cuts is whole in the next.
@@ -120,6 +130,8 @@ mod tests {
         for name in names.iter().step_by(17) {
             assert!(contains(&index, name).unwrap(), "{name}");
         }
+        assert!(recent_contains(&index, &names[4999]).unwrap());
+        assert!(!recent_contains(&index, &names[0]).unwrap());
         assert!(!contains(&index, "000000010000000000001388").unwrap());
         // The beginning of a name is not the name.
         assert!(!contains(&index, "00000001000000000000000").unwrap());

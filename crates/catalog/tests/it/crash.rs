@@ -211,6 +211,8 @@ fn ingest_options(codec: Compression) -> IngestOptions {
     options.system_id = Some(SYSTEM);
     options.compression = codec;
     options.group = 2;
+    // Side by side where it compresses, one after another where it links.
+    options.workers = if codec == Compression::None { 1 } else { 2 };
     options
 }
 
