@@ -98,6 +98,13 @@ impl<A: WalArchive> ArchiveReader<A> {
         }
     }
 
+    /// Reads from `start` in the files of `timeline` alone, as `pg_waldump` does: their pages may be of any timeline that
+    /// does not go back, and no history file is looked for.
+    pub fn on_timeline(archive: A, timeline: Timeline, start: Lsn) -> Self {
+        let reader = Self::with_history(archive, TimelineHistory::root(timeline), start);
+        Self { state: Assembler::default(), ..reader }
+    }
+
     /// Reads no record that begins at `end` or after it.
     #[must_use]
     pub fn until(self, end: Lsn) -> Self {
@@ -205,6 +212,9 @@ impl<A: WalArchive> ArchiveReader<A> {
         loop {
             let Some(file) = &mut self.file else {
                 self.open_first()?;
+                if self.filled > 0 {
+                    return Ok(());
+                }
                 continue;
             };
             let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
