@@ -44,6 +44,8 @@
 //! What is parsed may come from anyone: lengths are checked before memory is taken, and nothing panics.
 
 mod archive;
+#[cfg(feature = "capi")]
+pub mod capi;
 pub mod changed_blocks;
 pub mod codec;
 mod control;
