@@ -59,6 +59,7 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         Command::ListBackups(args) => commands::list_backups::run(&args, session),
         Command::ListServers(args) => commands::list_servers::run(&args, session),
         Command::ReceiveWal(args) => commands::receive_wal::run(&args, session),
+        Command::ReplicationStatus(args) => commands::replication_status::run(&args, session),
         Command::Restore(args) => commands::restore::run(&args, session),
         Command::ShowBackup(args) => commands::show_backup::run(&args, session),
         Command::SwitchWal(args) => commands::switch_wal::run(&args, session),

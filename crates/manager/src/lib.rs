@@ -48,6 +48,7 @@ mod context;
 mod delete;
 mod receive_wal;
 mod remote;
+mod replication_status;
 mod server;
 mod switch_wal;
 
@@ -61,6 +62,9 @@ pub use get_wal::{GetWalError, GetWalOptions, WalForm};
 pub use list_backups::{BackupList, ListBackupsError, ListedBackup};
 pub use receive_wal::{ReceiveReset, ReceiveWalError, SlotCreated, SlotDropped};
 pub use remote::{ArchiverStatus, Remote, SlotStatus};
+pub use replication_status::{
+    ClientKind, ReplicationStatus, ReplicationStatusError, StatusSource, StreamingClient, SyncStage,
+};
 pub use restore::{RestoreError, RestoreOptions, RestorePlan, RestorePlanError, RestoreReport};
 pub use server::{OpenError, Server, ServerConnectError};
 pub use show_backup::BackupDetails;

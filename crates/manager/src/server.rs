@@ -113,6 +113,17 @@ impl Server {
         self.connect_with("conninfo", self.config.conninfo.as_deref(), "barman", Mode::Sql, stop)
     }
 
+    /// A normal connection to the host WAL comes from: `wal_conninfo`, or `conninfo` when that is not set.
+    ///
+    /// # Errors
+    /// As [`Server::connect`].
+    pub fn connect_wal_host(&self, stop: Arc<AtomicBool>) -> Result<Connection, ServerConnectError> {
+        match self.config.wal_conninfo.as_deref() {
+            None => self.connect(stop),
+            conninfo => self.connect_with("wal_conninfo", conninfo, "barman", Mode::Sql, stop),
+        }
+    }
+
     /// A replication connection (`streaming_conninfo`), under the name the server's statistics and
     /// `synchronous_standby_names` know.
     ///

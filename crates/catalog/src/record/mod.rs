@@ -15,6 +15,7 @@ pub use error::{RecordError, RecordProblem};
 pub use kinds::{BackupMode, BackupStatus, BackupType, CopyStats, TablespaceInfo};
 pub use python_literal::{LiteralError, PyValue};
 pub use python_repr::repr_f64;
+pub use timestamp::{format as format_time, parse as parse_time};
 
 use time::OffsetDateTime;
 use walfile::{Lsn, SegmentName, SegmentSize, Timeline};

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
 /// As `str(datetime)`: microseconds only when there are any, the offset with seconds only when it has some.
-pub(super) fn format(at: OffsetDateTime) -> String {
+pub fn format(at: OffsetDateTime) -> String {
     let mut text = format!(
         "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
         at.year(),
@@ -30,7 +30,7 @@ pub(super) fn format(at: OffsetDateTime) -> String {
 
 /// Reads `YYYY-MM-DD HH:MM[:SS[.ffffff]]`, `T` allowed between, with an offset (`Z`, `±HH`, `±HHMM`,
 /// `±HH:MM[:SS]`) or without: then it is local time.
-pub(super) fn parse(text: &str, local: UtcOffset) -> Option<OffsetDateTime> {
+pub fn parse(text: &str, local: UtcOffset) -> Option<OffsetDateTime> {
     let (date, rest) = text.split_once([' ', 'T'])?;
     let mut parts = date.splitn(3, '-');
     let year: i32 = digits(parts.next()?, 4)?.try_into().ok()?;

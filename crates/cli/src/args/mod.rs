@@ -17,6 +17,7 @@ mod parse;
 pub(crate) mod pg;
 pub(crate) mod put_wal;
 pub(crate) mod receive_wal;
+pub(crate) mod replication_status;
 pub(crate) mod restore;
 pub(crate) mod show_backup;
 pub(crate) mod switch_wal;
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     ReceiveWal(receive_wal::ReceiveWalArgs),
     /// `receivewal`
     PgReceiveWal(Box<pg::receivewal::ReceiveWal>),
+    /// `replication-status`
+    ReplicationStatus(replication_status::ReplicationStatusArgs),
     /// `restore`
     Restore(Box<restore::RestoreArgs>),
     /// `show-backup`

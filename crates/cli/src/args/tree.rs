@@ -7,7 +7,8 @@ use clap::{CommandFactory, Error, FromArgMatches};
 use super::usage::Spelling;
 use super::{
     Command, archive_wal, backup, check, completions, delete, get_wal, global, list_backups, list_servers,
-    pg, put_wal, receive_wal, restore, show_backup, switch_wal, wal, wal_archive, wal_restore,
+    pg, put_wal, receive_wal, replication_status, restore, show_backup, switch_wal, wal, wal_archive,
+    wal_restore,
 };
 use crate::invocation::Program;
 
@@ -155,6 +156,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             Ok(Command::PgReceiveWal(Box::new(args.check()?)))
         },
     },
+    entry!("replication-status", replication_status::ReplicationStatusArgs, Command::ReplicationStatus),
     entry!("restore" | "recover", restore::RestoreArgs, |args| Command::Restore(Box::new(args))),
     entry!("show-backup" | "show-backups", show_backup::ShowBackupArgs, Command::ShowBackup),
     entry!("switch-wal" | "switch-xlog", switch_wal::SwitchWalArgs, Command::SwitchWal),

@@ -13,6 +13,7 @@ mod pg_connection;
 pub(crate) mod put_wal;
 pub(crate) mod receive_wal;
 pub(crate) mod receivewal;
+pub(crate) mod replication_status;
 pub(crate) mod restore;
 pub(crate) mod show_backup;
 mod signals;

@@ -7,6 +7,7 @@ mod backup;
 mod config;
 mod connect;
 mod receive;
+mod replication;
 mod restore;
 
 use std::fmt;

@@ -11,6 +11,7 @@ pub(crate) mod check;
 mod json;
 mod mask;
 mod progress;
+pub(crate) mod replication;
 pub(crate) mod restore;
 pub(crate) mod wal_verify;
 
