@@ -39,6 +39,7 @@ pub mod show_backup;
 pub mod text;
 pub mod tools;
 pub mod wal_client;
+pub mod wal_inspect;
 pub mod wal_usage;
 pub mod wal_verify;
 

@@ -1,5 +1,6 @@
 //! Records of an archive, one after the other.
 
+use std::fmt;
 use std::io::Read as _;
 use std::sync::Arc;
 
@@ -40,7 +41,6 @@ const MAX_HISTORY: u64 = 16 * 1024 * 1024;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct ArchiveReader<A> {
     archive: A,
     history: Arc<TimelineHistory>,
@@ -345,6 +345,18 @@ impl<A: WalArchive> ArchiveReader<A> {
         }
         self.number = self.start.segment(known.unwrap_or_default());
         Err(ArchiveStop::Missing { name: self.newest_holder(), unfinished: 0 })
+    }
+}
+
+impl<A> fmt::Debug for ArchiveReader<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArchiveReader")
+            .field("timeline", &self.history.timeline())
+            .field("start", &self.start)
+            .field("file", &self.file)
+            .field("last_end", &self.last_end)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
     }
 }
 
