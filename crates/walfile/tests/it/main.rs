@@ -14,6 +14,7 @@
     unreachable_pub
 )]
 
+mod archive;
 mod changed_blocks;
 mod codecs;
 mod control;
