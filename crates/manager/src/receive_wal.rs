@@ -1,9 +1,9 @@
 //! Receiving the server's WAL into `streaming/`, and what belongs to it: the slot, the position, the running process.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tapster_catalog::locks::{Lock, LockError, LockName};
 use tapster_catalog::segment_dir::{Resume, SegmentDir, SegmentDirError, SegmentDirOptions};
 use tapster_catalog::{Identity, IdentityError, WalStore, WalStoreError, durable};
@@ -13,7 +13,7 @@ use tapster_protocol::receive::{
 };
 use tapster_protocol::{CreateSlot, QueryError, SlotName, SlotNameError};
 use thiserror::Error;
-use walfile::{Lsn, SegmentName, WalName};
+use walfile::{LongPageHeader, Lsn, SegmentName, SegmentSize, SystemId, WalName};
 
 use crate::event::Event;
 use crate::fork::earlier_fork;
@@ -103,18 +103,6 @@ pub enum ReceiveWalError {
         /// The server's position.
         server: Lsn,
     },
-    /// No receiver is running.
-    #[error("Termination of receive-wal failed: no such process for server {server}")]
-    NotRunning {
-        /// Server name.
-        server: String,
-    },
-    /// It did not end.
-    #[error("Termination of receive-wal failed: process {pid} is still running")]
-    StillRunning {
-        /// Its process id.
-        pid: u32,
-    },
 }
 
 /// What [`Server::create_slot`] found.
@@ -193,6 +181,14 @@ impl Server {
         options.system_id = Some(system.system_id.get());
         let (mut sink, resume) = SegmentDir::open(&self.layout().streaming, options)?;
         let known = self.resume_position(&resume, size)?;
+        let writer = known.and_then(|known| self.stored_system_id(known, size));
+        if let Some(expected) = writer.filter(|writer| *writer != system.system_id) {
+            return Err(ReceiveWalError::SystemId {
+                server: self.name().to_owned(),
+                expected: expected.to_string(),
+                found: system.system_id.to_string(),
+            });
+        }
         let fork = match known {
             Some(known) => earlier_fork(&mut connection, &system, known, size)?,
             None => None,
@@ -249,7 +245,7 @@ impl Server {
     fn resume_position(
         &self,
         resume: &Resume,
-        size: walfile::SegmentSize,
+        size: SegmentSize,
     ) -> Result<Option<StreamStart>, ReceiveWalError> {
         if let Some((timeline, position)) = resume.from {
             return Ok(Some(StreamStart::new(timeline, position)));
@@ -257,6 +253,21 @@ impl Server {
         let newest = WalStore::new(self.layout()).newest_segments()?;
         let Some((timeline, last)) = newest.into_iter().next_back() else { return Ok(None) };
         Ok(last.end(size).ok().map(|end| StreamStart::new(timeline, end)))
+    }
+
+    /// The cluster that wrote what was received last. There is no `identity.json` before the first backup, and WAL of two
+    /// clusters must not follow one another in one archive then either.
+    fn stored_system_id(&self, known: StreamStart, size: SegmentSize) -> Option<SystemId> {
+        let before = Lsn::new(known.position.get().saturating_sub(1));
+        let store = WalStore::new(self.layout());
+        // The segment that goes on, or when nothing of it has come yet the one before it, or after a reset what is archived.
+        let near = [known.position, before].map(|at| SegmentName::containing(known.timeline, at, size));
+        let archived = store.newest_segments().unwrap_or_default();
+        near.into_iter().chain(archived.into_values().rev()).find_map(|name| {
+            let mut first = Vec::with_capacity(64);
+            store.open(name.into(), true).ok()?.take(64).read_to_end(&mut first).ok()?;
+            Some(LongPageHeader::parse(&first).ok()?.system_id)
+        })
     }
 
     fn receiver_lock(&self) -> Result<Lock, ReceiveWalError> {
@@ -334,26 +345,6 @@ impl Server {
 
     fn no_slot(&self) -> ReceiveWalError {
         ReceiveWalError::SlotMissing { slot: String::new(), server: self.name().to_owned() }
-    }
-
-    /// Ends the receiver that runs for this server, and waits until it is gone. Returns its process id.
-    ///
-    /// # Errors
-    /// When none runs, or it does not end within ten seconds.
-    pub fn stop_receive_wal(&self) -> Result<u32, ReceiveWalError> {
-        let path = self.layout().lock(&LockName::ReceiveWal);
-        let not_running = || ReceiveWalError::NotRunning { server: self.name().to_owned() };
-        let Some(Some(pid)) = Lock::holder(&path)? else { return Err(not_running()) };
-        let process = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(not_running)?;
-        kill_process(process, Signal::INT).map_err(|_| not_running())?;
-        let patience = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < patience {
-            if Lock::holder(&path)?.is_none() {
-                return Ok(pid);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Err(ReceiveWalError::StillRunning { pid })
     }
 
     /// Moves the position of the receiver to where the slot (or, without one, the server) is now. WAL between the two is
