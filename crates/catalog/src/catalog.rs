@@ -252,12 +252,17 @@ impl Catalog {
         Ok(ids)
     }
 
-    /// Removes what crashed writers left in `meta/`. Call it under the backup lock.
+    /// Removes the temporary files that crashed writers left: of records in `meta/`, of `identity.json` beside it, of the
+    /// index in its directory. Call it under the backup lock.
     ///
     /// # Errors
     /// When it cannot be removed.
     pub fn remove_stale(&self) -> Result<Vec<PathBuf>, DurableError> {
-        durable::remove_stale(self.disk(), &self.layout.meta)
+        let mut removed = Vec::new();
+        for dir in [&self.layout.meta, &self.layout.root, &self.layout.xlogdb_dir] {
+            removed.extend(durable::remove_stale(self.disk(), dir)?);
+        }
+        Ok(removed)
     }
 
     fn ids_with(&self, key: &str) -> Result<Vec<BackupId>, CatalogError> {

@@ -22,6 +22,7 @@ impl Server {
     /// # Errors
     /// When a lock is held, or something cannot be removed.
     pub fn delete(&self, plan: &DeletePlan, context: &Context<'_>) -> Result<(), DeleteError> {
+        self.tidy();
         let mut begun: Option<(BackupId, time::OffsetDateTime)> = None;
         let server = self.name().to_owned();
         plan.execute(&self.catalog, &context.stop, &mut |event| match event {
@@ -39,5 +40,20 @@ impl Server {
             }
             _ => {}
         })
+    }
+
+    /// Takes away what killed runs left: temporary files, and the last of a backup whose deletion was all but done. They are
+    /// in nobody's way, so that this must not stop anybody either.
+    pub(crate) fn tidy(&self) {
+        let tidied = || -> Result<(), DeleteError> {
+            self.catalog.remove_stale()?;
+            for id in DeletePlan::leftovers(&self.catalog)? {
+                DeletePlan::finish(&self.catalog, &id)?;
+            }
+            Ok(())
+        };
+        if let Err(error) = tidied() {
+            tracing::warn!(server = self.name(), "leftovers stay: {error}");
+        }
     }
 }

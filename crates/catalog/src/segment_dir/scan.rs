@@ -65,6 +65,8 @@ pub(super) fn scan(
 ) -> Result<Resume, SegmentDirError> {
     let (size, sync) = (options.segment_size, options.sync);
     let fail = |e| SegmentDirError::io(Step::Read, dir, e);
+    // Of history files and compressed segments.
+    durable::remove_stale(disk, dir)?;
     let mut candidates = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(fail)? {
         let path = entry.map_err(fail)?.path();

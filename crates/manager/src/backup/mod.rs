@@ -75,6 +75,7 @@ impl Server {
             Err(LockError::Busy { .. }) => return Err(BackupError::Running),
             Err(other) => return Err(BackupStepError::from(other).into()),
         };
+        self.tidy();
         let started = context.now();
         let mut record = BackupRecord::new(self.free_id(context)?);
         record.server_name = Some(self.name().to_owned());
