@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tapster_protocol::testing::Cluster;
+use tapster_protocol::testing::{Builder, Cluster};
 use tapster_protocol::{ConnectOptions, Connection, Environment, Mode};
 use tempfile::TempDir;
 
@@ -25,7 +25,12 @@ fn user() -> String {
 impl Lab {
     /// `None` where there is no PostgreSQL.
     pub fn new() -> Option<Self> {
-        let cluster = Cluster::builder().checksums(true).start()?;
+        Self::with(|builder| builder)
+    }
+
+    /// With a server that is not as usual.
+    pub fn with(configure: impl FnOnce(Builder) -> Builder) -> Option<Self> {
+        let cluster = configure(Cluster::builder().checksums(true)).start()?;
         let lab = Self { cluster, home: tempfile::tempdir().unwrap() };
         let conninfo = lab.cluster.conninfo().to_conninfo_string();
         lab.configure("tapster.conf", &conninfo, "");

@@ -17,6 +17,12 @@
 
 mod architecture;
 mod barman_parity;
+mod chaos;
+mod chaos_archive;
+mod chaos_backup;
+mod chaos_cluster;
+mod chaos_disk_full;
+mod chaos_receive;
 mod commands_cycle;
 mod commands_errors;
 mod help;

@@ -1,0 +1,118 @@
+//! The disk is full: one clear line, nothing acknowledged is lost, and after making room it goes on where it was.
+//!
+//! A real small file system is mounted, which only root may do.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::chaos::{
+    Running, Stored, acknowledged, finish_segment, lab, lsn, wait_for, wait_until_received, write_wal,
+};
+
+/// A file system in memory; unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None`: this process may not mount anything.
+    fn mount(at: &Path, megabytes: u32) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let size = format!("size={megabytes}m");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).stderr(Stdio::null());
+        if !mount.status().is_ok_and(|status| status.success()) {
+            println!("skipped: mounting a small file system is not permitted");
+            return None;
+        }
+        Some(Self(at.to_owned()))
+    }
+
+    fn resize(&self, megabytes: u32) {
+        let size = format!("remount,size={megabytes}m");
+        assert!(Command::new("mount").args(["-o", &size]).arg(&self.0).status().unwrap().success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // At once, whoever still has files open there.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// L-A1, L-A35.
+#[test]
+fn l_a35_a_full_disk_stops_the_receiver_where_it_is() {
+    let Some(lab) = lab(|builder| builder) else { return };
+    lab.ok(&["receive-wal", "--create-slot", "main"]);
+    let start = lsn(&lab.cluster.value("SELECT restart_lsn FROM pg_replication_slots"));
+    let Some(disk) = SmallDisk::mount(&lab.path("home"), 8) else { return };
+    let receiver = Running::start(&lab, &["receive-wal", "main"]);
+    wait_for("the connection", || {
+        !lab.cluster.sql("SELECT 1 FROM pg_replication_slots WHERE active").is_empty()
+    });
+    while finish_segment(&lab.cluster).get() < start.get() + (12 << 20) {
+        write_wal(&lab.cluster, 20000);
+    }
+    let stored = Stored::new(&lab);
+    for run in [receiver.end(), lab.run(&["receive-wal", "main"])] {
+        assert_eq!(run.code, 1, "{run:?}");
+        let [error, details, hint] = run.stderr.lines().collect::<Vec<_>>()[..] else { panic!("{run:?}") };
+        assert_eq!(error, "ERROR: WAL streaming from server 'main' failed");
+        assert!(
+            details.contains("could not store WAL at ") && details.contains("No space left on device"),
+            "{details}"
+        );
+        assert!(hint.starts_with("HINT: everything that was acknowledged is on disk"), "{hint}");
+        let safe = acknowledged(&lab.cluster);
+        assert!(safe.get() > start.get() + (4 << 20), "{safe}");
+        stored.hold_all(start, safe);
+    }
+    let archive = lab.run(&["archive-wal", "main"]);
+    stored.hold_all(start, acknowledged(&lab.cluster));
+    if archive.code != 0 {
+        assert_eq!(archive.stderr.lines().count(), 1, "{archive:?}");
+        assert!(archive.stderr.contains("No space left on device"), "{archive:?}");
+    }
+
+    disk.resize(64);
+    let receiver = Running::start(&lab, &["receive-wal", "main"]);
+    let end = finish_segment(&lab.cluster);
+    wait_until_received(&lab.cluster, end);
+    assert_eq!(receiver.stop().code, 0);
+    lab.ok(&["archive-wal", "main"]);
+    stored.hold_all(start, end);
+    stored.hold_records(&lab, start, end);
+    stored.hold_index();
+    stored.hold_no_leftovers();
+}
+
+#[test]
+fn a_backup_and_a_restore_on_a_full_disk_say_so() {
+    let Some(lab) = lab(|builder| builder) else { return };
+    let receiver = lab.receive();
+    lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    let stored = Stored::new(&lab);
+    let Some(disk) = SmallDisk::mount(&stored.layout.base, 10) else { return };
+    let run = lab.run(&["backup", "main"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    let [error, details] = run.stderr.lines().collect::<Vec<_>>()[..] else { panic!("{run:?}") };
+    assert_eq!(error, "ERROR: Backup failed copying files.");
+    assert!(
+        details.contains("No space left on device") && details.ends_with("is recorded as FAILED"),
+        "{details}"
+    );
+    assert_eq!(lab.json(&["list-backups", "main"])["main"][0]["status"], "FAILED");
+    lab.ok(&["delete", "main", "last-failed"]);
+    assert_eq!(std::fs::read_dir(&stored.layout.base).unwrap().count(), 0);
+    disk.resize(200);
+    lab.ok(&["backup", "main", "--wait"]);
+    assert_eq!(lab.json(&["list-backups", "main"])["main"][0]["status"], "DONE");
+    drop(receiver);
+
+    let data = lab.path("restored");
+    let Some(_small) = SmallDisk::mount(&data, 10) else { return };
+    let run = lab.run(&["restore", "main", "latest", data.to_str().unwrap()]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains(" MiB free, the restore needs "), "{run:?}");
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
+}
