@@ -99,10 +99,23 @@ impl Lock {
     /// # Errors
     /// [`LockError::Busy`], or what the system says.
     pub fn try_acquire(path: &Path) -> Result<Self, LockError> {
+        Self::try_with(path, File::try_lock)
+    }
+
+    /// Takes the lock together with others who only read what it protects; who wants it alone, as Barman always does, is
+    /// refused meanwhile. The file names the last who came.
+    ///
+    /// # Errors
+    /// [`LockError::Busy`] when somebody has it alone, or what the system says.
+    pub fn try_share(path: &Path) -> Result<Self, LockError> {
+        Self::try_with(path, File::try_lock_shared)
+    }
+
+    fn try_with(path: &Path, lock: impl Fn(&File) -> Result<(), TryLockError>) -> Result<Self, LockError> {
         let fail = |source| LockError::Io { path: path.to_owned(), source };
         loop {
             let file = open(path).map_err(fail)?;
-            match file.try_lock() {
+            match lock(&file) {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     return Err(LockError::Busy { path: path.to_owned(), pid: read_pid(&file) });

@@ -63,9 +63,17 @@ pub enum DeleteError {
     /// An annotation cannot be read.
     #[error(transparent)]
     Annotation(#[from] AnnotationError),
-    /// Somebody is working on the backup.
+    /// Another backup or deletion of the server is running, or a lock cannot be taken.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// Somebody restores the backup, or changes it.
+    #[error("backup {id} is in use: {source}")]
+    InUse {
+        /// The backup.
+        id: BackupId,
+        /// Who has it.
+        source: LockError,
+    },
     /// Something cannot be removed or written.
     #[error(transparent)]
     Durable(#[from] DurableError),

@@ -7,7 +7,7 @@ use walfile::WalName;
 use super::{DeleteCause, DeleteError, DeletePlan, DeleteStep};
 use crate::catalog::MARKER;
 use crate::durable;
-use crate::locks::{Lock, LockName};
+use crate::locks::{Lock, LockError, LockName};
 use crate::{BackupId, Catalog, CatalogError};
 
 /// What happens, as it happens.
@@ -49,7 +49,7 @@ impl DeletePlan {
             if stop.load(Ordering::Relaxed) {
                 return Err(DeleteError::Stopped { id });
             }
-            let lock = Lock::try_acquire(&layout.lock(&LockName::BackupId(id)))?;
+            let lock = lock(catalog, id)?;
             step.execute(catalog, stop, observer)?;
             // The backup is gone; nobody needs its lock again.
             lock.remove()?;
@@ -62,11 +62,18 @@ impl DeletePlan {
     /// # Errors
     /// When it is locked, or something cannot be removed.
     pub fn finish(catalog: &Catalog, id: &BackupId) -> Result<(), DeleteError> {
-        let lock = Lock::try_acquire(&catalog.layout().lock(&LockName::BackupId(*id)))?;
+        let lock = lock(catalog, *id)?;
         remove_record(catalog, id)?;
         lock.remove()?;
         Ok(())
     }
+}
+
+fn lock(catalog: &Catalog, id: BackupId) -> Result<Lock, DeleteError> {
+    Lock::try_acquire(&catalog.layout().lock(&LockName::BackupId(id))).map_err(|source| match source {
+        LockError::Busy { .. } => DeleteError::InUse { id, source },
+        other => other.into(),
+    })
 }
 
 impl DeleteStep {

@@ -248,11 +248,14 @@ fn locked_backups_stay() {
     let catalog = open(home.path());
     let backup = add(&catalog, 1, &S(1), &S(1));
     let plan = DeletePlan::new(&catalog, &backup.id, DeleteOptions::default()).unwrap();
-    for name in [LockName::Backup, LockName::BackupId(backup.id)] {
+    let refused = |name| {
         let _lock = Lock::try_acquire(&catalog.layout().lock(&name)).unwrap();
-        let error = plan.execute(&catalog, &GO, &mut |_| {}).unwrap_err();
-        assert!(matches!(error, DeleteError::Lock(LockError::Busy { .. })), "{error}");
-    }
+        plan.execute(&catalog, &GO, &mut |_| {}).unwrap_err()
+    };
+    let error = refused(LockName::Backup);
+    assert!(matches!(error, DeleteError::Lock(LockError::Busy { .. })), "{error}");
+    let error = refused(LockName::BackupId(backup.id));
+    assert!(matches!(error, DeleteError::InUse { .. }), "{error}");
     assert!(catalog.layout().data_dir(&backup.id).exists());
     assert!(catalog.deletions_in_progress().unwrap().is_empty());
 }

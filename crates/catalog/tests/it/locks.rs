@@ -33,6 +33,22 @@ fn one_holder_at_a_time() {
 }
 
 #[test]
+fn readers_share_and_keep_out_who_wants_it_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let path = layout(home.path()).lock(&LockName::BackupId("20261121T000542".parse().unwrap()));
+    let readers = [Lock::try_share(&path).unwrap(), Lock::try_share(&path).unwrap()];
+    assert_eq!(Lock::holder(&path).unwrap(), Some(Some(std::process::id())));
+    assert!(matches!(Lock::try_acquire(&path), Err(LockError::Busy { .. })));
+    let status = Command::new("flock").arg("--nonblock").arg(&path).arg("true").status().unwrap();
+    assert!(!status.success(), "as Barman would try");
+    drop(readers);
+    let alone = Lock::try_acquire(&path).unwrap();
+    assert!(matches!(Lock::try_share(&path), Err(LockError::Busy { .. })));
+    alone.remove().unwrap();
+    drop(Lock::try_share(&path).unwrap());
+}
+
+#[test]
 fn a_removed_lock_file_locks_nothing() {
     let home = tempfile::tempdir().unwrap();
     let path = layout(home.path()).lock(&LockName::Backup);

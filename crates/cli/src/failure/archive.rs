@@ -5,6 +5,7 @@ use tapster_catalog::delete::DeleteError;
 use tapster_catalog::locks::LockError;
 use tapster_catalog::wal_store::WalStoreError;
 use tapster_manager::list_backups::ListBackupsError;
+use tapster_manager::wal_blocks::WalBlocksError;
 use tapster_manager::{ArchiveError, GetWalError, WalVerifyError};
 
 use super::{Failure, Place, chain};
@@ -42,6 +43,15 @@ impl From<WalVerifyError> for Failure {
     }
 }
 
+impl From<WalBlocksError> for Failure {
+    fn from(error: WalBlocksError) -> Self {
+        match error {
+            WalBlocksError::Stopped => Self::interrupted(),
+            error => Self::user(chain(&error)),
+        }
+    }
+}
+
 impl Failure {
     /// A WAL file that was not handed out. Whoever reads stdout and goes away has a reason of his own, which is
     /// still not success.
@@ -58,6 +68,10 @@ impl Failure {
             DeleteError::Refused(_) => None,
             DeleteError::Lock(LockError::Busy { .. }) => Some(Self::user(format!(
                 "Another process in running on server {}. Impossible to delete the backup.",
+                place.server
+            ))),
+            DeleteError::InUse { id, .. } => Some(Self::user(format!(
+                "Another process is holding the lock for backup {id} of server {}.",
                 place.server
             ))),
             DeleteError::Stopped { .. } => {

@@ -39,6 +39,9 @@ impl Failure {
     pub(crate) fn restore(error: &RestoreError) -> Self {
         match error {
             RestoreError::Stopped { .. } => Self::interrupted().with_details(error.to_string()),
+            RestoreError::Busy { .. } | RestoreError::Deleted { .. } | RestoreError::Catalog(_) => {
+                Self::user(format!("Restore failed: {}", chain(error))).with_hint("nothing was written")
+            }
             other => Self::user(format!("Restore failed: {}", chain(other)))
                 .with_hint("the destination has no pg_control and cannot be started; empty it and try again"),
         }

@@ -1,6 +1,8 @@
 //! One catalog, two programs: what Tapster writes real Barman 3.19.1 lists, shows, verifies and restores, and what
 //! Barman writes Tapster does.
 
+use tapster_catalog::locks::Lock;
+
 use crate::lab::Lab;
 use crate::program::Run;
 
@@ -68,6 +70,14 @@ fn barman_reads_verifies_and_restores_what_tapster_wrote() {
     succeeded(&lab.barman(&["restore", "main", "latest", data.to_str().unwrap()]).unwrap());
     assert_eq!(lab.ask_restored(&data, "SELECT count(*) FROM t"), "200");
     drop(receiver);
+
+    let id = record["main"]["backup_id"].as_str().unwrap();
+    let restoring = Lock::try_share(&lab.path(&format!("home/.main-{id}.lock"))).unwrap();
+    for run in [lab.run(&["delete", "main", id]), lab.barman(&["delete", "main", id]).unwrap()] {
+        let refused = format!("ERROR: Another process is holding the lock for backup {id} of server main.");
+        assert_eq!((run.stderr.lines().next(), run.code), (Some(refused.as_str()), 1), "{run:?}");
+    }
+    drop(restoring);
     succeeded(&lab.barman(&["delete", "main", "latest"]).unwrap());
     assert_eq!(lab.ok(&["list-backups", "main"]), "");
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use tapster_catalog::locks::LockError;
 use tapster_catalog::{BackupId, CatalogError, WalStoreError};
 use tapster_copy::tree::TreeError;
 use thiserror::Error;
@@ -162,7 +163,7 @@ pub enum RestorePlanError {
     },
 }
 
-/// A restore that broke off. The destination has no `pg_control`, so it cannot be started by accident.
+/// A restore that was not begun or broke off. The destination has no `pg_control`, so it cannot be started by accident.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RestoreError {
@@ -190,6 +191,23 @@ pub enum RestoreError {
         /// Why.
         source: std::io::Error,
     },
+    /// Somebody deletes, exports or checks the backup. Nothing was written.
+    #[error("backup {id} is in use: {source}")]
+    Busy {
+        /// The backup.
+        id: BackupId,
+        /// Who has it.
+        source: LockError,
+    },
+    /// The backup was deleted after the restore was planned, or its deletion has begun. Nothing was written.
+    #[error("backup {id} has been deleted meanwhile")]
+    Deleted {
+        /// The backup.
+        id: BackupId,
+    },
+    /// The catalog cannot be read. Nothing was written.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
     /// Somebody asked to stop.
     #[error("stopped on request; '{}' is incomplete and cannot be started", destination.display())]
     Stopped {

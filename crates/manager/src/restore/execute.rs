@@ -10,9 +10,11 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tapster_catalog::locks::{Lock, LockError, LockName};
 use tapster_catalog::wal_store::WalStore;
+use tapster_catalog::{BackupId, CatalogError};
 use tapster_copy::tree::{Plan, RESTORE_EXCLUDES, TreeError, TreeOptions};
 use tapster_copy::{CopyObserver, publish, sync};
 use time::OffsetDateTime;
@@ -29,6 +31,8 @@ const CONTROL: &str = "global/pg_control";
 const CONFIGURATION: [&str; 2] = ["postgresql.conf", "postgresql.auto.conf"];
 /// Files Barman reports when they are not in the backup.
 const EXPECTED: [&str; 4] = ["postgresql.conf", "pg_hba.conf", "pg_ident.conf", "postgresql.auto.conf"];
+/// How long a restore waits for whoever changes the backup. Barman's `check-backup` does so for a moment.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a restore did.
 #[derive(Clone, Debug)]
@@ -67,12 +71,14 @@ fn io_at(path: &Path) -> impl FnOnce(io::Error) -> RestoreError + '_ {
 }
 
 impl Server {
-    /// Carries out a plan.
+    /// Carries out a plan. The backup is locked as long as that takes, so that neither we nor Barman delete it meanwhile;
+    /// several restores of one backup may run side by side.
     ///
     /// # Errors
-    /// Where it broke off; the destination then has no `pg_control`.
+    /// When the backup is gone or in use, or where it broke off; the destination then has no `pg_control`.
     pub fn restore(&self, plan: RestorePlan, context: &Context<'_>) -> Result<RestoreReport, RestoreError> {
         let started = context.now();
+        let _lock = self.keep_from_deletion(plan.record.id, context)?;
         context.tell(Event::RestoreStarting {
             server: self.name().to_owned(),
             backup: plan.record.id,
@@ -97,6 +103,34 @@ impl Server {
         self.seal(&plan)?;
         let elapsed = (context.now() - started).try_into().unwrap_or_default();
         Ok(RestoreReport { plan, changes, warnings, missing_files, started, elapsed })
+    }
+
+    fn keep_from_deletion(&self, id: BackupId, context: &Context<'_>) -> Result<Option<Lock>, RestoreError> {
+        let path = self.layout().lock(&LockName::BackupId(id));
+        let patience = Instant::now() + LOCK_PATIENCE;
+        let lock = loop {
+            match Lock::try_share(&path) {
+                Ok(lock) => break Some(lock),
+                Err(source @ LockError::Busy { .. }) => {
+                    if Instant::now() >= patience || context.stopped() {
+                        return Err(RestoreError::Busy { id, source });
+                    }
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                // A catalog one can only read is still one to restore from.
+                Err(error) => {
+                    let text = format!("backup {id} must not be deleted while it is restored: {error}");
+                    context.tell(Event::Warning(text));
+                    break None;
+                }
+            }
+        };
+        let is_going = self.catalog.deletions_in_progress()?.contains(&id);
+        match self.catalog.load(&id) {
+            Ok(_) if !is_going => Ok(lock),
+            Ok(_) | Err(CatalogError::Unknown { .. }) => Err(RestoreError::Deleted { id }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn copy_base(&self, plan: &RestorePlan, context: &Context<'_>) -> Result<(), RestoreError> {

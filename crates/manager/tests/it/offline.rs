@@ -2,13 +2,15 @@
 //! what a list adds up.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
+use tapster_catalog::delete::DeleteError;
 use tapster_catalog::{BackupRecord, BackupStatus, TablespaceInfo};
 use tapster_manager::config::{Config, ConfigSources};
 use tapster_manager::restore::{
     BackupChoice, RecoveryTarget, RestoreOptions, RestorePlan, RestorePlanError, TimelineTarget,
 };
-use tapster_manager::{Context, Server, Silent};
+use tapster_manager::{Context, Event, Observer, RestoreError, Server, Silent};
 use tapster_protocol::Environment;
 use walfile::{Lsn, Timeline};
 
@@ -164,6 +166,41 @@ fn a_backup_that_is_going_is_not_restored() {
         hub.plan(|options| options.backup = BackupChoice::Auto),
         Err(RestorePlanError::NoCandidate)
     ));
+}
+
+/// Tries to delete the backup as soon as its files are being copied.
+struct Deleting<'a>(&'a Hub, Mutex<Option<DeleteError>>);
+
+impl Observer for Deleting<'_> {
+    fn event(&self, event: &Event) {
+        if matches!(event, Event::CopyingBaseBackup) {
+            let plan = self.0.server.plan_delete(&self.0.record).unwrap();
+            let refused = self.0.server.delete(&plan, &Context::new(&Silent)).unwrap_err();
+            *self.1.lock().unwrap() = Some(refused);
+        }
+    }
+}
+
+#[test]
+fn a_backup_is_not_deleted_while_it_is_restored() {
+    let hub = Hub::new();
+    let plan = || hub.plan(|options| options.get_wal = Some(true)).unwrap();
+    let (first, late) = (plan(), {
+        let mut plan = plan();
+        plan.destination = hub.home.path().join("late");
+        plan
+    });
+    let observer = Deleting(&hub, Mutex::default());
+    hub.server.restore(first, &Context::new(&observer)).unwrap();
+    let refused = observer.1.into_inner().unwrap();
+    assert!(matches!(refused, Some(DeleteError::InUse { .. })), "{refused:?}");
+    assert!(hub.home.path().join("restored/global/pg_control").exists());
+
+    let delete = hub.server.plan_delete(&hub.record).unwrap();
+    hub.server.delete(&delete, &Context::new(&Silent)).unwrap();
+    let gone = hub.server.restore(late, &Context::new(&Silent)).unwrap_err();
+    assert!(matches!(gone, RestoreError::Deleted { .. }), "{gone}");
+    assert!(!hub.home.path().join("late").exists());
 }
 
 #[test]
