@@ -25,9 +25,10 @@ pub(super) fn describe(record: &Description<'_>, f: &mut fmt::Formatter<'_>, mai
     let flags = main.u8()?;
     let has = |bit| flags & bit != 0;
     if has(has::HORIZON) {
-        write!(f, "snapshotConflictHorizon: {}, ", main.u32()?)?;
+        write!(f, "snapshotConflictHorizon: {}", main.u32()?)?;
     }
-    write!(f, "isCatalogRel: {}", truth(has(has::CATALOG)))?;
+    // The comma is there without the horizon too.
+    write!(f, ", isCatalogRel: {}", truth(has(has::CATALOG)))?;
     let Some(block) = record.block(0).filter(|block| !block.data.is_empty()) else { return Ok(()) };
     let mut data = Input::new(block.data);
     let (plan_count, plans) = if has(has::PLANS) {

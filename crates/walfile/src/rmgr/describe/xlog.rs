@@ -44,7 +44,7 @@ pub(super) fn describe(record: &Description<'_>, f: &mut fmt::Formatter<'_>) -> 
             let (lsn, time) = (main.lsn()?, Timestamp::from_micros(main.i64()?));
             Ok(write!(f, "lsn {lsn}; time {}", At(time, record.zone))?)
         }
-        0xE0 if record.major >= 17 => level_if(f, record.major >= 18, &mut main, ""),
+        0xE0 => level_if(f, record.major >= 17, &mut main, ""),
         _ => Ok(()),
     }
 }
