@@ -124,6 +124,11 @@ impl ServerLayout {
         self.wals.join("xlog.db")
     }
 
+    /// `meta/wal-index`: what the archived segments hold ([`wal_index`](crate::wal_index)).
+    pub fn wal_index_dir(&self) -> PathBuf {
+        self.meta.join("wal-index")
+    }
+
     /// Where a file lies in the archive.
     pub fn wal(&self, name: WalName) -> PathBuf {
         match name.hash_dir() {

@@ -30,6 +30,7 @@ pub mod keep;
 pub mod locks;
 pub mod record;
 pub mod segment_dir;
+pub mod wal_index;
 pub mod wal_store;
 pub mod xlogdb;
 

@@ -9,7 +9,7 @@ use walfile::{SegmentName, Timeline, WalName};
 use super::DeleteError;
 use crate::durable::{self, Disk, DurableError, Step};
 use crate::xlogdb::XlogDb;
-use crate::{Catalog, ServerLayout};
+use crate::{Catalog, ServerLayout, wal_index};
 
 /// A set of archived files that no backup needs. History files are never in it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -105,6 +105,9 @@ impl WalTrim {
                 wal_names(&path)?.into_iter().filter(|name| !self.keeps(*name) && !kept.contains(name));
             remove_files(disk, layout, dir, &strays.collect::<Vec<_>>())?;
             durable::remove_dir(disk, &path)?;
+        }
+        if let Err(error) = wal_index::remove_orphans(disk, layout) {
+            tracing::warn!(%error, "indexes of directories that are gone cannot be removed");
         }
         Ok(removed)
     }

@@ -67,6 +67,8 @@ pub struct IngestOptions {
     pub system_id: Option<u64>,
     /// Compare content with name before archiving. Off, any bytes with a WAL file's name are archived, as in Barman.
     pub validate: bool,
+    /// Sum up each segment for the [`wal_index`](crate::wal_index).
+    pub index: bool,
     /// A file that does not pass and changed so recently may still be being written (a plain `cp` as
     /// `archive_command`); it is left for the next run.
     pub settle: Duration,
@@ -89,6 +91,7 @@ impl IngestOptions {
             segment_size: None,
             system_id: None,
             validate: true,
+            index: true,
             settle: Duration::from_secs(60),
             now,
         }

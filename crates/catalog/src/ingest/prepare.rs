@@ -11,8 +11,9 @@ use walfile::codec::Compression;
 
 use super::{IngestError, IngestOptions, Invalid, Source, validate};
 use crate::durable::{Disk, DurableError, Publish, Step};
+use crate::wal_index::{Scanning, SegmentContent, SegmentScan};
 use crate::xlogdb::python_mtime;
-use crate::{XlogEntry, encryption, same_content, transcode};
+use crate::{XlogEntry, encryption, same_content, transcode, wal_index};
 
 /// A file of the run with its place in the archive.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(super) enum Prepared<'d> {
     Ready {
         how: How<'d>,
         entry: XlogEntry,
+        /// What is in it, for the index of the WAL's content.
+        content: Option<Box<SegmentContent>>,
     },
     /// The archive has it with the same content.
     Same,
@@ -196,16 +199,38 @@ fn take<'d>(
         compression: (stored != Compression::None).then(|| stored.name().to_owned()),
         encryption: matches!(stored_as, StoredAs::Encrypted).then(|| "gpg".to_owned()),
     };
+    let mut scan = match item.name {
+        WalName::Segment(name) if options.index => Some(SegmentScan::new(name)),
+        _ => None,
+    };
     if codec == Compression::None && item.source == Source::Streaming && may_link(item, metadata) {
-        return Ok(Prepared::Ready { how: How::Link { disk, path: item.path.clone() }, entry });
+        let content = scan.and_then(|_| scan_apart(item));
+        return Ok(Prepared::Ready { how: How::Link { disk, path: item.path.clone() }, entry, content });
     }
-    let publish = match copy(disk, item, metadata, codec, options)? {
+    let passing = scan.as_mut().filter(|_| matches!(stored_as, StoredAs::Plain));
+    let publish = match copy(disk, item, metadata, codec, options, passing)? {
         Ok(publish) => publish,
         Err(e) => return Ok(unreadable(item, &e)),
     };
     let stored = publish.temp_path().metadata();
     entry.size = stored.map_err(|e| DurableError::io(Step::Read, publish.temp_path(), e))?.len();
-    Ok(Prepared::Ready { how: How::Publish(publish), entry })
+    let content = match (scan, stored_as) {
+        (Some(scan), StoredAs::Plain) => Some(Box::new(scan.finish())),
+        (Some(_), StoredAs::Compressed(_)) => scan_apart(item),
+        _ => None,
+    };
+    Ok(Prepared::Ready { how: How::Publish(publish), entry, content })
+}
+
+/// The summary of a file whose bytes do not pass through here. Without one the index is completed later.
+fn scan_apart(item: &Item) -> Option<Box<SegmentContent>> {
+    match wal_index::scan_file(&item.path, item.name.segment()?) {
+        Ok(content) => Some(Box::new(content)),
+        Err(error) => {
+            tracing::warn!(file = %item.path.display(), %error, "cannot be summed up for the index");
+            None
+        }
+    }
 }
 
 /// A second name instead of a copy costs no I/O. Only for `streaming/`, whose whole segments nobody writes again: a plain
@@ -216,13 +241,14 @@ fn may_link(item: &Item, metadata: &Metadata) -> bool {
     regular && matches!(item.name, WalName::Segment(_)) && device == Some(metadata.dev())
 }
 
-/// The content under a temporary name beside the target. The inner error is one of reading the source.
+/// The content under a temporary name beside the target, summed up by `scan` as it passes. The inner error is one of reading the source.
 pub(super) fn copy<'d>(
     disk: &'d dyn Disk,
     item: &Item,
     metadata: &Metadata,
     codec: Compression,
     options: &IngestOptions,
+    scan: Option<&mut SegmentScan>,
 ) -> Result<std::io::Result<Publish<'d>>, IngestError> {
     let fail = |source| IngestError::Compress { path: item.path.clone(), source };
     let publish = Publish::create(disk, &item.target, None)?;
@@ -231,7 +257,8 @@ pub(super) fn copy<'d>(
         Err(e) => return Ok(Err(e)),
     };
     let mut input = Input { input, failed: false };
-    let mut publish = match transcode::copy(&mut input, publish, codec, options.compression_level) {
+    let passing = Scanning { input: &mut input, scan };
+    let mut publish = match transcode::copy(passing, publish, codec, options.compression_level) {
         Ok(publish) => publish,
         Err(e) if input.failed => return Ok(Err(e)),
         Err(e) => return Err(fail(e)),

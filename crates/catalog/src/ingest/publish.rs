@@ -9,8 +9,9 @@ use walfile::codec::Compression;
 use super::prepare::{How, Item, Prepared, copy, same_as_archived};
 use super::{IngestError, Listed, Outcome, Refusal, Run, refuse};
 use crate::durable::{self, Clobber, DurableError, Step};
+use crate::wal_index::{SegmentContent, SegmentSummary};
 use crate::xlogdb::entry_of;
-use crate::{XlogDb, XlogEntry};
+use crate::{XlogDb, XlogEntry, wal_index};
 
 /// What a file of the group became of, and what is to be done once all names are durable.
 #[derive(Default)]
@@ -19,6 +20,7 @@ struct Placed<'p> {
     entries: Vec<XlogEntry>,
     dirs: BTreeSet<&'p Path>,
     sources: Vec<&'p Path>,
+    summaries: Vec<SegmentSummary>,
 }
 
 pub(super) fn publish<'p>(
@@ -33,7 +35,13 @@ pub(super) fn publish<'p>(
     let mut placed = Placed::default();
     for (item, prepared) in group {
         let outcome = match prepared {
-            Prepared::Ready { how, entry } => place(run, (&index, listed), item, how, entry, &mut placed)?,
+            Prepared::Ready { how, entry, content } => {
+                let outcome = place(run, (&index, listed), item, how, entry, &mut placed)?;
+                if let (Outcome::Archived { .. }, Some(content)) = (&outcome, content) {
+                    placed.summaries.extend(summary(item, *content));
+                }
+                outcome
+            }
             Prepared::Same => already_archived(run, (&index, listed), item, &mut placed)?,
             Prepared::Different => duplicate(run, item)?,
             Prepared::Invalid(reason) => {
@@ -50,6 +58,10 @@ pub(super) fn publish<'p>(
         durable::sync_dir(run.disk, dir)?;
     }
     index.append(&placed.entries)?;
+    // Only a cache: what is missing in it is read from the archive when it is needed.
+    if let Err(error) = wal_index::append(run.disk, run.layout, &placed.summaries) {
+        tracing::warn!(%error, "the index of the WAL's content cannot be written");
+    }
     drop(index);
     let mut source_dirs = BTreeSet::new();
     for source in placed.sources {
@@ -61,6 +73,12 @@ pub(super) fn publish<'p>(
         durable::sync_dir(run.disk, dir)?;
     }
     Ok(placed.outcomes)
+}
+
+/// The file as it lies in the archive now, and what is in it.
+fn summary(item: &Item, content: SegmentContent) -> Option<SegmentSummary> {
+    let stored = item.target.metadata().ok()?;
+    Some(SegmentSummary { name: item.name.segment()?, stored: (&stored).into(), content })
 }
 
 fn place<'p>(
@@ -105,7 +123,7 @@ fn link(run: &Run<'_>, item: &Item) -> Result<Result<(), DurableError>, IngestEr
                 .path
                 .metadata()
                 .map_err(|source| IngestError::Read { path: item.path.clone(), source })?;
-            let publish = copy(run.disk, item, &metadata, Compression::None, run.options)?
+            let publish = copy(run.disk, item, &metadata, Compression::None, run.options, None)?
                 .map_err(|source| IngestError::Read { path: item.path.clone(), source })?;
             Ok(publish.publish_unsynced(Clobber::Refuse).map(|_| ()))
         }

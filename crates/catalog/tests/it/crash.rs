@@ -13,6 +13,7 @@ use std::time::Duration;
 use tapster_catalog::durable::RealDisk;
 use tapster_catalog::durable::testing::{CrashState, RecordingDisk};
 use tapster_catalog::incoming;
+use tapster_catalog::wal_index::{HashDir, WalIndex};
 use tapster_catalog::{
     IngestOptions, SegmentDir, SegmentDirOptions, ServerLayout, WalStore, XlogDb, XlogEntry, ingest,
 };
@@ -20,6 +21,7 @@ use time::macros::datetime;
 use walfile::codec::Compression;
 use walfile::{Lsn, Timeline, TimelineHistory, WalName, WalSink};
 
+use crate::wal_log::Truth;
 use crate::wal_samples::{SIZE, SYSTEM, name, names, segment, server};
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
@@ -336,5 +338,68 @@ fn index_lines_and_rewrites() {
         let mut want = got;
         want.push(9);
         assert_eq!(numbers(), want, "{crash}");
+    });
+}
+
+/// The index of the WAL's content: appended to, completed and marked. Whatever a crash leaves of it, what it says
+/// afterwards is right; and what was acknowledged is not read again.
+#[test]
+fn index_of_what_segments_hold() {
+    let log = crate::wal_index::sample(3);
+    let truth = Truth::of(&log);
+    let (home, now) = (tempfile::tempdir().unwrap(), datetime!(2026-11-21 03:09:12 UTC));
+    let layout = server(home.path());
+    let dir: HashDir = "0000000100000000".parse().unwrap();
+    fs::create_dir_all(dir.path(&layout)).unwrap();
+    // A copy of the directory has other times; these are set again.
+    let set_times = |layout: &ServerLayout| {
+        let path = dir.path(layout);
+        for name in names(&path) {
+            let file = fs::File::options().write(true).open(path.join(name)).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
+        fs::File::open(path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    };
+    let disk = RecordingDisk::new(home.path()).unwrap();
+    for (count, (name, bytes)) in log.segments().into_iter().enumerate() {
+        let source = layout.incoming.join(name.to_string());
+        fs::write(&source, bytes).unwrap();
+        fs::File::options().write(true).open(&source).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        if count == 1 {
+            // One that came without us.
+            fs::rename(&source, layout.wal(name.into())).unwrap();
+            continue;
+        }
+        ingest(&disk, &layout, &ingest_options(Compression::None), &mut (), &GO_ON).unwrap();
+        disk.mark("archived");
+    }
+    set_times(&layout);
+    let found = WalIndex::new(&disk, &layout, now, &GO_ON).load(dir).unwrap();
+    assert_eq!((found.scanned, found.unsaved), (1, None));
+    disk.mark("completed");
+    let mut states = 0;
+    each_crash(&disk, |layout, crash| {
+        states += 1;
+        if states % 3 != 0 && crash.marks.len() < 4 {
+            return;
+        }
+        fs::create_dir_all(dir.path(layout)).unwrap();
+        for (name, bytes) in log.segments() {
+            fs::write(layout.wal(name.into()), bytes).unwrap();
+        }
+        set_times(layout);
+        let index = WalIndex::new(&RealDisk, layout, now, &GO_ON);
+        let known = |scanned| truth.len() - scanned;
+        let found = index.load(dir).unwrap();
+        let acknowledged = crash.marks.iter().filter(|mark| *mark == "archived").count();
+        let expected =
+            if crash.marks.iter().any(|mark| mark == "completed") { truth.len() } else { acknowledged };
+        assert!(known(found.scanned) >= expected, "{} read: {crash}", found.scanned);
+        for (summary, truth) in found.segments.iter().zip(&truth) {
+            if summary.content.tail_lsn.is_none() {
+                assert_eq!(Truth::from_summary(&summary.content, truth), *truth, "{crash}");
+            }
+        }
+        assert_eq!(index.load(dir).unwrap().scanned, 0, "{crash}");
     });
 }

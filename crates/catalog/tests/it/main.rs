@@ -23,5 +23,7 @@ mod ingest;
 mod locks;
 mod records;
 mod segment_dir;
+mod wal_index;
+mod wal_log;
 mod wal_samples;
 mod xlogdb;

@@ -125,6 +125,12 @@ impl RecordDecoder {
         self.state.finish(rest)
     }
 
+    /// The record that began and goes on in what was not fed yet: where it begins, and what is there of it, page headers left
+    /// out. `None` when the input ended between two records, or inside one that lies in a single page.
+    pub fn unfinished(&self) -> Option<(Lsn, &[u8])> {
+        self.state.unfinished()
+    }
+
     /// The header of the first page, once it has come.
     pub fn first_page(&self) -> Option<&LongPageHeader> {
         self.state.pages.as_ref().map(|pages| &pages.first)

@@ -112,6 +112,11 @@ impl Assembler {
         self.end.get_or_insert(EndOfWal { at: Lsn::new(at), reason: EndReason::Input { unfinished } })
     }
 
+    /// The record that goes on behind the input.
+    pub(super) fn unfinished(&self) -> Option<(Lsn, &[u8])> {
+        self.unfinished.map(|start| (Lsn::new(start), self.scratch.as_slice()))
+    }
+
     /// Bytes that are there of the unfinished record.
     pub(super) const fn gathered(&self) -> usize {
         if self.unfinished.is_some() { self.scratch.len() } else { 0 }
