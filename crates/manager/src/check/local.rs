@@ -1,5 +1,6 @@
 //! The lines that need only this host.
 
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,33 +15,51 @@ use crate::text::{human_duration, pretty_size};
 use crate::wal_usage::WalUsage;
 use crate::{Context, Server};
 
-/// Visible entries of a directory; one that is not there has none.
-fn entries(dir: &Path) -> Vec<String> {
-    let Ok(read) = std::fs::read_dir(dir) else { return Vec::new() };
-    let names = read.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names.filter(|name| !name.starts_with('.')).collect()
+/// Visible entries of a directory; one that is not there has none. What else keeps it from being read is the reason for a
+/// failed line: it must not pass for empty.
+fn entries(dir: &Path) -> Result<Vec<String>, String> {
+    let reason = |error: io::Error| format!("cannot read '{}': {error}", dir.display());
+    let read = match std::fs::read_dir(dir) {
+        Ok(read) => read,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(reason(error)),
+    };
+    let mut names = Vec::new();
+    for entry in read {
+        let name = entry.map_err(reason)?.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 impl Server {
     /// "WAL archive" appears only when there is nothing in it and nothing can be got into it.
     pub(super) fn check_archive(&self, report: &mut CheckReport, context: &Context<'_>, timeout: Duration) {
-        if self.archive_has_wal() {
-            return;
-        }
-        self.archive_quietly(context);
-        let switched = !self.archive_has_wal() && self.config.active && self.force_first_segment(context);
-        let patience = Instant::now() + timeout / 3;
-        while switched && !self.archive_has_wal() && Instant::now() < patience && !context.stopped() {
-            std::thread::sleep(Duration::from_millis(200));
-            self.archive_quietly(context);
-        }
-        if !self.archive_has_wal() {
-            report.failed("WAL archive", "please make sure WAL shipping is setup");
+        match self.get_first_wal(context, timeout) {
+            Ok(true) => {}
+            Ok(false) => report.failed("WAL archive", "please make sure WAL shipping is setup"),
+            Err(reason) => report.failed("WAL archive", reason),
         }
     }
 
-    fn archive_has_wal(&self) -> bool {
-        entries(&self.layout().wals).iter().any(|name| ServerLayout::is_hash_dir(name))
+    fn get_first_wal(&self, context: &Context<'_>, timeout: Duration) -> Result<bool, String> {
+        if self.archive_has_wal()? {
+            return Ok(true);
+        }
+        self.archive_quietly(context);
+        let switched = !self.archive_has_wal()? && self.config.active && self.force_first_segment(context);
+        let patience = Instant::now() + timeout / 3;
+        while switched && !self.archive_has_wal()? && Instant::now() < patience && !context.stopped() {
+            std::thread::sleep(Duration::from_millis(200));
+            self.archive_quietly(context);
+        }
+        self.archive_has_wal()
+    }
+
+    fn archive_has_wal(&self) -> Result<bool, String> {
+        Ok(entries(&self.layout().wals)?.iter().any(|name| ServerLayout::is_hash_dir(name)))
     }
 
     fn force_first_segment(&self, context: &Context<'_>) -> bool {
@@ -55,20 +74,22 @@ impl Server {
     }
 
     pub(super) fn check_queues(&self, report: &mut CheckReport) {
-        let incoming = entries(&self.layout().incoming).iter().filter(|name| !name.ends_with(".tmp")).count();
-        let streaming = entries(&self.layout().streaming).len();
         let queues = [
-            ("incoming", &self.layout().incoming, incoming, self.config.archiver, 0, "archiver"),
-            (
-                "streaming",
-                &self.layout().streaming,
-                streaming,
-                self.config.streaming_archiver,
-                1,
-                "streaming_archiver",
-            ),
+            ("incoming", &self.layout().incoming, self.config.archiver, 0, "archiver"),
+            ("streaming", &self.layout().streaming, self.config.streaming_archiver, 1, "streaming_archiver"),
         ];
-        for (name, dir, count, on, spare, option) in queues {
+        for (name, dir, on, spare, option) in queues {
+            let names = match entries(dir) {
+                Ok(names) => names,
+                Err(reason) => {
+                    let line =
+                        if on { format!("{name} WALs directory") } else { format!("empty {name} directory") };
+                    report.failed(line, reason);
+                    continue;
+                }
+            };
+            let is_queued = |file: &&String| name != "incoming" || !file.ends_with(".tmp");
+            let count = names.iter().filter(is_queued).count();
             if !on && count > spare {
                 let hint = format!("'{}' must be empty when {option}=off", dir.display());
                 report.failed(format!("empty {name} directory"), hint);
@@ -229,7 +250,10 @@ impl Server {
     }
 
     pub(super) fn check_errors_directory(&self, report: &mut CheckReport) {
-        let names = entries(&self.layout().errors);
+        let names = match entries(&self.layout().errors) {
+            Ok(names) => names,
+            Err(reason) => return report.failed("archiver errors", reason),
+        };
         if names.is_empty() {
             return report.ok("archiver errors");
         }
