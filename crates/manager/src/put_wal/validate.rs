@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek as _};
 
 use thiserror::Error;
 use walfile::codec::{self, Compression};
-use walfile::{LongPageHeader, Lsn, SegmentSize, WalName};
+use walfile::{LongPageHeader, Lsn, SegmentMismatch, SegmentSize, SystemId, WalName};
 
 /// Labels and history files are a few hundred bytes.
 const MAX_TEXT: u64 = 4 * 1024 * 1024;
@@ -55,6 +55,19 @@ pub enum NotThisWal {
     },
 }
 
+impl From<SegmentMismatch> for NotThisWal {
+    fn from(mismatch: SegmentMismatch) -> Self {
+        match mismatch {
+            SegmentMismatch::Size { size, found, .. } => Self::Length { expected: Some(size.bytes()), found },
+            SegmentMismatch::Address { expected, found, .. } => Self::Address { expected, found },
+            SegmentMismatch::SystemId { expected, found, .. } => {
+                Self::System { expected: expected.get(), found: found.get() }
+            }
+            other => Self::Header { problem: other.to_string() },
+        }
+    }
+}
+
 /// How much is asked of a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Strictness {
@@ -99,23 +112,15 @@ pub(super) fn check(
             Err(error) if strict => return Err(NotThisWal::Header { problem: error.to_string() }),
             Err(_) => return Ok(()),
         };
-        let found = header.system_id.get();
-        if let Some(expected) = system_id.filter(|expected| *expected != found) {
-            return Err(NotThisWal::System { expected, found });
+        let stored = if compressed { header.segment_size.bytes() } else { length };
+        match header.validate_for(segment, stored, system_id.map(SystemId::new)) {
+            Ok(()) => Ok(()),
+            // What the archive judges when it takes the file in; there the file is kept as an error.
+            Err(
+                SegmentMismatch::Address { .. } | SegmentMismatch::Timeline { .. } | SegmentMismatch::Name(_),
+            ) if !strict => Ok(()),
+            Err(mismatch) => Err(mismatch.into()),
         }
-        let expected = header.segment_size.bytes();
-        if !compressed && expected != length {
-            return Err(NotThisWal::Length { expected: Some(expected), found: length });
-        }
-        if strict {
-            let expected = segment
-                .start(header.segment_size)
-                .map_err(|e| NotThisWal::Header { problem: e.to_string() })?;
-            if header.page.address != expected {
-                return Err(NotThisWal::Address { expected, found: header.page.address });
-            }
-        }
-        Ok(())
     };
     Ok(result())
 }
@@ -135,4 +140,46 @@ fn first_bytes(file: &mut File) -> io::Result<(Vec<u8>, bool)> {
         drop(decoder.take(64).read_to_end(&mut first));
     }
     Ok((first, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// The file of a segment of 16 MiB whose first page, as PostgreSQL 15 writes it, is of this timeline.
+    fn segment(timeline: u32, address: u64) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut page = Vec::new();
+        page.extend(0xD110_u16.to_le_bytes());
+        page.extend(2_u16.to_le_bytes());
+        page.extend(timeline.to_le_bytes());
+        page.extend(address.to_le_bytes());
+        page.extend([0; 8]);
+        page.extend(7_u64.to_le_bytes());
+        page.extend((16_u32 << 20).to_le_bytes());
+        page.extend(8192_u32.to_le_bytes());
+        file.write_all(&page).unwrap();
+        file.set_len(16 << 20).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_segment_is_judged_as_the_archive_judges_it() {
+        let name: WalName = "000000010000000000000005".parse().unwrap();
+        let look = |mut file: File, strictness| check(&mut file, name, Some(7), strictness).unwrap();
+        assert_eq!(look(segment(1, 5 << 24), Strictness::Full), Ok(()));
+        let moved = look(segment(1, 6 << 24), Strictness::Full);
+        assert!(matches!(moved, Err(NotThisWal::Address { .. })), "{moved:?}");
+        let later = look(segment(2, 5 << 24), Strictness::Full);
+        assert!(matches!(later, Err(NotThisWal::Header { .. })), "{later:?}");
+        assert_eq!(look(segment(2, 6 << 24), Strictness::Provable), Ok(()));
+        let other = check(&mut segment(1, 5 << 24), name, Some(8), Strictness::Provable).unwrap();
+        assert_eq!(other, Err(NotThisWal::System { expected: 8, found: 7 }));
+        let cut = segment(1, 5 << 24);
+        cut.set_len(8 << 20).unwrap();
+        let cut = look(cut, Strictness::Provable);
+        assert_eq!(cut, Err(NotThisWal::Length { expected: Some(16 << 20), found: 8 << 20 }));
+    }
 }
