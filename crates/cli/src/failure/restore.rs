@@ -9,6 +9,9 @@ use crate::format::timestamp::python_datetime;
 impl Failure {
     /// A restore that was not begun.
     pub(crate) fn plan(place: &Place<'_>, error: &RestorePlanError) -> Self {
+        if matches!(error, RestorePlanError::Stopped) {
+            return Self::interrupted();
+        }
         let failure = Self::user(message(error));
         let hint = match error {
             RestorePlanError::Tablespace { known, .. } if known.is_empty() => {

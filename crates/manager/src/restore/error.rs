@@ -161,6 +161,9 @@ pub enum RestorePlanError {
         /// Server name.
         server: String,
     },
+    /// Somebody asked to stop.
+    #[error("stopped on request")]
+    Stopped,
 }
 
 /// A restore that was not begun or broke off. The destination has no `pg_control`, so it cannot be started by accident.

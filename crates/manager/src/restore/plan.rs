@@ -71,7 +71,7 @@ impl Server {
         {
             return Err(RestorePlanError::TimeBeforeBackup { target, end });
         }
-        let archive = Archive::read(self, &record, options.partial_wal || get_wal)?;
+        let archive = Archive::read(self, &record, options.partial_wal || get_wal, context)?;
         // Without a signal file PostgreSQL replays what it finds in pg_wal, and stays on the backup's timeline.
         let archive_recovery = pitr || get_wal || options.standby_mode;
         let wal = archive.plan(&record, options, archive_recovery)?;
@@ -98,7 +98,6 @@ impl Server {
         };
         let extras = archive.extras(&wal);
         check_space(&destination, &record, &wal, wal_directory.is_some())?;
-        let _ = context;
         Ok(RestorePlan {
             record,
             destination,
@@ -241,7 +240,13 @@ struct Archive<'a> {
 }
 
 impl<'a> Archive<'a> {
-    fn read(server: &'a Server, record: &BackupRecord, partial: bool) -> Result<Self, RestorePlanError> {
+    /// One pass over the names, which in a large archive takes its time: the stop flag is looked at.
+    fn read(
+        server: &'a Server,
+        record: &BackupRecord,
+        partial: bool,
+        context: &Context<'_>,
+    ) -> Result<Self, RestorePlanError> {
         let size = record.segment_size();
         let store = WalStore::new(server.layout()).with_segment_size(size);
         let (mut histories, mut broken) = (BTreeMap::new(), BTreeSet::new());
@@ -267,6 +272,9 @@ impl<'a> Archive<'a> {
         let hash_dirs = file_names(&layout.wals)?.into_iter().filter(|name| ServerLayout::is_hash_dir(name));
         dirs.extend(hash_dirs.map(|name| layout.wals.join(name)));
         for dir in dirs {
+            if context.stopped() {
+                return Err(RestorePlanError::Stopped);
+            }
             for name in file_names(&dir)? {
                 match name.parse() {
                     // Nothing before the backup is of interest, and there may be very much of it.

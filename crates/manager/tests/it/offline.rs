@@ -2,7 +2,8 @@
 //! what a list adds up.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use tapster_catalog::delete::DeleteError;
 use tapster_catalog::{BackupRecord, BackupStatus, TablespaceInfo};
@@ -111,6 +112,14 @@ fn without_recovery_settings_the_backups_timeline_is_replayed_and_no_other() {
         assert_eq!(names(&plan), newest);
         assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
     }
+}
+
+#[test]
+fn planning_ends_when_asked_to() {
+    let hub = Hub::new();
+    let context = Context::new(&Silent).with_stop(Arc::new(AtomicBool::new(true)));
+    let stopped = hub.server.plan_restore(&hub.options(), &context).unwrap_err();
+    assert!(matches!(stopped, RestorePlanError::Stopped), "{stopped}");
 }
 
 #[test]
