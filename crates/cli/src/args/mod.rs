@@ -66,6 +66,8 @@ pub(crate) enum Command {
     ShowBackup(show_backup::ShowBackupArgs),
     /// `switch-wal`
     SwitchWal(switch_wal::SwitchWalArgs),
+    /// `wal inspect`
+    WalInspect(Box<wal::inspect::WalInspectArgs>),
     /// `wal verify`
     WalVerify(wal::verify::WalVerifyArgs),
     /// `tapster wal-archive` without a host

@@ -161,6 +161,13 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("show-backup" | "show-backups", show_backup::ShowBackupArgs, Command::ShowBackup),
     entry!("switch-wal" | "switch-xlog", switch_wal::SwitchWalArgs, Command::SwitchWal),
     entry!(
+        "wal inspect",
+        wal::inspect::WalInspectArgs,
+        |args| Command::WalInspect(Box::new(args)),
+        true,
+        CLIENT
+    ),
+    entry!(
         "wal verify",
         wal::verify::WalVerifyArgs,
         Command::WalVerify,

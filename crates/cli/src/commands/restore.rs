@@ -166,7 +166,7 @@ fn target(args: &RestoreArgs) -> Result<RecoveryTarget, Failure> {
 }
 
 /// The offset in force at a local wall-clock time, by the system's zone.
-fn local_offset(naive: PrimitiveDateTime) -> UtcOffset {
+pub(super) fn local_offset(naive: PrimitiveDateTime) -> UtcOffset {
     // The zone at the same instant read as UTC is right but near a change; a second look from there settles that.
     let guess = UtcOffset::local_offset_at(naive.assume_utc()).unwrap_or(UtcOffset::UTC);
     UtcOffset::local_offset_at(naive.assume_offset(guess)).unwrap_or(guess)

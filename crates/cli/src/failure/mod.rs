@@ -9,6 +9,7 @@ mod connect;
 mod receive;
 mod replication;
 mod restore;
+mod wal_inspect;
 
 use std::fmt;
 

@@ -13,6 +13,7 @@ mod mask;
 mod progress;
 pub(crate) mod replication;
 pub(crate) mod restore;
+pub(crate) mod wal_inspect;
 pub(crate) mod wal_verify;
 
 use std::io::{self, IsTerminal as _, Write};
@@ -110,6 +111,7 @@ pub(crate) struct Output {
     has_bar: AtomicBool,
     failed: AtomicBool,
     silent: AtomicBool,
+    own_json: AtomicBool,
     exit_code: AtomicU8,
 }
 
@@ -139,6 +141,7 @@ impl Output {
             has_bar: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             silent: AtomicBool::new(false),
+            own_json: AtomicBool::new(false),
             exit_code: AtomicU8::new(1),
         }
     }
@@ -151,6 +154,11 @@ impl Output {
     /// From here on only [`Self::raw_line`] prints.
     pub(crate) fn silence(&self) {
         self.silent.store(true, Ordering::Relaxed);
+    }
+
+    /// The command writes JSON itself, an object per line, so that none stands at the end.
+    pub(crate) fn own_json(&self) {
+        self.own_json.store(true, Ordering::Relaxed);
     }
 
     /// Whether anything went wrong so far.
@@ -296,7 +304,7 @@ impl Output {
     pub(crate) fn finish(&self) -> u8 {
         self.stop_progress();
         let json = std::mem::take(&mut *lock(&self.json));
-        if self.is_json() && !self.settings.quiet {
+        if self.is_json() && !self.settings.quiet && !self.own_json.load(Ordering::Relaxed) {
             self.write(json::dump(&json).as_bytes(), false);
         }
         if self.failed.load(Ordering::Relaxed) { self.exit_code.load(Ordering::Relaxed) } else { 0 }

@@ -50,7 +50,7 @@ impl SegmentFiles {
         let mut names = Vec::with_capacity(paths.len());
         let mut place: Option<Self> = None;
         for path in paths {
-            names.push(segment_name(path)?);
+            names.push(Self::name_of(path)?);
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             let here = match (parent, directory) {
                 (Some(parent), _) => Self::beside(parent),
@@ -70,6 +70,16 @@ impl SegmentFiles {
         Ok((place.ok_or(WalInspectError::NoStart)?, names))
     }
 
+    /// The segment that a file holds: its name up to the first point.
+    ///
+    /// # Errors
+    /// When that is not the name of a segment.
+    pub fn name_of(path: &Path) -> Result<SegmentName, WalInspectError> {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        let stem = name.split('.').next().unwrap_or_default();
+        stem.parse().map_err(|_| WalInspectError::Name { name: name.into_owned() })
+    }
+
     fn beside(directory: &Path) -> Self {
         let is_hash = |name: &str| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         let hashed = directory.file_name().and_then(|name| name.to_str()).is_some_and(is_hash);
@@ -81,13 +91,6 @@ impl SegmentFiles {
         self.directory.path() == other.directory.path()
             || (self.archive.is_some() && self.archive == other.archive)
     }
-}
-
-/// The segment that a file holds: its name up to the first point.
-fn segment_name(path: &Path) -> Result<SegmentName, WalInspectError> {
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    let stem = name.split('.').next().unwrap_or_default();
-    stem.parse().map_err(|_| WalInspectError::Name { name: name.into_owned() })
 }
 
 impl WalArchive for SegmentFiles {

@@ -1,3 +1,4 @@
 //! The commands of `wal`.
 
+pub(crate) mod inspect;
 pub(crate) mod verify;
