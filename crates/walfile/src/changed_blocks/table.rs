@@ -46,7 +46,7 @@ pub enum Changes<'a> {
     None,
     /// What is said to be changed, and everything from the limit block on.
     Blocks(&'a ForkChanges),
-    /// All of it: the log does not tell, or the whole database was created or moved here.
+    /// All of it, because the log does not tell enough, or the whole database was created or moved here.
     Whole,
 }
 
@@ -99,16 +99,24 @@ impl ChangedBlocks {
         self.index.get(&fork).and_then(|at| self.forks.get(*at)).map(|(_, changes)| changes)
     }
 
-    /// How much of the fork must be copied.
+    /// How much of the fork must be copied. That is more than what a summary says of the fork: no release logs which
+    /// block of a visibility map it clears bits in, only that the table's block is no longer all visible.
+    /// So the map, which has one block for 32672 of the table, is copied with any change of the table.
     ///
     /// What is not in the log cannot be known: of an unlogged relation only the `init` fork is meant.
     pub fn changes(&self, fork: ForkId) -> Changes<'_> {
         let RelFile { tablespace, database, .. } = fork.relation;
-        // The free space map is not fully logged.
-        if fork.fork == Fork::FreeSpace || self.get(whole_database(tablespace, database)).is_some() {
+        let known = self.get(fork);
+        let whole = match fork.fork {
+            // The free space map is not fully logged.
+            Fork::FreeSpace => true,
+            Fork::Visibility => known.is_some() || self.get(ForkId { fork: Fork::Main, ..fork }).is_some(),
+            Fork::Main | Fork::Init => false,
+        };
+        if whole || self.get(whole_database(tablespace, database)).is_some() {
             return Changes::Whole;
         }
-        self.get(fork).map_or(Changes::None, Changes::Blocks)
+        known.map_or(Changes::None, Changes::Blocks)
     }
 
     /// The forks, ordered.
