@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use tapster_catalog::WalStoreError;
 use tapster_copy::publish;
 use tapster_manager::{GetWalError, GetWalOptions, Server, WalForm};
 use walfile::WalName;
@@ -17,6 +18,11 @@ use crate::startup::{Rules, Setup};
 
 /// Exit code for a name that is none, and for an output that cannot be opened.
 const NOT_USABLE: u8 = 3;
+
+/// A file that may well be there was not handed out. To a `restore_command` every exit code up to 125 says that there is
+/// none, and PostgreSQL ends recovery there and promotes; on more its `RestoreArchivedFile` fails. Not 126 or 127, which
+/// its log explains as a command that cannot be run, and not 255, which is how `ssh` itself fails.
+const STOP_RECOVERY: u8 = 200;
 
 /// Sends one WAL file, or says which ones could be sent.
 pub(crate) fn run(args: &GetWalArgs, session: &Session) -> Result<(), Failure> {
@@ -70,7 +76,15 @@ fn send(
     options: &GetWalOptions,
     to: &mut dyn std::io::Write,
 ) -> Result<(), Failure> {
-    server.get_wal(name, options, to).map(|_| ()).map_err(|error| Failure::get_wal(&error))
+    server.get_wal(name, options, to).map(|_| ()).map_err(|error| failure(&error))
+}
+
+fn failure(error: &GetWalError) -> Failure {
+    let failure = Failure::get_wal(error);
+    match error {
+        GetWalError::Store(WalStoreError::NotFound { .. }) => failure,
+        _ => failure.with_exit_code(STOP_RECOVERY),
+    }
 }
 
 /// Under its own name only when it is whole and on disk: whoever waits for the file must not see a part of it.
@@ -102,7 +116,7 @@ fn into_directory(
         Err(GetWalError::Write(error)) => {
             return Err(Failure::user(format!("cannot write '{}': {error}", path.display())));
         }
-        Err(error) => return Err(Failure::get_wal(&error)),
+        Err(error) => return Err(failure(&error)),
     }
     drop(file);
     publish::publish(&temporary.0, &path).map_err(|error| unusable(&error))

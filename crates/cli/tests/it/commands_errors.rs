@@ -45,6 +45,23 @@ fn what_does_not_exist_is_named() {
     );
 }
 
+/// To PostgreSQL every exit code up to 125 of a `restore_command` means that the archive ends here.
+#[test]
+fn a_wal_file_that_cannot_be_read_is_not_one_that_is_missing() {
+    let Some(lab) = Lab::new() else { return };
+    let dir = lab.server_dir().join("wals/0000000100000000");
+    std::fs::create_dir_all(&dir).unwrap();
+    let (looped, broken) = ("000000010000000000000001", "000000010000000000000002");
+    std::os::unix::fs::symlink(looped, dir.join(looped)).unwrap();
+    std::fs::write(dir.join(broken), b"\x1f\x8b\x08\0 no gzip").unwrap();
+    for name in [looped, broken] {
+        let run = lab.run(&["get-wal", "main", name]);
+        assert_eq!(run.code, 200, "{run:?}");
+        assert!(run.stderr.starts_with("ERROR: ") && run.stderr.contains(name), "{run:?}");
+    }
+    assert_eq!(lab.run(&["get-wal", "main", "000000010000000000000003"]).code, 1);
+}
+
 #[test]
 fn configurations_that_cannot_be_used() {
     let Some(lab) = Lab::new() else { return };

@@ -32,10 +32,11 @@ pub(super) fn recovery_conf(plan: &RestorePlan, server: &str, os_user: &str) -> 
             Some(command) => lines.push(format!("restore_command = {}", quote(command))),
             None => {
                 lines.push(format!("# The 'barman get-wal' command must run as '{os_user}' user"));
-                // A standby goes on asking: the beginning of a segment would end its replay too early.
-                let partial = if options.standby_mode { "" } else { "-P" };
+                // A standby goes on asking: the beginning of a segment would end its replay too early, and a file that
+                // cannot be read just now (then the program exits with more than 125) is no reason to shut down.
+                let (partial, again) = if options.standby_mode { ("", " || exit 1") } else { ("-P", "") };
                 let server = shell_quote(Path::new(server));
-                let command = format!("{program} get-wal {partial} {server} %f > %p");
+                let command = format!("{program} get-wal {partial} {server} %f > %p{again}");
                 lines.push(format!("restore_command = {}", quote(&command)));
             }
         }

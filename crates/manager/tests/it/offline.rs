@@ -115,6 +115,25 @@ fn without_recovery_settings_the_backups_timeline_is_replayed_and_no_other() {
 }
 
 #[test]
+fn a_standby_asks_again_where_recovery_would_stop() {
+    let hub = Hub::new();
+    for (standby, command) in [
+        (false, "restore_command = 'barman get-wal -P main %f > %p'\n"),
+        (true, "restore_command = 'barman get-wal  main %f > %p || exit 1'\n"),
+    ] {
+        let place = hub.home.path().join(format!("standby-{standby}"));
+        let plan = hub.plan(|options| {
+            options.get_wal = Some(true);
+            options.standby_mode = standby;
+            options.destination = place.clone();
+        });
+        hub.server.restore(plan.unwrap(), &Context::new(&Silent)).unwrap();
+        let settings = std::fs::read_to_string(place.join("postgresql.auto.conf")).unwrap();
+        assert!(settings.contains(command), "{settings}");
+    }
+}
+
+#[test]
 fn planning_ends_when_asked_to() {
     let hub = Hub::new();
     let context = Context::new(&Silent).with_stop(Arc::new(AtomicBool::new(true)));
