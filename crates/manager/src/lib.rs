@@ -38,6 +38,7 @@ pub mod restore;
 pub mod show_backup;
 pub mod text;
 pub mod tools;
+pub mod wal_blocks;
 pub mod wal_client;
 pub mod wal_inspect;
 pub mod wal_usage;

@@ -68,6 +68,8 @@ pub(crate) enum Command {
     SwitchWal(switch_wal::SwitchWalArgs),
     /// `wal inspect`
     WalInspect(Box<wal::inspect::WalInspectArgs>),
+    /// `wal blocks`
+    WalBlocks(Box<wal::blocks::WalBlocksArgs>),
     /// `wal verify`
     WalVerify(wal::verify::WalVerifyArgs),
     /// `tapster wal-archive` without a host

@@ -168,6 +168,13 @@ pub(super) const ENTRIES: &[Entry] = &[
         CLIENT
     ),
     entry!(
+        "wal blocks",
+        wal::blocks::WalBlocksArgs,
+        |args| Command::WalBlocks(Box::new(args)),
+        true,
+        Dialect::Argparse(Spelling::LongFirst)
+    ),
+    entry!(
         "wal verify",
         wal::verify::WalVerifyArgs,
         Command::WalVerify,

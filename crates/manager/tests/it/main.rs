@@ -18,3 +18,4 @@ mod check;
 mod config;
 mod cycle;
 mod offline;
+mod wal_blocks;
