@@ -14,7 +14,8 @@ pub struct ArchiveEnd {
     pub at: Lsn,
     /// The timeline that holds this position.
     pub timeline: Timeline,
-    /// The file that was being read; `None` when none could be opened. A record that it ends may begin in the file before.
+    /// The file that was being read or could not be opened; `None` when there was none. A record that ends there may begin in
+    /// the file before.
     pub file: Option<WalName>,
     /// Why.
     pub stop: ArchiveStop,

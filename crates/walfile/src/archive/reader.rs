@@ -54,6 +54,8 @@ pub struct ArchiveReader<A> {
     /// Bytes of the first segment that are not looked at.
     skip: u64,
     file: Option<OpenSegment>,
+    /// A file that could not be opened.
+    failed: Option<WalName>,
     /// The segment in `file`.
     number: SegmentNo,
     /// Where the record that was returned last ends.
@@ -92,6 +94,7 @@ impl<A: WalArchive> ArchiveReader<A> {
             used: 0,
             skip: 0,
             file: None,
+            failed: None,
             number: SegmentNo::default(),
             last_end: start,
             end: None,
@@ -198,7 +201,7 @@ impl<A: WalArchive> ArchiveReader<A> {
     }
 
     fn stop_at(&mut self, at: Lsn, stop: ArchiveStop) {
-        let file = self.file.as_ref().map(|file| file.name);
+        let file = self.failed.or_else(|| self.file());
         let timeline = self.history.timeline_at(at);
         self.end.get_or_insert(ArchiveEnd { at, timeline, file, stop });
     }
@@ -272,12 +275,16 @@ impl<A: WalArchive> ArchiveReader<A> {
         }
     }
 
-    fn find(&self, number: SegmentNo, size: SegmentSize) -> Result<Option<OpenSegment>, ArchiveStop> {
+    fn find(&mut self, number: SegmentNo, size: SegmentSize) -> Result<Option<OpenSegment>, ArchiveStop> {
         for partial in [false, true] {
             for holder in holders(&self.history, number, size) {
                 let name =
                     if partial { WalName::Partial(holder.name) } else { WalName::Segment(holder.name) };
-                if let Some(content) = open_decoded(&self.archive, name).map_err(ArchiveStop::Read)? {
+                let content = open_decoded(&self.archive, name).map_err(|error| {
+                    self.failed = Some(name);
+                    ArchiveStop::Read(error)
+                });
+                if let Some(content) = content? {
                     return Ok(Some(OpenSegment::new(name, content, number, size, holder.left)));
                 }
             }
