@@ -89,6 +89,7 @@ const LIMIT: u64 = SegmentSize::MAX.bytes() + SegmentSize::MAX.bytes() / 16;
 pub struct Received<'d> {
     disk: &'d dyn Disk,
     publish: Publish<'d>,
+    name: WalName,
     archived: PathBuf,
 }
 
@@ -128,7 +129,7 @@ pub fn receive<'d>(
     if let Some(modified) = modified {
         publish.set_modified(modified)?;
     }
-    Ok(Received { disk, publish, archived: layout.wal(name) })
+    Ok(Received { disk, publish, name, archived: layout.wal(name) })
 }
 
 impl Received<'_> {
@@ -146,7 +147,7 @@ impl Received<'_> {
         let target = self.publish.target().to_owned();
         // Compared first: publishing takes the temporary file away.
         if let Some(there) = [&target, &self.archived].into_iter().find(|path| path.exists()) {
-            let same = ingest::same_as_archived(there, self.publish.temp_path())
+            let same = ingest::same_as_archived(self.name, there, self.publish.temp_path(), None)
                 .map_err(|e| DurableError::io(Step::Read, there, e))?;
             if !same {
                 return Err(AcceptError::Different { path: there.clone() });

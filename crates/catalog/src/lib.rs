@@ -22,8 +22,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod custom_filter;
 pub mod delete;
 pub mod durable;
+pub mod errors_dir;
 pub mod incoming;
 pub mod ingest;
 pub mod keep;
@@ -36,12 +38,14 @@ pub mod xlogdb;
 
 mod catalog;
 mod encryption;
+mod gzip_blocks;
 mod identity;
 mod layout;
 mod names;
 mod same_content;
 mod transcode;
 mod wal_directory;
+mod wal_end;
 
 pub use catalog::{Catalog, CatalogError, FoundBackup, Selector, next_of, previous_of};
 pub use durable::DurableError;

@@ -5,6 +5,9 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use walfile::SegmentSize;
+use walfile::codec::Compression;
+
+use crate::custom_filter::CustomFilter;
 
 /// Byte by byte, as stored.
 pub(crate) fn files(a: &Path, b: &Path) -> io::Result<bool> {
@@ -16,19 +19,26 @@ pub(crate) fn files(a: &Path, b: &Path) -> io::Result<bool> {
 }
 
 /// Byte by byte, each decompressed according to its first bytes.
-pub(crate) fn segments(a: &Path, b: &Path) -> io::Result<bool> {
-    readers(decoded(a)?, decoded(b)?)
+pub(crate) fn segments(a: &Path, b: &Path, filter: Option<&CustomFilter>) -> io::Result<bool> {
+    readers(decoded(a, filter)?, decoded(b, filter)?)
 }
 
 /// The content of an archived file, decompressed; at most one byte more than the largest segment.
-pub(crate) fn decoded(path: &Path) -> io::Result<impl Read + Send> {
+pub(crate) fn decoded(path: &Path, filter: Option<&CustomFilter>) -> io::Result<Box<dyn Read + Send>> {
     let file = File::open(path)?;
     let mut first = [0; 16];
     let length = read_up_to(&file, &mut first)?;
-    let codec = walfile::codec::detect(first.get(..length).unwrap_or_default());
+    let first = first.get(..length).unwrap_or_default();
+    let codec = walfile::codec::detect(first);
     io::Seek::rewind(&mut &file)?;
-    let decoder = walfile::codec::decoder(io::BufReader::with_capacity(64 * 1024, file), codec)?;
-    Ok(decoder.take(SegmentSize::MAX.bytes() + 1))
+    let most = SegmentSize::MAX.bytes() + 1;
+    match filter.filter(|filter| codec == Compression::None && filter.wrote(first)) {
+        Some(filter) => Ok(Box::new(filter.decompressor(&file)?.take(most))),
+        None => {
+            let file = io::BufReader::with_capacity(64 * 1024, file);
+            Ok(Box::new(walfile::codec::decoder(file, codec)?.take(most)))
+        }
+    }
 }
 
 /// Compares what two readers yield from here on.

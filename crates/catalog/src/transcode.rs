@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Read, Write};
 use walfile::codec::{Compression, Level, encoder};
 
 use crate::durable::Publish;
+use crate::gzip_blocks;
 
 const CHUNK: usize = 256 * 1024;
 
@@ -17,6 +18,10 @@ pub(crate) fn copy<'d>(
 ) -> io::Result<Publish<'d>> {
     if codec == Compression::None {
         pump(input, &mut output)?;
+        return Ok(output);
+    }
+    if codec == Compression::Gzip {
+        gzip_blocks::copy(input, &mut output, level.number(codec))?;
         return Ok(output);
     }
     let mut encoder = encoder(BufWriter::with_capacity(CHUNK, output), codec, level)?;

@@ -10,6 +10,7 @@
 //! waits is its name.
 
 mod batch;
+mod link;
 mod listed;
 mod options;
 mod pipeline;
@@ -25,6 +26,7 @@ pub use validate::Invalid;
 
 pub(crate) use prepare::same_as_archived;
 pub(crate) use refuse::{Refusal, refuse};
+pub(crate) use validate::check as check_file;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;

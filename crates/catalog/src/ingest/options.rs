@@ -11,6 +11,7 @@ use walfile::{SegmentSize, WalName};
 
 use super::Outcome;
 use crate::ServerLayout;
+use crate::custom_filter::CustomFilter;
 
 /// Where WAL comes from.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -56,6 +57,8 @@ pub struct IngestOptions {
     pub compression: Compression,
     /// How hard to compress (`compression_level`).
     pub compression_level: Level,
+    /// The user's own codec (`compression = custom`): used instead of `compression`, and recognised in what is there.
+    pub custom: Option<CustomFilter>,
     /// Threads that check and compress.
     pub workers: usize,
     /// Files that become durable with one sync of the index; with several workers, twice as many are under way at most. With hook scripts set it to 1: each file is then archived before
@@ -86,6 +89,7 @@ impl IngestOptions {
             file_archival_batch_size: 0,
             compression: Compression::None,
             compression_level: Level::Medium,
+            custom: None,
             workers: 1,
             group: 32,
             segment_size: None,

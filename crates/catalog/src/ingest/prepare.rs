@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use walfile::WalName;
-use walfile::codec::Compression;
+use walfile::codec::{Compression, Level};
 
+use super::link::{Link, SourceId};
 use super::{IngestError, IngestOptions, Invalid, Source, validate};
+use crate::custom_filter::CustomFilter;
 use crate::durable::{Disk, DurableError, Publish, Step};
 use crate::wal_index::{Scanning, SegmentContent, SegmentScan};
 use crate::xlogdb::python_mtime;
-use crate::{XlogEntry, encryption, same_content, transcode, wal_index};
+use crate::{XlogEntry, encryption, same_content, transcode, wal_end, wal_index};
 
 /// A file of the run with its place in the archive.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub(super) struct Item {
 }
 
 /// How far a file got on its own.
+#[expect(clippy::large_enum_variant, reason = "as many as files are under way, and nearly all of them Ready")]
 #[derive(Debug)]
 pub(super) enum Prepared<'d> {
     /// Its bytes are durable under a temporary name (or under the source's, to be linked).
@@ -33,6 +36,7 @@ pub(super) enum Prepared<'d> {
         entry: XlogEntry,
         /// What is in it, for the index of the WAL's content.
         content: Option<Box<SegmentContent>>,
+        source: SourceId,
     },
     /// The archive has it with the same content.
     Same,
@@ -54,10 +58,7 @@ impl Prepared<'_> {
     pub(super) fn synced(mut self) -> Result<Self, IngestError> {
         match &mut self {
             Self::Ready { how: How::Publish(publish), .. } => publish.sync()?,
-            // The receiver has synced it; whoever else wrote it may not have.
-            Self::Ready { how: How::Link { disk, path }, .. } => {
-                disk.sync_file(path).map_err(|e| DurableError::io(Step::Sync, path, e))?;
-            }
+            Self::Ready { how: How::Link(link), .. } => link.sync()?,
             _ => {}
         }
         Ok(self)
@@ -67,7 +68,7 @@ impl Prepared<'_> {
 #[derive(Debug)]
 pub(super) enum How<'d> {
     Publish(Publish<'d>),
-    Link { disk: &'d dyn Disk, path: PathBuf },
+    Link(Link<'d>),
 }
 
 pub(super) fn prepare<'d>(
@@ -117,7 +118,15 @@ enum Looked<'d> {
 enum StoredAs {
     Plain,
     Compressed(Compression),
+    /// By the user's own filter.
+    Custom,
     Encrypted,
+}
+
+/// Whether a file came compressed with the user's filter. Only a magic tells: what is no WAL and has none is invalid.
+fn is_custom(item: &Item, first: &[u8], options: &IngestOptions) -> bool {
+    let filter = options.custom.as_ref().filter(|filter| filter.magic.is_some());
+    item.source == Source::FileArchival && filter.is_some_and(|filter| filter.wrote(first))
 }
 
 fn look<'d>(item: &Item, options: &IngestOptions) -> std::io::Result<Looked<'d>> {
@@ -128,6 +137,7 @@ fn look<'d>(item: &Item, options: &IngestOptions) -> std::io::Result<Looked<'d>>
     let first = first.get(..got).unwrap_or_default();
     let stored_as = match (encryption::detect(first), walfile::codec::detect(first)) {
         (Some(_), _) => StoredAs::Encrypted,
+        (None, Compression::None) if is_custom(item, first, options) => StoredAs::Custom,
         (None, Compression::None) => StoredAs::Plain,
         (None, codec) => StoredAs::Compressed(codec),
     };
@@ -135,7 +145,10 @@ fn look<'d>(item: &Item, options: &IngestOptions) -> std::io::Result<Looked<'d>>
     let checked = match stored_as {
         StoredAs::Encrypted => Ok(()),
         _ if !options.validate => Ok(()),
-        _ => validate::check(&item.path, item.name, matches!(stored_as, StoredAs::Compressed(_)), options)?,
+        _ => {
+            let compressed = matches!(stored_as, StoredAs::Compressed(_) | StoredAs::Custom);
+            validate::check(&item.path, item.name, compressed, options)?
+        }
     };
     if let Err(reason) = &checked
         && is_unsettled(&metadata, options)
@@ -143,7 +156,7 @@ fn look<'d>(item: &Item, options: &IngestOptions) -> std::io::Result<Looked<'d>>
         return Ok(Looked::Done(Prepared::Unsettled(reason.clone())));
     }
     if item.target.try_exists()? {
-        let same = same_as_archived(&item.target, &item.path)?;
+        let same = same_as_archived(item.name, &item.target, &item.path, options.custom.as_ref())?;
         return Ok(Looked::Done(if same { Prepared::Same } else { Prepared::Different }));
     }
     Ok(match checked {
@@ -152,13 +165,29 @@ fn look<'d>(item: &Item, options: &IngestOptions) -> std::io::Result<Looked<'d>>
     })
 }
 
-/// Whether the archived file and a new one of its name hold the same WAL. One that cannot be decompressed is different:
-/// it is never replaced, and the new one is kept as well.
-pub(crate) fn same_as_archived(archived: &Path, new: &Path) -> std::io::Result<bool> {
+/// Whether the archived file and a new one of its name hold the same WAL: the same bytes, stored or decompressed, or the same
+/// up to where the WAL ends before the segment does. One that cannot be decompressed is different: it is never replaced,
+/// and the new one is kept as well.
+pub(crate) fn same_as_archived(
+    name: WalName,
+    archived: &Path,
+    new: &Path,
+    filter: Option<&CustomFilter>,
+) -> std::io::Result<bool> {
     if same_content::files(archived, new)? {
         return Ok(true);
     }
-    match same_content::segments(archived, new) {
+    let same = || -> std::io::Result<bool> {
+        if same_content::segments(archived, new, filter)? {
+            return Ok(true);
+        }
+        let WalName::Segment(_) = name else { return Ok(false) };
+        wal_end::same_before_the_end(
+            || same_content::decoded(archived, filter),
+            || same_content::decoded(new, filter),
+        )
+    };
+    match same() {
         Err(e)
             if matches!(
                 e.kind(),
@@ -187,27 +216,40 @@ fn take<'d>(
     stored_as: StoredAs,
     options: &IngestOptions,
 ) -> Result<Prepared<'d>, IngestError> {
-    let (codec, stored) = match stored_as {
-        StoredAs::Plain => (options.compression, options.compression),
-        StoredAs::Compressed(codec) => (Compression::None, codec),
-        StoredAs::Encrypted => (Compression::None, Compression::None),
+    // What came compressed stays as it is.
+    let codec = match (stored_as, &options.custom) {
+        (StoredAs::Plain, Some(filter)) => Codec::Custom(filter),
+        (StoredAs::Plain, None) => Codec::Known(options.compression),
+        _ => Codec::Known(Compression::None),
+    };
+    let compression = match (stored_as, codec) {
+        (StoredAs::Custom, _) | (StoredAs::Plain, Codec::Custom(_)) => Some("custom"),
+        (StoredAs::Plain, Codec::Known(codec)) | (StoredAs::Compressed(codec), _) => {
+            (codec != Compression::None).then(|| codec.name())
+        }
+        (StoredAs::Encrypted, _) => None,
     };
     let mut entry = XlogEntry {
         name: item.name,
         size: metadata.len(),
         mtime: python_mtime(metadata.mtime(), metadata.mtime_nsec()),
-        compression: (stored != Compression::None).then(|| stored.name().to_owned()),
+        compression: compression.map(str::to_owned),
         encryption: matches!(stored_as, StoredAs::Encrypted).then(|| "gpg".to_owned()),
     };
+    let source = SourceId::of(metadata);
     let mut scan = match item.name {
         WalName::Segment(name) if options.index => Some(SegmentScan::new(name)),
         _ => None,
     };
-    if codec == Compression::None && item.source == Source::Streaming && may_link(item, metadata) {
+    if matches!(codec, Codec::Known(Compression::None))
+        && may_link(item, metadata)
+        && let Some(link) = Link::new(disk, item, source, mode(metadata))?
+    {
         let content = scan.and_then(|_| scan_apart(item));
-        return Ok(Prepared::Ready { how: How::Link { disk, path: item.path.clone() }, entry, content });
+        return Ok(Prepared::Ready { how: How::Link(link), entry, content, source });
     }
-    let passing = scan.as_mut().filter(|_| matches!(stored_as, StoredAs::Plain));
+    let passes = matches!((stored_as, codec), (StoredAs::Plain, Codec::Known(_)));
+    let passing = scan.as_mut().filter(|_| passes);
     let publish = match copy(disk, item, metadata, codec, options, passing)? {
         Ok(publish) => publish,
         Err(e) => return Ok(unreadable(item, &e)),
@@ -215,11 +257,11 @@ fn take<'d>(
     let stored = publish.temp_path().metadata();
     entry.size = stored.map_err(|e| DurableError::io(Step::Read, publish.temp_path(), e))?.len();
     let content = match (scan, stored_as) {
-        (Some(scan), StoredAs::Plain) => Some(Box::new(scan.finish())),
-        (Some(_), StoredAs::Compressed(_)) => scan_apart(item),
+        (Some(scan), _) if passes => Some(Box::new(scan.finish())),
+        (Some(_), StoredAs::Plain | StoredAs::Compressed(_)) => scan_apart(item),
         _ => None,
     };
-    Ok(Prepared::Ready { how: How::Publish(publish), entry, content })
+    Ok(Prepared::Ready { how: How::Publish(publish), entry, content, source })
 }
 
 /// The summary of a file whose bytes do not pass through here. Without one the index is completed later.
@@ -233,8 +275,14 @@ fn scan_apart(item: &Item) -> Option<Box<SegmentContent>> {
     }
 }
 
-/// A second name instead of a copy costs no I/O. Only for `streaming/`, whose whole segments nobody writes again: a plain
-/// `cp` as `archive_command` that PostgreSQL repeats would truncate the file under both its names.
+/// How the bytes are transformed on their way.
+#[derive(Clone, Copy)]
+pub(super) enum Codec<'o> {
+    Known(Compression),
+    Custom(&'o CustomFilter),
+}
+
+/// A second name instead of a copy costs no I/O. Only for whole segments, on the same file system.
 fn may_link(item: &Item, metadata: &Metadata) -> bool {
     let device = item.target.parent().and_then(|dir| dir.metadata().ok()).map(|dir| dir.dev());
     let regular = item.path.symlink_metadata().is_ok_and(|own| own.is_file());
@@ -246,7 +294,7 @@ pub(super) fn copy<'d>(
     disk: &'d dyn Disk,
     item: &Item,
     metadata: &Metadata,
-    codec: Compression,
+    codec: Codec<'_>,
     options: &IngestOptions,
     scan: Option<&mut SegmentScan>,
 ) -> Result<std::io::Result<Publish<'d>>, IngestError> {
@@ -256,16 +304,29 @@ pub(super) fn copy<'d>(
         Ok(input) => input,
         Err(e) => return Ok(Err(e)),
     };
+    let codec = match codec {
+        Codec::Known(codec) => codec,
+        Codec::Custom(filter) => {
+            let filtered = filter.compressor(&input).map_err(fail)?;
+            let publish =
+                transcode::copy(filtered, publish, Compression::None, Level::Medium).map_err(fail)?;
+            return Ok(Ok(with_attributes(publish, metadata)?));
+        }
+    };
     let mut input = Input { input, failed: false };
     let passing = Scanning { input: &mut input, scan };
-    let mut publish = match transcode::copy(passing, publish, codec, options.compression_level) {
+    let publish = match transcode::copy(passing, publish, codec, options.compression_level) {
         Ok(publish) => publish,
         Err(e) if input.failed => return Ok(Err(e)),
         Err(e) => return Err(fail(e)),
     };
+    Ok(Ok(with_attributes(publish, metadata)?))
+}
+
+fn with_attributes<'d>(mut publish: Publish<'d>, metadata: &Metadata) -> Result<Publish<'d>, DurableError> {
     publish.set_mode(mode(metadata))?;
     publish.set_modified(metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH))?;
-    Ok(Ok(publish))
+    Ok(publish)
 }
 
 fn mode(metadata: &Metadata) -> u32 {

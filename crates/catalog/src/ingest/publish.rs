@@ -6,7 +6,8 @@ use std::path::Path;
 
 use walfile::codec::Compression;
 
-use super::prepare::{How, Item, Prepared, copy, same_as_archived};
+use super::link::{Link, SourceId};
+use super::prepare::{Codec, How, Item, Prepared, copy, same_as_archived};
 use super::{IngestError, Listed, Outcome, Refusal, Run, refuse};
 use crate::durable::{self, Clobber, DurableError, Step};
 use crate::wal_index::{SegmentContent, SegmentSummary};
@@ -19,7 +20,10 @@ struct Placed<'p> {
     outcomes: Vec<Outcome>,
     entries: Vec<XlogEntry>,
     dirs: BTreeSet<&'p Path>,
-    sources: Vec<&'p Path>,
+    /// Sources to remove; one that is another file by now stays for the next run.
+    sources: Vec<(&'p Path, Option<SourceId>)>,
+    /// Files with two names, until the sources are gone.
+    links: Vec<Link<'p>>,
     summaries: Vec<SegmentSummary>,
 }
 
@@ -35,8 +39,8 @@ pub(super) fn publish<'p>(
     let mut placed = Placed::default();
     for (item, prepared) in group {
         let outcome = match prepared {
-            Prepared::Ready { how, entry, content } => {
-                let outcome = place(run, (&index, listed), item, how, entry, &mut placed)?;
+            Prepared::Ready { how, entry, content, source } => {
+                let outcome = place(run, (&index, listed), item, (how, entry, source), &mut placed)?;
                 if let (Outcome::Archived { .. }, Some(content)) = (&outcome, content) {
                     placed.summaries.extend(summary(item, *content));
                 }
@@ -64,7 +68,10 @@ pub(super) fn publish<'p>(
     }
     drop(index);
     let mut source_dirs = BTreeSet::new();
-    for source in placed.sources {
+    for (source, checked) in placed.sources {
+        if checked.is_some_and(|checked| !checked.is_at(source)) {
+            continue;
+        }
         if durable::remove_file_unsynced(run.disk, source)? {
             source_dirs.insert(durable::parent(source));
         }
@@ -72,6 +79,7 @@ pub(super) fn publish<'p>(
     for dir in source_dirs {
         durable::sync_dir(run.disk, dir)?;
     }
+    placed.links.into_iter().for_each(Link::unseal);
     Ok(placed.outcomes)
 }
 
@@ -85,25 +93,28 @@ fn place<'p>(
     run: &Run<'_>,
     (index, listed): (&XlogDb<'_>, &mut Listed),
     item: &'p Item,
-    how: How<'_>,
-    entry: XlogEntry,
+    (how, entry, source): (How<'p>, XlogEntry, SourceId),
     placed: &mut Placed<'p>,
 ) -> Result<Outcome, IngestError> {
     let named = match how {
         How::Publish(publish) => publish.publish_unsynced(Clobber::Refuse).map(|_| ()),
-        How::Link { .. } => link(run, item)?,
+        How::Link(sealed) => {
+            let named = link(run, item)?;
+            placed.links.push(sealed);
+            named
+        }
     };
     match named {
         Ok(()) => {
             let size = entry.size;
             placed.entries.push(entry);
             placed.dirs.insert(durable::parent(&item.target));
-            placed.sources.push(&item.path);
+            placed.sources.push((&item.path, Some(source)));
             Ok(Outcome::Archived { size })
         }
         // Somebody else archived it in the meantime.
         Err(DurableError::Exists { .. }) => {
-            let same = same_as_archived(&item.target, &item.path)
+            let same = same_as_archived(item.name, &item.target, &item.path, run.options.custom.as_ref())
                 .map_err(|source| IngestError::Read { path: item.target.clone(), source })?;
             if same { already_archived(run, (index, listed), item, placed) } else { duplicate(run, item) }
         }
@@ -123,8 +134,9 @@ fn link(run: &Run<'_>, item: &Item) -> Result<Result<(), DurableError>, IngestEr
                 .path
                 .metadata()
                 .map_err(|source| IngestError::Read { path: item.path.clone(), source })?;
-            let publish = copy(run.disk, item, &metadata, Compression::None, run.options, None)?
-                .map_err(|source| IngestError::Read { path: item.path.clone(), source })?;
+            let publish =
+                copy(run.disk, item, &metadata, Codec::Known(Compression::None), run.options, None)?
+                    .map_err(|source| IngestError::Read { path: item.path.clone(), source })?;
             Ok(publish.publish_unsynced(Clobber::Refuse).map(|_| ()))
         }
     }
@@ -145,7 +157,7 @@ fn already_archived<'p>(
             .map_err(|source| IngestError::Read { path: item.target.clone(), source })?;
         placed.entries.extend(entry);
     }
-    placed.sources.push(&item.path);
+    placed.sources.push((&item.path, None));
     Ok(Outcome::AlreadyArchived)
 }
 

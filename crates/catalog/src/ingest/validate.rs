@@ -77,13 +77,13 @@ pub enum Invalid {
 }
 
 /// Reads the file at `path`, decompressing it, and compares it with its name. The outer error is one of reading.
-pub(super) fn check(
+pub(crate) fn check(
     path: &Path,
     name: WalName,
     compressed: bool,
     options: &IngestOptions,
 ) -> std::io::Result<Result<(), Invalid>> {
-    let mut input = decoded(path)?;
+    let mut input = decoded(path, options.custom.as_ref())?;
     let mut first = [0; 64];
     let mut run = || -> std::io::Result<Result<(), Invalid>> {
         match name {

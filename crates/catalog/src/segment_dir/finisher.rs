@@ -225,7 +225,7 @@ impl Work {
         match publish.publish(Clobber::Refuse) {
             Ok(()) => Ok(()),
             Err(DurableError::Exists { path }) => {
-                let same = same_content::segments(&path, source)
+                let same = same_content::segments(&path, source, None)
                     .map_err(|e| SegmentDirError::io(Step::Read, &path, e))?;
                 if !same {
                     return Err(SegmentDirError::Conflict { path });

@@ -7,8 +7,10 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
+use tapster_catalog::custom_filter::CustomFilter;
 use tapster_catalog::durable::RealDisk;
 use tapster_catalog::durable::testing::RecordingDisk;
+use tapster_catalog::errors_dir::{self, Verdict};
 use tapster_catalog::incoming::{self, AcceptError, Accepted};
 use tapster_catalog::ingest::{IngestFile, Invalid, Outcome, Source, SourceReport};
 use tapster_catalog::locks::{Lock, LockError, LockName};
@@ -560,4 +562,310 @@ fn incoming_keeps_nothing_of_a_bad_transfer() {
     let error = incoming::accept(&RealDisk, &layout, one, None, &b"xyz"[..], &mut Never).unwrap_err();
     assert!(matches!(error, AcceptError::Checksum { .. }));
     assert_eq!(fs::read_dir(&layout.incoming).unwrap().count(), 0);
+}
+
+/// A record without data, as PostgreSQL 15 writes it.
+fn bare_record(info: u8, previous: u64) -> [u8; 24] {
+    let mut record = [0; 24];
+    record[0] = 24;
+    record[8..16].copy_from_slice(&previous.to_le_bytes());
+    record[16] = info;
+    let crc = crc32c::crc32c(&record[..20]);
+    record[20..].copy_from_slice(&crc.to_le_bytes());
+    record
+}
+
+#[test]
+fn l_a8_segments_that_differ_only_behind_their_last_record_are_the_same() {
+    const SWITCH: u8 = 0x40;
+    const NOOP: u8 = 0x20;
+    let one = "000000010000000000000001";
+    let with = |info: u8, tail: &[u8]| {
+        let mut bytes = segment(one, 1);
+        bytes[40..64].copy_from_slice(&bare_record(info, SIZE.bytes() - 64));
+        bytes[64..].fill(0);
+        bytes[64..64 + tail.len()].copy_from_slice(tail);
+        bytes
+    };
+    // The next record, in whose bytes something is wrong.
+    let mut damaged = bare_record(NOOP, SIZE.bytes() + 40);
+    damaged[20] ^= 1;
+    for (info, first, second, same) in [
+        // Behind a switch stands what the file held before, or zeros.
+        (SWITCH, &[][..], &[8; 9_000][..], true),
+        // What does not link back is of an earlier use of the file.
+        (NOOP, &[], &bare_record(NOOP, 8), true),
+        (NOOP, &[], &damaged, false),
+        // One of them goes on.
+        (NOOP, &[], &bare_record(NOOP, SIZE.bytes() + 40), false),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let layout = server(home.path());
+        let mut zstd = options();
+        zstd.compression = Compression::Zstd;
+        fs::write(layout.incoming.join(one), with(info, first)).unwrap();
+        run(&layout, &zstd);
+        let stored = fs::read(layout.wal(name(one))).unwrap();
+        fs::write(layout.incoming.join(one), with(info, second)).unwrap();
+        let report = run(&layout, &zstd);
+        assert_eq!(report.sources[1].already_archived, u64::from(same), "{info}");
+        assert_eq!(names(&layout.errors).len(), usize::from(!same));
+        assert_eq!(fs::read(layout.wal(name(one))).unwrap(), stored);
+        assert!(names(&layout.incoming).is_empty());
+    }
+}
+
+#[test]
+fn what_cannot_be_read_waits_and_holds_up_nobody() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let [one, two, three] =
+        ["000000010000000000000001", "000000010000000000000002", "000000010000000000000003"];
+    // Reading its first page fails with EIO, for root as well.
+    std::os::unix::fs::symlink("/proc/self/mem", layout.incoming.join(one)).unwrap();
+    put(&layout.incoming, two, 2);
+    put(&layout.incoming, three, 3);
+    for workers in [1, 2] {
+        let mut options = options();
+        options.workers = workers;
+        let report = run(&layout, &options);
+        assert!(matches!(outcome(&report.sources[1], one), Outcome::Unreadable { .. }));
+        assert_eq!(report.unreadable().count(), 1);
+        assert_eq!(listed(&layout), [two, three]);
+        assert_eq!(names(&layout.incoming), [one]);
+    }
+}
+
+#[test]
+fn links_and_directories_with_the_names_of_wal() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let file = |number: u32| format!("00000001{number:016X}");
+    let link = |target: &Path, number: u32| {
+        std::os::unix::fs::symlink(target, layout.incoming.join(file(number))).unwrap();
+    };
+    put(home.path(), &file(1), 1);
+    link(&home.path().join(file(1)), 1);
+    link(&home.path().join("nowhere"), 2);
+    link(&layout.incoming.join(file(3)), 3);
+    link(home.path(), 4);
+    fs::create_dir(layout.incoming.join(file(5))).unwrap();
+    put(&layout.incoming.join(file(5)), &file(6), 6);
+    let report = run(&layout, &options());
+    assert_eq!(report.sources[1].archived, 1);
+    // The content went into the archive, not the link, and what it points to is still there.
+    assert!(layout.wal(name(&file(1))).symlink_metadata().unwrap().is_file());
+    assert!(home.path().join(file(1)).exists());
+    let moved: Vec<_> = (2..=5).map(|number| format!("{}.20261121T030912Z.unknown", file(number))).collect();
+    assert_eq!(names(&layout.errors), moved);
+    assert!(names(&layout.incoming).is_empty());
+}
+
+struct Remove<'a>(&'a Path);
+
+impl IngestObserver for Remove<'_> {
+    fn before(&mut self, file: &IngestFile<'_>) -> ControlFlow<String> {
+        if file.name == name("000000010000000000000002") {
+            fs::remove_file(self.0.join("000000010000000000000002")).unwrap();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn source(&mut self, _: Source, _: usize, _: usize) {
+        // Between the listing and its turn.
+        drop(fs::remove_file(self.0.join("000000010000000000000001")));
+    }
+}
+
+#[test]
+fn a_file_that_vanishes_is_passed_over() {
+    for workers in [1, 2] {
+        let home = tempfile::tempdir().unwrap();
+        let layout = server(home.path());
+        for number in 1..=3 {
+            put(&layout.incoming, &format!("00000001{number:016X}"), number);
+        }
+        let mut options = options();
+        options.workers = workers;
+        options.streaming = false;
+        let report = ingest(&RealDisk, &layout, &options, &mut Remove(&layout.incoming), &GO_ON).unwrap();
+        assert_eq!(*outcome(&report.sources[0], "000000010000000000000001"), Outcome::Vanished);
+        assert_eq!(*outcome(&report.sources[0], "000000010000000000000002"), Outcome::Vanished);
+        assert_eq!(listed(&layout), ["000000010000000000000003"]);
+    }
+}
+
+/// The write that fails leaves half of its bytes behind, as a full disk does.
+#[test]
+fn l_a1_l_a35_a_full_disk_loses_nothing_wherever_it_strikes() {
+    const ENOSPC: i32 = 28;
+    let mut failures = 0;
+    for call in (0..).step_by(3) {
+        let home = tempfile::tempdir().unwrap();
+        let layout = server(home.path());
+        put(&layout.incoming, "000000010000000000000001", 1);
+        put(&layout.incoming, "000000010000000000000002", 2);
+        let disk = RecordingDisk::new(home.path()).unwrap();
+        disk.fail_at(call, ENOSPC);
+        let mut options = options();
+        options.compression = Compression::Gzip;
+        failures += usize::from(ingest(&disk, &layout, &options, &mut (), &GO_ON).is_err());
+        for number in 1..=2 {
+            let mut content = Vec::new();
+            let file = format!("00000001{number:016X}");
+            WalStore::new(&layout).open(name(&file), false).unwrap().read_to_end(&mut content).unwrap();
+            assert_eq!(content, segment(&file, number), "{file} after call {call}");
+        }
+        run(&layout, &options);
+        assert_eq!(listed(&layout), ["000000010000000000000001", "000000010000000000000002"]);
+        assert!(names(&layout.incoming).is_empty() && names(&layout.errors).is_empty());
+        if call > disk.calls() {
+            break;
+        }
+    }
+    assert!(failures > 3, "{failures}");
+}
+
+#[test]
+fn l_a15_two_archivers_at_once_archive_each_file_once() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    for number in 1..=40 {
+        put(&layout.incoming, &format!("00000001{number:016X}"), number);
+    }
+    let mut options = options();
+    options.workers = 2;
+    options.group = 4;
+    let archived = || match ingest(&RealDisk, &layout, &options, &mut (), &GO_ON) {
+        Ok(report) => report.archived(),
+        Err(IngestError::Lock(LockError::Busy { .. })) => 0,
+        Err(e) => panic!("{e}"),
+    };
+    let counts: u64 = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4).map(|_| scope.spawn(archived)).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).sum()
+    });
+    assert_eq!(counts, 40);
+    let mut all = listed(&layout);
+    all.dedup();
+    assert_eq!(all.len(), 40);
+    assert!(names(&layout.incoming).is_empty() && names(&layout.errors).is_empty());
+}
+
+#[test]
+fn an_uncompressed_segment_is_sealed_while_it_has_two_names_and_keeps_its_mode() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let one = "000000010000000000000001";
+    put(&layout.incoming, one, 1);
+    let source = layout.incoming.join(one);
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o640)).unwrap();
+    let inode = source.metadata().unwrap().ino();
+    let disk = RecordingDisk::new(home.path()).unwrap();
+    ingest(&disk, &layout, &options(), &mut (), &GO_ON).unwrap();
+    let archived = layout.wal(name(one)).metadata().unwrap();
+    assert_eq!((archived.ino(), archived.mode() & 0o7777, archived.nlink()), (inode, 0o640, 1));
+    let modes: Vec<u32> = disk
+        .operations()
+        .into_iter()
+        .filter_map(|operation| match operation {
+            tapster_catalog::durable::testing::Operation::SetMode { mode, .. } => Some(mode),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(modes, [0o440, 0o640]);
+}
+
+#[test]
+fn a_custom_filter_compresses_and_is_recognised_by_its_magic() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let [one, two] = ["000000010000000000000001", "000000010000000000000002"];
+    let mut filter = CustomFilter::new("printf XYZ; gzip -c", "tail -c +4 | gzip -dc");
+    filter.magic = CustomFilter::parse_magic("0x58595a");
+    let mut options = options();
+    options.custom = Some(filter.clone());
+    put(&layout.incoming, one, 1);
+    run(&layout, &options);
+    let stored = fs::read(layout.wal(name(one))).unwrap();
+    assert!(stored.starts_with(b"XYZ\x1F\x8B"));
+    // The same again; and one that came compressed already.
+    put(&layout.incoming, one, 1);
+    fs::write(layout.incoming.join(two), &stored).unwrap();
+    let report = run(&layout, &options);
+    assert_eq!(report.sources[1].already_archived, 1);
+    assert!(matches!(
+        outcome(&report.sources[1], two),
+        Outcome::Invalid { reason: Invalid::Address { .. }, .. }
+    ));
+    let index = XlogDb::lock(&RealDisk, &layout, &GO_ON).unwrap();
+    let entry = index.entries().unwrap().next().unwrap().unwrap();
+    assert_eq!(entry.compression.as_deref(), Some("custom"));
+    // A filter that fails archives nothing.
+    put(&layout.incoming, two, 2);
+    drop(index);
+    options.custom = Some(CustomFilter::new("head -c 100; exit 3", "cat"));
+    assert!(ingest(&RealDisk, &layout, &options, &mut (), &GO_ON).is_err());
+    assert_eq!((listed(&layout).len(), names(&layout.incoming)), (1, vec![two.to_owned()]));
+}
+
+#[test]
+fn archived_but_not_listed_files_are_listed_however_long_the_index() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let [one, two] = ["000000010000000000000001", "000000010000000000000002"];
+    put(&layout.incoming, one, 1);
+    put(&layout.incoming, two, 2);
+    run(&layout, &options());
+    // `one` stands before more lines than the short look goes back; `two` lost its line in a crash.
+    let line = fs::read_to_string(layout.xlogdb()).unwrap().lines().next().unwrap().to_owned();
+    let others = (0x100..0x3000).map(|number| format!("00000001{number:016X}\t1\t1.5\tNone\tNone\n"));
+    fs::write(layout.xlogdb(), format!("{line}\n{}", others.collect::<String>())).unwrap();
+    let before = listed(&layout).len();
+    put(&layout.incoming, one, 1);
+    put(&layout.incoming, two, 2);
+    run(&layout, &options());
+    let after = listed(&layout);
+    assert_eq!((after.len(), after.last().map(String::as_str)), (before + 1, Some(two)));
+}
+
+#[test]
+fn l_a3_the_errors_directory_is_explained_retried_and_discarded() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let [one, two, three] =
+        ["000000010000000000000001", "000000010000000000000002", "000000010000000000000003"];
+    put(&layout.incoming, one, 1);
+    run(&layout, &options());
+    put(&layout.incoming, one, 9);
+    fs::write(layout.incoming.join(two), segment_of(two, 2, SYSTEM)).unwrap();
+    fs::write(layout.incoming.join("junk"), "x").unwrap();
+    let mut wrong = options();
+    wrong.system_id = Some(5);
+    run(&layout, &wrong);
+    fs::write(layout.errors.join(format!("{one}.20261121T030000Z.duplicate")), segment(one, 1)).unwrap();
+    fs::write(layout.errors.join(format!("{three}.20261121T030000Z.unknown")), "short").unwrap();
+    let files = errors_dir::list(&layout, &options(), true).unwrap();
+    let verdicts: Vec<_> = files.iter().map(|file| (file.original.as_str(), &file.verdict)).collect();
+    assert_eq!(
+        verdicts,
+        [
+            (one, &Verdict::SameAsArchived),
+            (one, &Verdict::DiffersFromArchived { at: Some(40) }),
+            (two, &Verdict::NotArchived),
+            (three, &Verdict::Invalid(Invalid::Length { expected: SIZE.bytes(), found: 5 })),
+            ("junk", &Verdict::NoWal),
+        ]
+    );
+    // The cause is gone (the right system identifier): once put back it is archived.
+    let back = errors_dir::retry(&RealDisk, &layout, &files[2]).unwrap();
+    assert_eq!(back, Some(layout.incoming.join(two)));
+    run(&layout, &options());
+    assert_eq!(listed(&layout), [one, two]);
+    assert_eq!(errors_dir::retry(&RealDisk, &layout, &files[4]).unwrap(), None);
+    for file in [&files[0], &files[1], &files[3], &files[4]] {
+        errors_dir::discard(&RealDisk, file).unwrap();
+    }
+    assert!(names(&layout.errors).is_empty());
 }

@@ -1,0 +1,129 @@
+//! The user's own compression (`compression = custom`): shell commands that filter standard input to standard output.
+
+use std::fs::File;
+use std::io::{self, Read, Seek as _};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// `custom_compression_filter`, `custom_decompression_filter` and `custom_compression_magic`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct CustomFilter {
+    /// Content in, compressed bytes out.
+    pub compress: String,
+    /// Compressed bytes in, content out.
+    pub decompress: String,
+    /// What compressed files begin with. Without it, what is neither WAL nor text nor of a known codec counts as compressed.
+    pub magic: Option<Vec<u8>>,
+}
+
+impl CustomFilter {
+    /// A filter without magic.
+    pub fn new(compress: impl Into<String>, decompress: impl Into<String>) -> Self {
+        Self { compress: compress.into(), decompress: decompress.into(), magic: None }
+    }
+
+    /// The magic of the configuration: `0x` and hexadecimal digits.
+    pub fn parse_magic(text: &str) -> Option<Vec<u8>> {
+        let digits = text.strip_prefix("0x")?.as_bytes();
+        let pairs = digits.chunks(2).map(|pair| {
+            let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+            u8::from_str_radix(pair, 16).ok()
+        });
+        pairs.collect::<Option<Vec<u8>>>().filter(|magic| !magic.is_empty())
+    }
+
+    /// Whether a file that begins so, and is of no known codec, was compressed by this filter.
+    pub fn wrote(&self, first: &[u8]) -> bool {
+        match &self.magic {
+            Some(magic) => first.starts_with(magic),
+            None => !is_plain(first),
+        }
+    }
+
+    pub(crate) fn compressor(&self, input: &File) -> io::Result<Filtered> {
+        Filtered::start(&self.compress, input)
+    }
+
+    pub(crate) fn decompressor(&self, input: &File) -> io::Result<Filtered> {
+        Filtered::start(&self.decompress, input)
+    }
+}
+
+/// A page header of a segment (magic, information bits), a history file, a backup label, or nothing at all.
+fn is_plain(first: &[u8]) -> bool {
+    let page = first.get(1) == Some(&0xD1) && first.get(3) == Some(&0);
+    let history = first.first().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'#');
+    first.is_empty()
+        || page
+        || history
+        || first.starts_with(b"START WAL LOCATI")
+        || first.iter().all(|byte| *byte == 0)
+}
+
+/// What a filter makes of a file. Its end is an error when the filter failed.
+#[derive(Debug)]
+pub(crate) struct Filtered {
+    child: Child,
+    output: ChildStdout,
+    command: String,
+    ended: bool,
+}
+
+impl Filtered {
+    fn start(command: &str, input: &File) -> io::Result<Self> {
+        let mut input = input.try_clone()?;
+        input.rewind()?;
+        let mut child = Command::new("/bin/sh")
+            .arg("-c")
+            .arg(command)
+            .stdin(Stdio::from(input))
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = child.stdout.take().ok_or_else(|| io::Error::other("no output of the filter"))?;
+        Ok(Self { child, output, command: command.to_owned(), ended: false })
+    }
+}
+
+impl Read for Filtered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.output.read(buffer)?;
+        if got == 0 && !buffer.is_empty() && !self.ended {
+            let status = self.child.wait()?;
+            self.ended = true;
+            if !status.success() {
+                let text = format!("filter '{}' failed: {status}", self.command);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+        }
+        Ok(got)
+    }
+}
+
+impl Drop for Filtered {
+    fn drop(&mut self) {
+        if !self.ended {
+            // Whoever reads no further wants no more of it.
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn magics() {
+        assert_eq!(CustomFilter::parse_magic("0x1f8b08"), Some(vec![0x1F, 0x8B, 8]));
+        for wrong in ["1f8b", "0x", "0x1", "0xzz"] {
+            assert_eq!(CustomFilter::parse_magic(wrong), None, "{wrong}");
+        }
+        let mut filter = CustomFilter::new("cat", "cat");
+        assert!(!filter.wrote(b"\x10\xD1\x07\x00\x01\x00"));
+        assert!(!filter.wrote(b"1\t0/3000000"));
+        assert!(filter.wrote(b"\x89LZO\x00"));
+        filter.magic = Some(b"LZ".to_vec());
+        assert!(filter.wrote(b"LZ4") && !filter.wrote(b"xx"));
+    }
+}
