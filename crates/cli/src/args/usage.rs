@@ -84,7 +84,7 @@ fn option_parts(command: &Command, spelling: Spelling) -> Vec<String> {
             .get_groups()
             .find(|group| group.get_id() == "exclusive" && group.get_args().any(|a| a == id));
         let Some(group) = group else {
-            parts.push(format!("[{}]", shown(arg)));
+            parts.push(if arg.is_required_set() { shown(arg) } else { format!("[{}]", shown(arg)) });
             continue;
         };
         let members: Vec<_> =
@@ -97,9 +97,11 @@ fn option_parts(command: &Command, spelling: Spelling) -> Vec<String> {
 
 fn positional_parts(command: &Command) -> Vec<String> {
     let mut parts = Vec::new();
+    // Where the first one may be left out, the names themselves say so: clap cannot.
+    let named = command.get_positionals().any(|arg| positional_name(arg).starts_with('['));
     for arg in command.get_positionals().filter(|arg| !arg.is_hide_set()) {
         let name = positional_name(arg);
-        parts.push(if arg.is_required_set() { name.clone() } else { format!("[{name}]") });
+        parts.push(if named || arg.is_required_set() { name.clone() } else { format!("[{name}]") });
         if arg.get_num_args().is_some_and(|range| range.max_values() > 1) {
             parts.push(format!("[{name} ...]"));
         }

@@ -38,3 +38,4 @@ mod tools_receivewal;
 mod wal_archive;
 mod wal_put;
 mod wal_restore;
+mod wal_verify;

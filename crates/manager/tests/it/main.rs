@@ -19,3 +19,4 @@ mod config;
 mod cycle;
 mod offline;
 mod wal_blocks;
+mod wal_verify;
