@@ -44,16 +44,19 @@ pub mod wal_inspect;
 pub mod wal_usage;
 pub mod wal_verify;
 
+mod archive_index;
 mod archive_wal;
 mod completeness;
 mod context;
 mod delete;
+mod processes;
 mod receive_wal;
 mod remote;
 mod replication_status;
 mod server;
 mod switch_wal;
 
+pub use archive_index::ArchiveInUse;
 pub use archive_wal::{ArchiveError, ArchiveOptions};
 pub use backup::{BackupError, BackupName, BackupNameError, BackupOptions, BackupReport, BackupStepError};
 pub use check::{CheckLine, CheckOptions, CheckReport};
@@ -62,6 +65,7 @@ pub use context::{Context, Observer, Silent, local_now};
 pub use event::{Event, Progress, WalSource};
 pub use get_wal::{GetWalError, GetWalOptions, WalForm};
 pub use list_backups::{BackupList, ListBackupsError, ListedBackup};
+pub use processes::{ProcessError, RunningTask, Task};
 pub use receive_wal::{ReceiveReset, ReceiveWalError, SlotCreated, SlotDropped};
 pub use remote::{ArchiverStatus, Remote, SlotStatus};
 pub use replication_status::{

@@ -2,9 +2,7 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use tapster_catalog::locks::{Lock, LockError, LockName};
 use tapster_catalog::segment_dir::{Resume, SegmentDir, SegmentDirError, SegmentDirOptions};
 use tapster_catalog::{Identity, IdentityError, WalStore, WalStoreError, durable};
@@ -103,18 +101,6 @@ pub enum ReceiveWalError {
         file: SegmentName,
         /// The server's position.
         server: Lsn,
-    },
-    /// No receiver is running.
-    #[error("Termination of receive-wal failed: no such process for server {server}")]
-    NotRunning {
-        /// Server name.
-        server: String,
-    },
-    /// It did not end.
-    #[error("Termination of receive-wal failed: process {pid} is still running")]
-    StillRunning {
-        /// Its process id.
-        pid: u32,
     },
 }
 
@@ -358,26 +344,6 @@ impl Server {
 
     fn no_slot(&self) -> ReceiveWalError {
         ReceiveWalError::SlotMissing { slot: String::new(), server: self.name().to_owned() }
-    }
-
-    /// Ends the receiver that runs for this server, and waits until it is gone. Returns its process id.
-    ///
-    /// # Errors
-    /// When none runs, or it does not end within ten seconds.
-    pub fn stop_receive_wal(&self) -> Result<u32, ReceiveWalError> {
-        let path = self.layout().lock(&LockName::ReceiveWal);
-        let not_running = || ReceiveWalError::NotRunning { server: self.name().to_owned() };
-        let Some(Some(pid)) = Lock::holder(&path)? else { return Err(not_running()) };
-        let process = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(not_running)?;
-        kill_process(process, Signal::INT).map_err(|_| not_running())?;
-        let patience = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < patience {
-            if Lock::holder(&path)?.is_none() {
-                return Ok(pid);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Err(ReceiveWalError::StillRunning { pid })
     }
 
     /// Moves the position of the receiver to where the slot (or, without one, the server) is now. WAL between the two is

@@ -6,6 +6,7 @@
 pub(crate) mod archive_wal;
 pub(crate) mod backup;
 pub(crate) mod check;
+pub(crate) mod check_wal_archive;
 pub(crate) mod completions;
 pub(crate) mod delete;
 mod errors;
@@ -15,7 +16,9 @@ pub(crate) mod list_backups;
 pub(crate) mod list_servers;
 mod parse;
 pub(crate) mod pg;
+pub(crate) mod processes;
 pub(crate) mod put_wal;
+pub(crate) mod rebuild_xlogdb;
 pub(crate) mod receive_wal;
 pub(crate) mod replication_status;
 pub(crate) mod restore;
@@ -42,6 +45,8 @@ pub(crate) enum Command {
     BaseBackup(Box<pg::basebackup::BaseBackup>),
     /// `check`
     Check(check::CheckArgs),
+    /// `check-wal-archive`
+    CheckWalArchive(check_wal_archive::CheckWalArchiveArgs),
     /// `completions`
     Completions(completions::CompletionsArgs),
     /// `delete`
@@ -50,10 +55,14 @@ pub(crate) enum Command {
     GetWal(get_wal::GetWalArgs),
     /// `list-backups`
     ListBackups(list_backups::ListBackupsArgs),
+    /// `list-processes`
+    ListProcesses(processes::ListProcessesArgs),
     /// `list-servers`
     ListServers(list_servers::ListServersArgs),
     /// `put-wal`
     PutWal(put_wal::PutWalArgs),
+    /// `rebuild-xlogdb`
+    RebuildXlogdb(rebuild_xlogdb::RebuildXlogdbArgs),
     /// `receive-wal`
     ReceiveWal(receive_wal::ReceiveWalArgs),
     /// `receivewal`
@@ -66,6 +75,8 @@ pub(crate) enum Command {
     ShowBackup(show_backup::ShowBackupArgs),
     /// `switch-wal`
     SwitchWal(switch_wal::SwitchWalArgs),
+    /// `terminate-process`
+    TerminateProcess(processes::TerminateProcessArgs),
     /// `wal inspect`
     WalInspect(Box<wal::inspect::WalInspectArgs>),
     /// `wal blocks`

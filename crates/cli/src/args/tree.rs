@@ -6,9 +6,9 @@ use clap::{CommandFactory, Error, FromArgMatches};
 
 use super::usage::Spelling;
 use super::{
-    Command, archive_wal, backup, check, completions, delete, get_wal, global, list_backups, list_servers,
-    pg, put_wal, receive_wal, replication_status, restore, show_backup, switch_wal, wal, wal_archive,
-    wal_restore,
+    Command, archive_wal, backup, check, check_wal_archive, completions, delete, get_wal, global,
+    list_backups, list_servers, pg, processes, put_wal, rebuild_xlogdb, receive_wal, replication_status,
+    restore, show_backup, switch_wal, wal, wal_archive, wal_restore,
 };
 use crate::invocation::Program;
 
@@ -132,6 +132,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         },
     },
     entry!("check", check::CheckArgs, Command::Check),
+    entry!("check-wal-archive", check_wal_archive::CheckWalArchiveArgs, Command::CheckWalArchive),
     entry!(
         "completions",
         completions::CompletionsArgs,
@@ -142,8 +143,10 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("delete", delete::DeleteArgs, Command::Delete),
     entry!("get-wal", get_wal::GetWalArgs, Command::GetWal),
     entry!("list-backups" | "list-backup", list_backups::ListBackupsArgs, Command::ListBackups),
+    entry!("list-processes" | "list-process", processes::ListProcessesArgs, Command::ListProcesses),
     entry!("list-servers" | "list-server", list_servers::ListServersArgs, Command::ListServers),
     entry!("put-wal", put_wal::PutWalArgs, Command::PutWal),
+    entry!("rebuild-xlogdb", rebuild_xlogdb::RebuildXlogdbArgs, Command::RebuildXlogdb),
     entry!("receive-wal", receive_wal::ReceiveWalArgs, Command::ReceiveWal),
     Entry {
         name: "receivewal",
@@ -160,6 +163,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("restore" | "recover", restore::RestoreArgs, |args| Command::Restore(Box::new(args))),
     entry!("show-backup" | "show-backups", show_backup::ShowBackupArgs, Command::ShowBackup),
     entry!("switch-wal" | "switch-xlog", switch_wal::SwitchWalArgs, Command::SwitchWal),
+    entry!("terminate-process", processes::TerminateProcessArgs, Command::TerminateProcess),
     entry!(
         "wal inspect",
         wal::inspect::WalInspectArgs,

@@ -43,10 +43,9 @@ fn receive(setup: &Setup<'_>, server: &Server) -> Result<(), Failure> {
 }
 
 fn stop(setup: &Setup<'_>, server: &Server) -> Result<(), Failure> {
-    let pid = server
-        .stop_receive_wal()
-        .map_err(|error| Failure::receive_wal(&setup.place(server.name()), ReceiveTask::Stop, &error))?;
-    setup.session.output.info(format!("Stopped process receive-wal({pid})"));
+    for process in server.terminate("receive-wal").map_err(|error| Failure::process(&error))? {
+        setup.session.output.info(format!("Stopped process {}({})", process.task, process.pid));
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod archive;
 mod backup;
 mod config;
 mod connect;
+mod maintenance;
 mod receive;
 mod replication;
 mod restore;

@@ -15,8 +15,6 @@ pub(crate) enum ReceiveTask {
     Slot,
     /// `--reset`.
     Reset,
-    /// `--stop`.
-    Stop,
 }
 
 impl Failure {
@@ -44,7 +42,7 @@ impl Failure {
             ReceiveWalError::Running { .. } if task == ReceiveTask::Reset => Self::user(format!(
                 "Unable to reset the status of receive-wal for server {server}. Process is still running"
             )),
-            ReceiveWalError::Disabled | ReceiveWalError::Running { .. } | ReceiveWalError::NotRunning { .. } => {
+            ReceiveWalError::Disabled | ReceiveWalError::Running { .. } => {
                 Self::user(error.to_string())
             }
             ReceiveWalError::SlotMissing { slot, .. } if slot.is_empty() => {

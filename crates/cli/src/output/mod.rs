@@ -13,8 +13,8 @@ mod mask;
 mod progress;
 pub(crate) mod replication;
 pub(crate) mod restore;
-pub(crate) mod wal_inspect;
 pub(crate) mod wal_blocks;
+pub(crate) mod wal_inspect;
 pub(crate) mod wal_verify;
 
 use std::io::{self, IsTerminal as _, Write};

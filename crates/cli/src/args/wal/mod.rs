@@ -1,7 +1,7 @@
 //! `wal`: commands that look into WAL. Each has a file of its own and an entry `wal NAME` in the tree.
 
-pub(crate) mod inspect;
 pub(crate) mod blocks;
+pub(crate) mod inspect;
 pub(crate) mod verify;
 
 /// What `help` says about the group.

@@ -1,5 +1,5 @@
 //! The commands of `wal`.
 
-pub(crate) mod inspect;
 pub(crate) mod blocks;
+pub(crate) mod inspect;
 pub(crate) mod verify;
