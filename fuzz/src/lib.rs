@@ -34,6 +34,7 @@ pub const TARGETS: &[(&str, Property)] = &[
     ("wal_name", walfile::wal_name),
     ("decoder", walfile::decoder),
     ("record", walfile::record),
+    ("changed_blocks", walfile::changed_blocks),
     ("history", walfile::history),
     ("page_walk", walfile::page_walk),
     ("backup_label", walfile::backup_label),
