@@ -164,13 +164,17 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("show-backup" | "show-backups", show_backup::ShowBackupArgs, Command::ShowBackup),
     entry!("switch-wal" | "switch-xlog", switch_wal::SwitchWalArgs, Command::SwitchWal),
     entry!("terminate-process", processes::TerminateProcessArgs, Command::TerminateProcess),
-    entry!(
-        "wal inspect",
-        wal::inspect::WalInspectArgs,
-        |args| Command::WalInspect(Box::new(args)),
-        true,
-        CLIENT
-    ),
+    Entry {
+        name: "wal inspect",
+        aliases: &[],
+        own: true,
+        dialect: CLIENT,
+        describe: describe::<wal::inspect::WalInspectArgs>,
+        read: |description, args| {
+            let args = read::<wal::inspect::WalInspectArgs>(description, args);
+            Ok(Command::WalInspect(Box::new(args.map_err(wal::inspect::refusal)?)))
+        },
+    },
     entry!(
         "wal blocks",
         wal::blocks::WalBlocksArgs,

@@ -39,7 +39,8 @@ impl SegmentFiles {
         Err(WalInspectError::Empty)
     }
 
-    /// The directory and the name of each of these files, which may be compressed or partial.
+    /// The directory and the name of each of these files, which may be compressed or partial. They are looked for in
+    /// `directory` when there is one, whatever their paths are.
     ///
     /// # Errors
     /// When a name is not that of a segment, or they are not in one directory.
@@ -53,8 +54,8 @@ impl SegmentFiles {
             names.push(Self::name_of(path)?);
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             let here = match (parent, directory) {
-                (Some(parent), _) => Self::beside(parent),
-                (None, Some(directory)) => Self::in_directory(directory)?,
+                (_, Some(directory)) => Self::in_directory(directory)?,
+                (Some(parent), None) => Self::beside(parent),
                 (None, None) if path.exists() || !Path::new("pg_wal").join(path).exists() => {
                     Self::beside(Path::new("."))
                 }
@@ -63,7 +64,7 @@ impl SegmentFiles {
             match &place {
                 None => place = Some(here),
                 // pg_waldump, too, looks for the last segment beside the first.
-                Some(first) if parent.is_none() || first.is_beside(&here) => {}
+                Some(first) if parent.is_none() || directory.is_some() || first.is_beside(&here) => {}
                 Some(_) => return Err(WalInspectError::Directories),
             }
         }

@@ -1,10 +1,15 @@
 //! `wal inspect`: the options of `pg_waldump`, and where the WAL is.
 
+use std::error::Error as _;
 use std::path::PathBuf;
+
+use clap::error::ErrorKind;
 
 use walfile::record::{Fork, Oid, RelFile, Xid};
 use walfile::rmgr::Rmgr;
 use walfile::{Lsn, Timeline};
+
+use crate::args::tree::ReadError;
 
 /// `--rmgr`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -86,6 +91,16 @@ pub(crate) struct WalInspectArgs {
     pub(crate) files: Vec<PathBuf>,
 }
 
+/// A value that was refused, in the words of `pg_waldump`; its exit code goes with them.
+pub(crate) fn refusal(error: clap::Error) -> ReadError {
+    match (error.kind(), error.source()) {
+        (ErrorKind::ValueValidation, Some(source)) => {
+            ReadError::Message { text: source.to_string(), hint: true }
+        }
+        _ => ReadError::Clap(error),
+    }
+}
+
 fn lsn(text: &str) -> Result<Lsn, String> {
     text.parse().map_err(|_| format!("invalid WAL location: \"{text}\""))
 }
@@ -110,9 +125,9 @@ fn fork(text: &str) -> Result<Fork, String> {
     fork.ok_or_else(|| format!("invalid fork name: \"{text}\""))
 }
 
+/// 0 is no limit.
 fn limit(text: &str) -> Result<u64, String> {
-    let limit = text.parse().ok().filter(|limit| *limit > 0);
-    limit.ok_or_else(|| format!("invalid value \"{text}\" for option -n/--limit"))
+    text.parse().map_err(|_| format!("invalid value \"{text}\" for option -n/--limit"))
 }
 
 fn relation(text: &str) -> Result<RelFile, String> {
@@ -167,6 +182,6 @@ mod tests {
         assert_eq!(rmgr("custom128"), Ok(RmgrChoice::Only(Rmgr::new(128))));
         assert!(rmgr("custom005").is_err() && rmgr("nothing").is_err());
         assert_eq!(fork("vm"), Ok(Fork::Visibility));
-        assert!(fork("VM").is_err() && block("4294967295").is_err() && limit("0").is_err());
+        assert!(fork("VM").is_err() && block("4294967295").is_err() && limit("x").is_err());
     }
 }
