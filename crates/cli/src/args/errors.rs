@@ -74,7 +74,9 @@ fn list_of(error: &Error, kind: ContextKind) -> Vec<String> {
 fn missing(error: &Error) -> Vec<String> {
     list_of(error, ContextKind::InvalidArg)
         .iter()
-        .map(|name| name.trim_end_matches("...").trim_matches(['<', '>']).to_owned())
+        .map(|name| name.trim_end_matches("...").trim_matches(['<', '>']))
+        // Of `--end <LSN>`, the option.
+        .map(|name| name.split(' ').next().unwrap_or(name).to_owned())
         .collect()
 }
 
