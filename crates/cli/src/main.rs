@@ -73,6 +73,8 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         Command::PutWal(args) => commands::put_wal::run(&args, session),
         Command::WalInspect(args) => commands::wal::inspect::run(&args, session),
         Command::WalBlocks(args) => commands::wal::blocks::run(&args, session),
+        Command::WalFind(args) => commands::wal::find::run(&args, session),
+        Command::WalIndex(args) => commands::wal::index::run(&args, session),
         Command::WalVerify(args) => commands::wal::verify::run(&args, session),
         Command::LocalWalArchive(args) => commands::wal_archive::run_local(&args, session),
         Command::WalArchive(args) => commands::wal_archive::run(&args, session),

@@ -81,6 +81,10 @@ pub(crate) enum Command {
     WalInspect(Box<wal::inspect::WalInspectArgs>),
     /// `wal blocks`
     WalBlocks(Box<wal::blocks::WalBlocksArgs>),
+    /// `wal find`
+    WalFind(Box<wal::find::WalFindArgs>),
+    /// `wal index`
+    WalIndex(wal::index::WalIndexArgs),
     /// `wal verify`
     WalVerify(wal::verify::WalVerifyArgs),
     /// `tapster wal-archive` without a host

@@ -164,6 +164,20 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("show-backup" | "show-backups", show_backup::ShowBackupArgs, Command::ShowBackup),
     entry!("switch-wal" | "switch-xlog", switch_wal::SwitchWalArgs, Command::SwitchWal),
     entry!("terminate-process", processes::TerminateProcessArgs, Command::TerminateProcess),
+    entry!(
+        "wal find",
+        wal::find::WalFindArgs,
+        |args| Command::WalFind(Box::new(args)),
+        true,
+        Dialect::Argparse(Spelling::LongFirst)
+    ),
+    entry!(
+        "wal index",
+        wal::index::WalIndexArgs,
+        Command::WalIndex,
+        true,
+        Dialect::Argparse(Spelling::LongFirst)
+    ),
     Entry {
         name: "wal inspect",
         aliases: &[],

@@ -6,7 +6,7 @@ use tapster_catalog::locks::LockError;
 use tapster_catalog::wal_store::WalStoreError;
 use tapster_manager::list_backups::ListBackupsError;
 use tapster_manager::wal_blocks::WalBlocksError;
-use tapster_manager::{ArchiveError, GetWalError, WalVerifyError};
+use tapster_manager::{ArchiveError, GetWalError, IndexWalError, WalFindError, WalVerifyError};
 
 use super::{Failure, Place, chain};
 
@@ -31,6 +31,24 @@ impl From<WalStoreError> for Failure {
 impl From<ArchiveError> for Failure {
     fn from(error: ArchiveError) -> Self {
         Self::user(chain(&error))
+    }
+}
+
+impl From<WalFindError> for Failure {
+    fn from(error: WalFindError) -> Self {
+        match error {
+            WalFindError::Stopped => Self::interrupted(),
+            error => Self::user(chain(&error)),
+        }
+    }
+}
+
+impl From<IndexWalError> for Failure {
+    fn from(error: IndexWalError) -> Self {
+        match error {
+            IndexWalError::Stopped => Self::interrupted(),
+            error => Self::user(chain(&error)),
+        }
     }
 }
 

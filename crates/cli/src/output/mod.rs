@@ -14,6 +14,7 @@ mod progress;
 pub(crate) mod replication;
 pub(crate) mod restore;
 pub(crate) mod wal_blocks;
+pub(crate) mod wal_find;
 pub(crate) mod wal_inspect;
 pub(crate) mod wal_verify;
 
