@@ -3,12 +3,14 @@
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
+use tapster_catalog::custom_filter::CustomFilter;
 use tapster_catalog::ingest::{
     self, IngestFile, IngestObserver, IngestOptions, IngestReport, Outcome, Source,
 };
 use tapster_catalog::locks::LockError;
 use tapster_catalog::{Identity, IdentityError, XlogDb};
 use thiserror::Error;
+use walfile::WalName;
 use walfile::codec::{Compression, Level};
 
 use crate::config::CompressionLevel;
@@ -37,6 +39,24 @@ pub enum ArchiveError {
         name: String,
         /// Server name.
         server: String,
+    },
+    /// `compression = custom` without a usable filter.
+    #[error("compression = custom needs {key} for server '{server}'")]
+    CustomFilter {
+        /// What is missing, or no hexadecimal number that begins with `0x`.
+        key: String,
+        /// Server name.
+        server: String,
+    },
+    /// Files that could not be read; they are still in their queues, and all others were archived.
+    #[error("{count} files could not be read and stay in the queue, the first of them {first}: {problem}")]
+    Unreadable {
+        /// How many.
+        count: usize,
+        /// The first one.
+        first: WalName,
+        /// What the system says.
+        problem: String,
     },
     /// The configuration asks for something that is not there yet.
     #[error("{what} is not supported for server '{server}' yet")]
@@ -82,10 +102,16 @@ impl Server {
                 context.tell(Event::Unknown { server: self.name().to_owned(), names });
             }
         }
+        let mut unreadable = report.unreadable();
+        if let Some((first, problem)) = unreadable.next() {
+            let (count, problem) = (1 + unreadable.count(), problem.to_owned());
+            return Err(ArchiveError::Unreadable { count, first, problem });
+        }
+        drop(unreadable);
         Ok(report)
     }
 
-    fn ingest_options(
+    pub(crate) fn ingest_options(
         &self,
         options: &ArchiveOptions,
         context: &Context<'_>,
@@ -106,7 +132,7 @@ impl Server {
             }
         }
         let compression = match config.compression.as_deref() {
-            None | Some("" | "none") => Compression::None,
+            None | Some("" | "none" | "custom") => Compression::None,
             Some("pigz" | "pygzip") => Compression::Gzip,
             Some("pybzip2") => Compression::Bzip2,
             Some(name) => name.parse().map_err(|_| ArchiveError::Compression {
@@ -120,12 +146,34 @@ impl Server {
         ingest.streaming_batch_size = config.streaming_archiver_batch_size as usize;
         ingest.file_archival_batch_size = config.archiver_batch_size as usize;
         ingest.compression = compression;
+        ingest.custom = self.custom_filter()?;
         ingest.compression_level = level(config.compression_level);
         ingest.workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         ingest.system_id =
             Identity::load(&self.layout().identity())?.and_then(|identity| identity.system_id.parse().ok());
         ingest.validate = !options.accept_invalid;
         Ok(ingest)
+    }
+
+    /// The filters of `compression = custom`.
+    pub(crate) fn custom_filter(&self) -> Result<Option<CustomFilter>, ArchiveError> {
+        let config = &self.config;
+        if config.compression.as_deref() != Some("custom") {
+            return Ok(None);
+        }
+        let missing =
+            |key: &str| ArchiveError::CustomFilter { key: key.to_owned(), server: self.name().to_owned() };
+        let filter = |key: &str, value: &Option<String>| value.clone().ok_or_else(|| missing(key));
+        let mut custom = CustomFilter::new(
+            filter("custom_compression_filter", &config.custom_compression_filter)?,
+            filter("custom_decompression_filter", &config.custom_decompression_filter)?,
+        );
+        if let Some(magic) = config.text("custom_compression_magic") {
+            let magic =
+                CustomFilter::parse_magic(magic).ok_or_else(|| missing("custom_compression_magic"))?;
+            custom.magic = Some(magic);
+        }
+        Ok(Some(custom))
     }
 
     /// Opens the WAL index under its lock.
@@ -185,6 +233,10 @@ impl IngestObserver for Teller<'_, '_> {
                 server: server(),
                 reason: reason.to_string(),
             }),
+            Outcome::Unreadable { problem } => self.context.tell(Event::Warning(format!(
+                "{} is left in the queue: it cannot be read: {problem}",
+                file.name
+            ))),
             Outcome::Unsettled { reason } => self.context.tell(Event::Warning(format!(
                 "{} is left in the queue: {reason}, and it changed a moment ago",
                 file.name

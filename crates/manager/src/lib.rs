@@ -40,6 +40,7 @@ pub mod text;
 pub mod tools;
 pub mod wal_blocks;
 pub mod wal_client;
+pub mod wal_errors;
 pub mod wal_find;
 pub mod wal_index;
 pub mod wal_inspect;
@@ -77,6 +78,7 @@ pub use restore::{RestoreError, RestoreOptions, RestorePlan, RestorePlanError, R
 pub use server::{OpenError, Server, ServerConnectError};
 pub use show_backup::BackupDetails;
 pub use switch_wal::{SwitchError, Switched};
+pub use wal_errors::{WalErrorsAction, WalErrorsError, WalErrorsOptions, WalErrorsReport};
 pub use wal_find::{WalFindError, WalFindOptions, WalFindReport};
 pub use wal_index::{IndexWalError, WalIndexOptions, WalIndexReport};
 pub use wal_usage::WalUsage;

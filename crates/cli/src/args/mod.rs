@@ -77,16 +77,18 @@ pub(crate) enum Command {
     SwitchWal(switch_wal::SwitchWalArgs),
     /// `terminate-process`
     TerminateProcess(processes::TerminateProcessArgs),
-    /// `wal inspect`
-    WalInspect(Box<wal::inspect::WalInspectArgs>),
     /// `wal blocks`
     WalBlocks(Box<wal::blocks::WalBlocksArgs>),
     /// `wal find`
     WalFind(Box<wal::find::WalFindArgs>),
     /// `wal index`
     WalIndex(wal::index::WalIndexArgs),
+    /// `wal inspect`
+    WalInspect(Box<wal::inspect::WalInspectArgs>),
     /// `wal verify`
     WalVerify(wal::verify::WalVerifyArgs),
+    /// `wal errors`
+    WalErrors(wal::errors::WalErrorsArgs),
     /// `tapster wal-archive` without a host
     LocalWalArchive(wal_archive::LocalWalArchiveArgs),
     /// `barman-wal-archive`, `tapster wal-archive` with a host

@@ -165,6 +165,20 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("switch-wal" | "switch-xlog", switch_wal::SwitchWalArgs, Command::SwitchWal),
     entry!("terminate-process", processes::TerminateProcessArgs, Command::TerminateProcess),
     entry!(
+        "wal blocks",
+        wal::blocks::WalBlocksArgs,
+        |args| Command::WalBlocks(Box::new(args)),
+        true,
+        Dialect::Argparse(Spelling::LongFirst)
+    ),
+    entry!(
+        "wal errors",
+        wal::errors::WalErrorsArgs,
+        Command::WalErrors,
+        true,
+        Dialect::Argparse(Spelling::LongFirst)
+    ),
+    entry!(
         "wal find",
         wal::find::WalFindArgs,
         |args| Command::WalFind(Box::new(args)),
@@ -189,13 +203,6 @@ pub(super) const ENTRIES: &[Entry] = &[
             Ok(Command::WalInspect(Box::new(args.map_err(wal::inspect::refusal)?)))
         },
     },
-    entry!(
-        "wal blocks",
-        wal::blocks::WalBlocksArgs,
-        |args| Command::WalBlocks(Box::new(args)),
-        true,
-        Dialect::Argparse(Spelling::LongFirst)
-    ),
     entry!(
         "wal verify",
         wal::verify::WalVerifyArgs,

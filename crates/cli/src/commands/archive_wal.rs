@@ -15,7 +15,9 @@ pub(crate) fn run(args: &ArchiveWalArgs, session: &Session) -> Result<(), Failur
     session.watch_signals()?;
     let name = server.name();
     let observer = setup.observer(name).with_empty_queues();
-    if !archive(&setup, &server, &observer)? {
+    let mut options = ArchiveOptions::default();
+    options.accept_invalid = args.accept_invalid;
+    if !archive_with(&setup, &server, &observer, &options)? {
         session.output.info(format!(
             "Another archive-wal process is already running on server {name}. Skipping to the next server"
         ));
@@ -29,7 +31,16 @@ pub(super) fn archive(
     server: &Server,
     observer: &ConsoleObserver<'_>,
 ) -> Result<bool, Failure> {
-    match server.archive_wal(&ArchiveOptions::default(), &setup.context(observer)) {
+    archive_with(setup, server, observer, &ArchiveOptions::default())
+}
+
+fn archive_with(
+    setup: &Setup<'_>,
+    server: &Server,
+    observer: &ConsoleObserver<'_>,
+    options: &ArchiveOptions,
+) -> Result<bool, Failure> {
+    match server.archive_wal(options, &setup.context(observer)) {
         Ok(_) => Ok(true),
         Err(error) if error.is_busy() => Ok(false),
         Err(error) => Err(error.into()),

@@ -6,7 +6,7 @@ use tapster_catalog::locks::LockError;
 use tapster_catalog::wal_store::WalStoreError;
 use tapster_manager::list_backups::ListBackupsError;
 use tapster_manager::wal_blocks::WalBlocksError;
-use tapster_manager::{ArchiveError, GetWalError, IndexWalError, WalFindError, WalVerifyError};
+use tapster_manager::{ArchiveError, GetWalError, IndexWalError, WalErrorsError, WalFindError, WalVerifyError};
 
 use super::{Failure, Place, chain};
 
@@ -24,6 +24,12 @@ impl From<ListBackupsError> for Failure {
 
 impl From<WalStoreError> for Failure {
     fn from(error: WalStoreError) -> Self {
+        Self::user(chain(&error))
+    }
+}
+
+impl From<WalErrorsError> for Failure {
+    fn from(error: WalErrorsError) -> Self {
         Self::user(chain(&error))
     }
 }

@@ -1,6 +1,7 @@
 //! `wal`: commands that look into WAL. Each has a file of its own and an entry `wal NAME` in the tree.
 
 pub(crate) mod blocks;
+pub(crate) mod errors;
 pub(crate) mod find;
 pub(crate) mod index;
 pub(crate) mod inspect;
