@@ -6,7 +6,9 @@ use tapster_catalog::locks::LockError;
 use tapster_catalog::wal_store::WalStoreError;
 use tapster_manager::list_backups::ListBackupsError;
 use tapster_manager::wal_blocks::WalBlocksError;
-use tapster_manager::{ArchiveError, GetWalError, IndexWalError, WalErrorsError, WalFindError, WalVerifyError};
+use tapster_manager::{
+    ArchiveError, GetWalError, IndexWalError, WalErrorsError, WalFindError, WalVerifyError,
+};
 
 use super::{Failure, Place, chain};
 

@@ -14,9 +14,9 @@ mod progress;
 pub(crate) mod replication;
 pub(crate) mod restore;
 pub(crate) mod wal_blocks;
+pub(crate) mod wal_errors;
 pub(crate) mod wal_find;
 pub(crate) mod wal_inspect;
-pub(crate) mod wal_errors;
 pub(crate) mod wal_verify;
 
 use std::io::{self, IsTerminal as _, Write};
