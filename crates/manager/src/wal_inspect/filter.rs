@@ -34,6 +34,16 @@ impl RecordFilter {
             && self.xid.is_none_or(|xid| xid == header.xid)
     }
 
+    /// Whether more than the header decides.
+    pub(super) const fn needs_parts(&self) -> bool {
+        self.full_page
+            || self.relation.is_some()
+            || self.block.is_some()
+            || self.fork.is_some()
+            || self.from.is_some()
+            || self.to.is_some()
+    }
+
     pub(super) fn parts_match(&self, record: &Record<'_>, parts: &Parts<'_>) -> bool {
         self.blocks_match(parts)
             && (!self.full_page || parts.blocks().any(|block| block.image.is_some()))

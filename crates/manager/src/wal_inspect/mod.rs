@@ -10,7 +10,6 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tapster_catalog::WalStore;
-use walfile::record::Parts;
 use walfile::{ArchiveEnd, ArchiveStop, EndReason, Lsn, Record, WalArchive};
 
 use crate::{Context, Server};
@@ -48,7 +47,7 @@ pub enum Found<'a> {
         segment_start: bool,
     },
     /// A record that is shown.
-    Record(&'a Record<'a>, &'a Parts<'a>),
+    Record(&'a Record<'a>),
 }
 
 type Visit<'v> = dyn FnMut(Found<'_>) -> ControlFlow<()> + 'v;
@@ -152,13 +151,15 @@ impl Walk<'_> {
             if !self.options.filter.header_matches(&record) {
                 continue;
             }
-            let parts =
-                record.parts().map_err(|source| WalInspectError::Parts { lsn: record.lsn, source })?;
-            if !self.options.filter.parts_match(&record, &parts) {
-                continue;
+            if self.options.filter.needs_parts() {
+                let parts = record.parts();
+                let parts = parts.map_err(|source| WalInspectError::Parts { lsn: record.lsn, source })?;
+                if !self.options.filter.parts_match(&record, &parts) {
+                    continue;
+                }
             }
             self.shown += 1;
-            let stop = visit(Found::Record(&record, &parts)).is_break();
+            let stop = visit(Found::Record(&record)).is_break();
             if stop || self.shown == self.options.limit {
                 return Ok(None);
             }

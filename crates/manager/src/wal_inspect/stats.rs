@@ -1,6 +1,6 @@
 //! How much of the log is what (`xlogstats.c`).
 
-use walfile::record::Parts;
+use walfile::record::PartsError;
 use walfile::rmgr::{Rmgr, type_name};
 use walfile::{Lsn, Record};
 
@@ -49,21 +49,29 @@ impl Default for WalStatistics {
 
 impl WalStatistics {
     /// Counts a record.
-    pub fn add(&mut self, record: &Record<'_>, parts: &Parts<'_>) {
+    ///
+    /// # Errors
+    /// When its inside is not what a server writes.
+    pub fn add(&mut self, record: &Record<'_>) -> Result<(), PartsError> {
         let header = &record.header;
+        let image_bytes = match record.image_bytes() {
+            Some(bytes) => bytes,
+            None => record.parts()?.image_bytes,
+        };
         // The highest bit of a transaction's type says that more fields follow, not what it is.
         let mask = if header.rmgr == Rmgr::TRANSACTION { 0x07 } else { 0x0F };
         let rows = self.rows.get_mut(usize::from(header.rmgr.id()));
         if let Some(row) = rows.and_then(|rows| rows.get_mut(usize::from(header.info >> 4 & mask))) {
             row.count += 1;
-            row.record_bytes += u64::from(header.total_len.saturating_sub(parts.image_bytes));
-            row.image_bytes += u64::from(parts.image_bytes);
+            row.record_bytes += u64::from(header.total_len.saturating_sub(image_bytes));
+            row.image_bytes += u64::from(image_bytes);
         }
         if self.end.is_none() {
             self.begin(record.lsn);
             self.major = record.major();
         }
         self.end = Some(record.end);
+        Ok(())
     }
 
     /// The log begins here, though its first record may not be counted.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::record::{Parts, PartsError, RecordHeader, parts};
+use crate::record::{Parts, PartsError, RecordHeader, image_bytes, parts};
 use crate::rmgr::{Payload, PayloadError, type_name};
 use crate::{Lsn, Timeline, WalMagic};
 
@@ -42,6 +42,11 @@ impl<'a> Record<'a> {
     /// What follows the header.
     pub fn body(&self) -> &'a [u8] {
         self.bytes.get(RecordHeader::LEN..).unwrap_or(&[])
+    }
+
+    /// Bytes of its page images; `None` when its inside is not what a server writes.
+    pub fn image_bytes(&self) -> Option<u32> {
+        image_bytes(self.body(), self.major())
     }
 
     /// Takes the record apart, for data pages of 8192 bytes; for others see [`parts`].

@@ -6,6 +6,7 @@ mod fields;
 mod header;
 mod ids;
 mod image;
+mod lengths;
 mod parts;
 mod pglz;
 
@@ -15,4 +16,5 @@ pub(crate) use fields::Fields;
 pub use header::RecordHeader;
 pub use ids::{FullXid, Oid, Timestamp, Xid};
 pub use image::{BlockImage, ImageCompression, ImageError};
+pub use lengths::image_bytes;
 pub use parts::{Blocks, Parts, PartsError, parts};

@@ -111,6 +111,7 @@ fn every_record_of_every_major_is_known() {
             assert!(record.type_name().is_some(), "{major} {:?}", record.header);
             record.payload().unwrap();
             let parts = record.parts().unwrap();
+            assert_eq!(record.image_bytes(), Some(parts.image_bytes));
             assert_eq!(parts.blocks().count(), usize::from(parts.block_count));
             if let Some(lost) = record.replaces {
                 assert_eq!(record.type_name(), Some("OVERWRITE_CONTRECORD"));

@@ -34,6 +34,7 @@ pub(crate) fn run(args: &WalInspectArgs, session: &Session) -> Result<(), Failur
     let mut printer = Printer::new(output, args.bkp_details).map_err(Failure::wal_inspect)?;
     let quiet = args.quiet || session.global.quiet;
     let mut failed: io::Result<()> = Ok(());
+    let mut damaged = None;
     let mut visit = |found: Found<'_>| {
         let done = match (found, &mut statistics) {
             (Found::First { wanted, found, segment_start }, statistics) => {
@@ -43,11 +44,19 @@ pub(crate) fn run(args: &WalInspectArgs, session: &Session) -> Result<(), Failur
                 if wanted == found || segment_start { Ok(()) } else { printer.skipped(wanted, found) }
             }
             (Found::Record(..), _) if quiet => Ok(()),
-            (Found::Record(record, parts), Some(statistics)) => {
-                statistics.add(record, parts);
-                Ok(())
+            (Found::Record(record), statistics) => {
+                let done = match statistics {
+                    Some(statistics) => statistics.add(record).map(Ok),
+                    None => record.parts().map(|parts| printer.record(record, &parts)),
+                };
+                match done {
+                    Ok(done) => done,
+                    Err(source) => {
+                        damaged = Some(WalInspectError::Parts { lsn: record.lsn, source });
+                        return ControlFlow::Break(());
+                    }
+                }
             }
-            (Found::Record(record, parts), None) => printer.record(record, parts),
         };
         match done {
             Ok(()) => ControlFlow::Continue(()),
@@ -71,7 +80,7 @@ pub(crate) fn run(args: &WalInspectArgs, session: &Session) -> Result<(), Failur
         // Whoever read the output has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::wal_inspect(format!("could not write to standard output: {error}"))),
-        Ok(()) => read,
+        Ok(()) => damaged.map_or(read, |error| Err(error.into())),
     }
 }
 
