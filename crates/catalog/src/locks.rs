@@ -130,6 +130,22 @@ impl Lock {
         }
     }
 
+    /// Takes the lock of a file that is there; `None` when somebody holds it, or it is no regular file.
+    fn try_existing(path: &Path) -> Result<Option<Self>, LockError> {
+        let fail = |source| LockError::Io { path: path.to_owned(), source };
+        if !path.symlink_metadata().map_err(fail)?.is_file() {
+            return Ok(None);
+        }
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(fail)?;
+        match file.try_lock() {
+            Ok(()) if is_still_at(&file, path).map_err(fail)? => {
+                Ok(Some(Self { file, path: path.to_owned() }))
+            }
+            Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(fail(source)),
+        }
+    }
+
     /// Takes the lock, waiting for it until `stop` is set.
     ///
     /// # Errors
@@ -182,6 +198,30 @@ impl Lock {
         drop(self.file);
         Ok(())
     }
+}
+
+/// Removes the lock files (`.*.lock`) in a directory that nobody holds, and returns them. Who opens one in the moment it
+/// goes notices and makes it anew.
+///
+/// # Errors
+/// When the directory cannot be read; a file that cannot be locked or removed stays.
+pub fn remove_unused(dir: &Path) -> Result<Vec<PathBuf>, LockError> {
+    let fail = |source| LockError::Io { path: dir.to_owned(), source };
+    let mut removed = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(fail)? {
+        let path = entry.map_err(fail)?.path();
+        let name = path.file_name().map(std::ffi::OsStr::as_encoded_bytes).unwrap_or_default();
+        if !(name.starts_with(b".") && name.ends_with(b".lock")) {
+            continue;
+        }
+        let gone = Lock::try_existing(&path).and_then(|lock| lock.map(Lock::remove).transpose());
+        match gone {
+            Ok(Some(())) => removed.push(path),
+            Ok(None) => {}
+            Err(error) => tracing::debug!("lock file stays: {error}"),
+        }
+    }
+    Ok(removed)
 }
 
 fn open(path: &Path) -> io::Result<File> {

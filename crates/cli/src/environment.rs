@@ -4,6 +4,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// Set for processes `cron` starts: they leave its session before they begin, so that they outlive its terminal.
+pub(crate) const DETACH: &str = "TAPSTER_DETACH";
+
 /// What the program wants to know from its surroundings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
@@ -13,6 +16,8 @@ pub(crate) struct Environment {
     pub(crate) config_file: Option<PathBuf>,
     /// `NO_COLOR` is set to something, or the terminal is dumb.
     pub(crate) no_color: bool,
+    /// [`DETACH`].
+    pub(crate) detach: bool,
 }
 
 impl Environment {
@@ -23,6 +28,7 @@ impl Environment {
         Self {
             home: variable("HOME").map(PathBuf::from),
             config_file: variable("BARMAN_CONFIG_FILE").map(PathBuf::from),
+            detach: variable(DETACH).is_some(),
             no_color: variable("NO_COLOR").is_some() || variable("TERM") == Some(OsString::from("dumb")),
         }
     }

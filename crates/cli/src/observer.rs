@@ -1,6 +1,6 @@
 //! What verbs report while they run, in Barman's words.
 
-use tapster_manager::{Event, Observer, Progress, WalSource};
+use tapster_manager::{CronJob, Event, Observer, Progress, Task, WalSource};
 
 use crate::format::duration::human_elapsed;
 use crate::format::size::pretty_bytes;
@@ -210,6 +210,31 @@ impl<'a> ConsoleObserver<'a> {
         true
     }
 
+    fn cron(&self, event: &Event) -> bool {
+        let out = self.output;
+        match event {
+            Event::CronStarting { server, job } => out.info(match job {
+                CronJob::ArchiveWal => format!("Starting WAL archiving for server {server}"),
+                CronJob::ReceiveWal => format!("Starting streaming archiver for server {server}"),
+                CronJob::CheckBackup(id) => {
+                    format!("Starting check-backup for backup {id} of server {server}")
+                }
+            }),
+            Event::CronBusy { server, task } => out.info(format!(
+                "Another {} is already running on server {server}. Skipping to the next server",
+                match task {
+                    Task::Cron => "cron process",
+                    _ => "archive-wal process",
+                }
+            )),
+            Event::EnforcingRetention { server, backup } => {
+                out.info(format!("Enforcing retention policy: removing backup {backup} for server {server}"));
+            }
+            _ => return false,
+        }
+        true
+    }
+
     fn deleting(&self, event: &Event) -> bool {
         let out = self.output;
         match event {
@@ -241,7 +266,8 @@ impl Observer for ConsoleObserver<'_> {
             || self.archiving(event)
             || self.receiving(event)
             || self.restoring(event)
-            || self.deleting(event);
+            || self.deleting(event)
+            || self.cron(event);
         if !told {
             tracing::info!("{event:?}");
         }

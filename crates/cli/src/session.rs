@@ -32,6 +32,10 @@ impl Session {
         let environment = Environment::from_process();
         let settings =
             Settings::new(global.format, global.quiet, global.debug, global.color, environment.no_color);
+        if environment.detach {
+            // Fails only for the leader of a process group, which needs none.
+            let _ = rustix::process::setsid();
+        }
         Self { program, global, environment, output: Output::new(settings), stop: Arc::default() }
     }
 

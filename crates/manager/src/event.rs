@@ -7,6 +7,9 @@ use tapster_catalog::BackupId;
 use time::OffsetDateTime;
 use walfile::{Lsn, SegmentName, Timeline, WalName};
 
+use crate::cron::CronJob;
+use crate::processes::Task;
+
 /// Where a batch of WAL came from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum WalSource {
@@ -20,6 +23,27 @@ pub enum WalSource {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
+    /// `cron` starts a process.
+    CronStarting {
+        /// Server name.
+        server: String,
+        /// What the process does.
+        job: CronJob,
+    },
+    /// `cron` leaves alone what another process is doing.
+    CronBusy {
+        /// Server name.
+        server: String,
+        /// What is being done.
+        task: Task,
+    },
+    /// The retention policy is done with a backup, which is deleted now.
+    EnforcingRetention {
+        /// Server name.
+        server: String,
+        /// The backup.
+        backup: BackupId,
+    },
     /// A backup begins; its files go below `path`.
     BackupStarting {
         /// Server name.

@@ -51,6 +51,7 @@ mod archive_index;
 mod archive_wal;
 mod completeness;
 mod context;
+mod cron;
 mod delete;
 mod processes;
 mod receive_wal;
@@ -65,6 +66,7 @@ pub use backup::{BackupError, BackupName, BackupNameError, BackupOptions, Backup
 pub use check::{CheckLine, CheckOptions, CheckReport};
 pub use completeness::CompletenessError;
 pub use context::{Context, Observer, Silent, local_now};
+pub use cron::{CheckBackupError, CronError, CronJob, RetentionError};
 pub use event::{Event, Progress, WalSource};
 pub use get_wal::{GetWalError, GetWalOptions, WalForm};
 pub use list_backups::{BackupList, ListBackupsError, ListedBackup};

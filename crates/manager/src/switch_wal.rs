@@ -67,13 +67,21 @@ impl Server {
         if let Some(wal) = wal {
             context.tell(Event::WaitingForWal { wal, server: self.name().to_owned(), max: Some(max) });
         }
+        if let Err(error) = self.create_directories() {
+            context.tell(Event::Warning(error.to_string()));
+            return false;
+        }
+        let mut warned = None;
         let patience = Instant::now() + max;
         loop {
             let archived = match self.archive_wal(&crate::ArchiveOptions::default(), context) {
                 Ok(report) => report.archived() > 0,
                 Err(error) => {
-                    if !error.is_busy() {
-                        context.tell(Event::Warning(error.to_string()));
+                    let text = error.to_string();
+                    // What is wrong is said once, not at every attempt.
+                    if !error.is_busy() && warned.as_ref() != Some(&text) {
+                        context.tell(Event::Warning(text.clone()));
+                        warned = Some(text);
                     }
                     false
                 }

@@ -6,8 +6,10 @@
 pub(crate) mod archive_wal;
 pub(crate) mod backup;
 pub(crate) mod check;
+pub(crate) mod check_backup;
 pub(crate) mod check_wal_archive;
 pub(crate) mod completions;
+pub(crate) mod cron;
 pub(crate) mod delete;
 mod errors;
 pub(crate) mod get_wal;
@@ -45,10 +47,14 @@ pub(crate) enum Command {
     BaseBackup(Box<pg::basebackup::BaseBackup>),
     /// `check`
     Check(check::CheckArgs),
+    /// `check-backup`
+    CheckBackup(check_backup::CheckBackupArgs),
     /// `check-wal-archive`
     CheckWalArchive(check_wal_archive::CheckWalArchiveArgs),
     /// `completions`
     Completions(completions::CompletionsArgs),
+    /// `cron`
+    Cron(cron::CronArgs),
     /// `delete`
     Delete(delete::DeleteArgs),
     /// `get-wal`
@@ -59,6 +65,8 @@ pub(crate) enum Command {
     ListProcesses(processes::ListProcessesArgs),
     /// `list-servers`
     ListServers(list_servers::ListServersArgs),
+    /// `lock-directory-cleanup`
+    LockDirectoryCleanup(cron::LockDirectoryCleanupArgs),
     /// `put-wal`
     PutWal(put_wal::PutWalArgs),
     /// `rebuild-xlogdb`

@@ -6,9 +6,9 @@ use clap::{CommandFactory, Error, FromArgMatches};
 
 use super::usage::Spelling;
 use super::{
-    Command, archive_wal, backup, check, check_wal_archive, completions, delete, get_wal, global,
-    list_backups, list_servers, pg, processes, put_wal, rebuild_xlogdb, receive_wal, replication_status,
-    restore, show_backup, switch_wal, wal, wal_archive, wal_restore,
+    Command, archive_wal, backup, check, check_backup, check_wal_archive, completions, cron, delete, get_wal,
+    global, list_backups, list_servers, pg, processes, put_wal, rebuild_xlogdb, receive_wal,
+    replication_status, restore, show_backup, switch_wal, wal, wal_archive, wal_restore,
 };
 use crate::invocation::Program;
 
@@ -132,6 +132,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         },
     },
     entry!("check", check::CheckArgs, Command::Check),
+    entry!("check-backup", check_backup::CheckBackupArgs, Command::CheckBackup),
     entry!("check-wal-archive", check_wal_archive::CheckWalArchiveArgs, Command::CheckWalArchive),
     entry!(
         "completions",
@@ -140,11 +141,13 @@ pub(super) const ENTRIES: &[Entry] = &[
         true,
         Dialect::Argparse(Spelling::LongFirst)
     ),
+    entry!("cron", cron::CronArgs, Command::Cron),
     entry!("delete", delete::DeleteArgs, Command::Delete),
     entry!("get-wal", get_wal::GetWalArgs, Command::GetWal),
     entry!("list-backups" | "list-backup", list_backups::ListBackupsArgs, Command::ListBackups),
     entry!("list-processes" | "list-process", processes::ListProcessesArgs, Command::ListProcesses),
     entry!("list-servers" | "list-server", list_servers::ListServersArgs, Command::ListServers),
+    entry!("lock-directory-cleanup", cron::LockDirectoryCleanupArgs, Command::LockDirectoryCleanup),
     entry!("put-wal", put_wal::PutWalArgs, Command::PutWal),
     entry!("rebuild-xlogdb", rebuild_xlogdb::RebuildXlogdbArgs, Command::RebuildXlogdb),
     entry!("receive-wal", receive_wal::ReceiveWalArgs, Command::ReceiveWal),

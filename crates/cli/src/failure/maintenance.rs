@@ -1,7 +1,8 @@
 //! The index of the WAL archive, and processes.
 
 use tapster_catalog::XlogDbError;
-use tapster_manager::{ArchiveInUse, ProcessError};
+use tapster_catalog::locks::LockError;
+use tapster_manager::{ArchiveInUse, CheckBackupError, CronError, ProcessError, RetentionError};
 
 use super::{Failure, Place, chain};
 
@@ -18,6 +19,35 @@ impl Failure {
             ArchiveInUse::Durable(error) => Self::user(chain(error)),
             _ => Self::user(format!("WAL archive check failed for server {}: {error}", place.server)),
         }
+    }
+
+    /// A round of `cron` that did not reach its end.
+    pub(crate) fn cron(error: &CronError) -> Self {
+        Self::user(chain(error))
+    }
+
+    /// A backup the retention policy is done with, and which is still there.
+    pub(crate) fn retention(place: &Place<'_>, error: &RetentionError) -> Self {
+        match error {
+            RetentionError::Delete { backup, source, .. } => {
+                let (reason, last) = Self::delete(place, backup.as_str(), source);
+                match reason {
+                    Some(reason) => reason.with_details(last.message),
+                    None => last.with_details(source.to_string()),
+                }
+            }
+            _ => Self::user(chain(error)),
+        }
+    }
+
+    /// A backup whose completeness was not looked at.
+    pub(crate) fn check_backup(error: &CheckBackupError) -> Self {
+        Self::user(chain(error))
+    }
+
+    /// A lock directory that was not cleaned.
+    pub(crate) fn lock_directory(error: &LockError) -> Self {
+        Self::user(chain(error))
     }
 
     /// Processes that were not found or did not end.

@@ -89,6 +89,22 @@ impl Setup<'_> {
         })
     }
 
+    /// All servers `cron` works for, sorted by name; the others are named and passed over.
+    pub(crate) fn working_servers(&self) -> impl Iterator<Item = Server> {
+        let output = &self.session.output;
+        self.config.servers.values().filter_map(move |server| {
+            if server.active && server.disabled {
+                output.info(format!("Skipping temporarily disabled server '{}'", server.name));
+                return None;
+            }
+            let rules = Rules { inactive: false, passive: true, disabled: Disabled::Refused };
+            self.admit(server, rules).unwrap_or_else(|failure| {
+                output.failure(&failure);
+                None
+            })
+        })
+    }
+
     fn admit(&self, server: &ServerConfig, rules: Rules) -> Result<Option<Server>, Failure> {
         let output = &self.session.output;
         let name = server.name.as_str();

@@ -25,6 +25,7 @@ mod chaos_disk_full;
 mod chaos_receive;
 mod commands_cycle;
 mod commands_errors;
+mod cron;
 mod help;
 mod lab;
 mod links;

@@ -1,0 +1,13 @@
+//! `cron` and `lock-directory-cleanup`.
+
+/// Do for all servers what is to be done every minute.
+#[derive(Clone, Debug, clap::Parser)]
+pub(crate) struct CronArgs {
+    /// let the processes it starts write to this one's output
+    #[arg(long)]
+    pub(crate) keep_descriptors: bool,
+}
+
+/// Remove lock files nobody holds.
+#[derive(Clone, Copy, Debug, clap::Parser)]
+pub(crate) struct LockDirectoryCleanupArgs {}

@@ -1,0 +1,104 @@
+//! `cron`, `check-backup` and `lock-directory-cleanup`.
+
+use std::time::{Duration, Instant};
+
+use crate::lab::Lab;
+
+/// Ends the receiver that `cron` started, also when the test fails.
+struct Ends<'l>(&'l Lab);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.run(&["terminate-process", "main", "receive-wal"]);
+    }
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < patience, "{what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn backups(lab: &Lab) -> Vec<String> {
+    lab.ok(&["list-backups", "--minimal", "main"]).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_round_starts_what_does_not_run_and_enforces_the_policy() {
+    let Some(lab) = Lab::new() else { return };
+    let conninfo = lab.cluster.conninfo().to_conninfo_string();
+    lab.configure("tapster.conf", &conninfo, "retention_policy = REDUNDANCY 1\ncreate_slot = auto\n");
+    let ends = Ends(&lab);
+    assert_eq!(
+        lab.ok(&["cron"]),
+        "Starting WAL archiving for server main\nStarting streaming archiver for server main\n"
+    );
+    let running = || lab.ok(&["list-processes", "main"]).ends_with(" receive-wal\n");
+    eventually("the receiver runs", running);
+    assert_eq!(lab.ok(&["cron"]), "Starting WAL archiving for server main\n");
+    if let Some(theirs) = lab.barman(&["cron"]) {
+        assert_eq!(theirs.stdout, "Starting WAL archiving for server main\n", "{theirs:?}");
+    }
+    lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    lab.ok(&["backup", "--wait", "main"]);
+    lab.ok(&["backup", "main"]);
+    let ids = backups(&lab);
+    assert_eq!(ids.len(), 2);
+
+    // The newer one may have to wait for its WAL; once it is complete the older one is obsolete.
+    lab.cluster.sql("SELECT pg_switch_wal()");
+    eventually("the policy is enforced", || {
+        lab.ok(&["cron"]);
+        backups(&lab).len() == 1
+    });
+    assert_eq!(backups(&lab), [ids[0].clone()]);
+    assert!(!lab.ok(&["list-backups", "main"]).contains("WAITING_FOR_WALS"));
+    assert!(lab.ok(&["-d", "check-backup", "main", "latest"]).is_empty());
+
+    // Held locks stay, the others go.
+    lab.ok(&["lock-directory-cleanup"]);
+    let held = |name: &str| lab.path("home").join(name).exists();
+    assert!(held(".main-receive-wal.lock"));
+    eventually("unused locks go", || {
+        lab.ok(&["lock-directory-cleanup"]);
+        !held(".main-xlogdb.lock") && !held(".main-cron.lock")
+    });
+
+    lab.configure("tapster.conf", &conninfo, "archiver = on\nstreaming_archiver = off\n");
+    lab.ok(&["cron"]);
+    assert!(!running());
+    drop(ends);
+}
+
+#[test]
+fn a_deletion_that_was_interrupted_is_finished() {
+    let Some(lab) = Lab::new() else { return };
+    let conninfo = lab.cluster.conninfo().to_conninfo_string();
+    lab.configure("tapster.conf", &conninfo, "retention_policy = REDUNDANCY 3\n");
+    let receiver = lab.receive();
+    lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    lab.ok(&["backup", "main"]);
+    let [id] = backups(&lab).try_into().unwrap();
+    std::fs::write(lab.server_dir().join(format!("meta/{id}-delete_this")), "delete").unwrap();
+    assert!(
+        lab.ok(&["cron"])
+            .contains(&format!("Enforcing retention policy: removing backup {id} for server main\n"))
+    );
+    assert!(backups(&lab).is_empty());
+    drop(receiver);
+}
+
+#[test]
+fn a_failed_backup_is_not_checked() {
+    let Some(lab) = Lab::new() else { return };
+    lab.cluster.stop(tapster_protocol::testing::StopMode::Fast);
+    lab.run(&["backup", "main"]);
+    let theirs = lab.barman(&["check-backup", "main", "nope"]);
+    let run = lab.run(&["check-backup", "main", "nope"]);
+    assert_eq!(run.code, 1);
+    if let Some(theirs) = theirs {
+        assert_eq!(run, theirs);
+    }
+}

@@ -1,0 +1,244 @@
+//! What a server needs every minute: archive, receive, complete backups, enforce the retention policy.
+
+use std::io;
+
+use tapster_catalog::delete::DeleteError;
+use tapster_catalog::locks::{Lock, LockError, LockName};
+use tapster_catalog::{BackupId, BackupRecord, BackupStatus, CatalogError, DurableError};
+use tapster_retention::Status;
+use thiserror::Error;
+
+use crate::event::Event;
+use crate::processes::{ProcessError, Task};
+use crate::{Context, Server};
+
+/// Work for a process of its own.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CronJob {
+    /// `archive-wal`.
+    ArchiveWal,
+    /// `receive-wal`, which does not end.
+    ReceiveWal,
+    /// `check-backup`.
+    CheckBackup(BackupId),
+}
+
+impl CronJob {
+    /// The command to run and its arguments, for the server of this name.
+    pub fn command(&self, server: &str) -> Vec<String> {
+        match self {
+            Self::ArchiveWal => vec!["archive-wal".to_owned(), server.to_owned()],
+            Self::ReceiveWal => vec!["receive-wal".to_owned(), server.to_owned()],
+            Self::CheckBackup(id) => vec!["check-backup".to_owned(), server.to_owned(), id.to_string()],
+        }
+    }
+}
+
+/// What kept a server's `cron` from its end.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CronError {
+    /// The directories of the catalog cannot be made.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+    /// A lock cannot be used.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Backups or markers cannot be read.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A process was not started.
+    #[error("cannot start {}: {source}", job.command(server).join(" "))]
+    Launch {
+        /// What it was to do.
+        job: CronJob,
+        /// Server name.
+        server: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A receiver that should not run cannot be ended.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+}
+
+/// Why a backup is still there although the retention policy is done with it.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RetentionError {
+    /// It was not deleted.
+    #[error("Cannot delete backup ({server} {backup}): {source}")]
+    Delete {
+        /// Server name.
+        server: String,
+        /// The backup.
+        backup: BackupId,
+        /// Why not.
+        source: DeleteError,
+    },
+}
+
+impl Server {
+    /// One round of Barman's `cron` for this server. What takes long is handed to `launch`, which is to start it in a
+    /// process that outlives this one; what is already running is not started again. Passive servers have no work
+    /// here but to be copied to.
+    ///
+    /// Backups that could not be deleted are returned; they do not stop the round.
+    ///
+    /// # Errors
+    /// [`CronError`]; another round that is running is none.
+    pub fn cron(
+        &self,
+        launch: &mut dyn FnMut(&CronJob) -> io::Result<()>,
+        context: &Context<'_>,
+    ) -> Result<Vec<RetentionError>, CronError> {
+        self.create_directories()?;
+        let server = || self.name().to_owned();
+        let _lock = match Lock::try_acquire(&self.layout().lock(&LockName::Cron)) {
+            Ok(lock) => lock,
+            Err(LockError::Busy { .. }) => {
+                context.tell(Event::CronBusy { server: server(), task: Task::Cron });
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if self.config.is_passive() {
+            context.tell(Event::Warning(format!(
+                "server '{}' is passive; this version does not copy the catalog of its primary node",
+                self.name()
+            )));
+        } else {
+            self.cron_wal(launch, context)?;
+        }
+        let records = self.catalog.records()?;
+        if let Some(waiting) = records.iter().find(|record| record.status == BackupStatus::WaitingForWals) {
+            let job = CronJob::CheckBackup(waiting.id);
+            if self.is_free(&LockName::BackupId(waiting.id))? {
+                self.launch(job, launch, context)?;
+            }
+        }
+        if context.stopped() {
+            return Ok(Vec::new());
+        }
+        self.enforce_retention(&records, context)
+    }
+
+    fn cron_wal(
+        &self,
+        launch: &mut dyn FnMut(&CronJob) -> io::Result<()>,
+        context: &Context<'_>,
+    ) -> Result<(), CronError> {
+        if self.is_free(&LockName::ArchiveWal)? {
+            self.launch(CronJob::ArchiveWal, launch, context)?;
+        } else {
+            context.tell(Event::CronBusy { server: self.name().to_owned(), task: Task::ArchiveWal });
+        }
+        if self.config.streaming_archiver {
+            // One that is running is as it should be.
+            if self.is_free(&LockName::ReceiveWal)? {
+                self.launch(CronJob::ReceiveWal, launch, context)?;
+            }
+            return Ok(());
+        }
+        match self.terminate(Task::ReceiveWal.as_str()) {
+            Ok(_) | Err(ProcessError::NoSuchProcess { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Somebody may take it in the next moment; then one of the two processes ends at once.
+    fn is_free(&self, lock: &LockName) -> Result<bool, LockError> {
+        Ok(Lock::holder(&self.layout().lock(lock))?.is_none())
+    }
+
+    fn launch(
+        &self,
+        job: CronJob,
+        launch: &mut dyn FnMut(&CronJob) -> io::Result<()>,
+        context: &Context<'_>,
+    ) -> Result<(), CronError> {
+        context.tell(Event::CronStarting { server: self.name().to_owned(), job: job.clone() });
+        launch(&job).map_err(|source| CronError::Launch { job, server: self.name().to_owned(), source })
+    }
+
+    /// Deletes what the retention policy is done with, oldest first, and finishes deletions that were interrupted.
+    fn enforce_retention(
+        &self,
+        records: &[BackupRecord],
+        context: &Context<'_>,
+    ) -> Result<Vec<RetentionError>, CronError> {
+        let mut failed = Vec::new();
+        if self.config.retention_policy.is_none() {
+            return Ok(failed);
+        }
+        let begun = self.catalog.deletions_in_progress()?;
+        let verdicts = self.verdicts(records, context);
+        let obsolete = |id: &BackupId, status: Option<Status>| {
+            begun.contains(id) || status.is_some_and(|status| status == Status::Obsolete)
+        };
+        let obsolete = records
+            .iter()
+            .enumerate()
+            .filter(|(index, record)| {
+                obsolete(&record.id, verdicts.get(*index).map(|verdict| verdict.status))
+            })
+            .map(|(_, record)| &record.id);
+        for id in obsolete {
+            if context.stopped() {
+                break;
+            }
+            // A deletion takes the incremental backups that build on it along.
+            let record = match self.catalog.load(id) {
+                Ok(record) => record,
+                Err(CatalogError::Unknown { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            context.tell(Event::EnforcingRetention { server: self.name().to_owned(), backup: *id });
+            let deleted = self.plan_delete(&record).and_then(|plan| self.delete(&plan, context));
+            if let Err(source) = deleted {
+                failed.push(RetentionError::Delete { server: self.name().to_owned(), backup: *id, source });
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Looks again whether the WAL `record` needs has arrived, and saves what came of it. Returns the status.
+    ///
+    /// # Errors
+    /// When the archive cannot be read, the record not be saved, or somebody works on the backup.
+    pub fn check_backup(&self, record: &mut BackupRecord) -> Result<BackupStatus, CheckBackupError> {
+        if record.status == BackupStatus::Failed {
+            return Err(CheckBackupError::Failed);
+        }
+        let _lock = Lock::try_acquire(&self.layout().lock(&LockName::BackupId(record.id)))?;
+        // Somebody may have worked on it until now.
+        *record = self.catalog.load(&record.id)?;
+        self.update_completeness(record)?;
+        Ok(record.status)
+    }
+}
+
+impl CheckBackupError {
+    /// Whether somebody else works on the backup.
+    pub const fn is_busy(&self) -> bool {
+        matches!(self, Self::Lock(LockError::Busy { .. }))
+    }
+}
+
+/// A backup that was not checked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CheckBackupError {
+    /// It did not end well, whatever WAL there is.
+    #[error("The validity of a failed backup cannot be checked")]
+    Failed,
+    /// Somebody works on it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// It is gone.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The archive or the record cannot be used.
+    #[error(transparent)]
+    Completeness(#[from] crate::CompletenessError),
+}
