@@ -24,15 +24,11 @@ impl Assembler {
             Some(pages) => pages.header_len(self.at),
         };
         let (Some(bytes), Some(pages)) = (rest.get(..length), &mut self.pages) else { return Ok(None) };
-        let timeline = pages.timeline;
         let header = pages.check(self.at, bytes)?;
         let page_end = self
             .at
             .checked_add(pages.block())
             .ok_or(EndReason::PageAddress { page: Lsn::new(self.at), found: header.address })?;
-        if header.timeline != timeline {
-            self.prev = None;
-        }
         self.join(&header, fresh)?;
         self.entered = true;
         self.page_end = page_end;
