@@ -52,6 +52,18 @@ impl OpenSegment {
         matches!(self.name, WalName::Partial(_))
     }
 
+    /// Bytes that were read.
+    pub(super) const fn position(&self) -> u64 {
+        self.read
+    }
+
+    /// Passes over the bytes before this offset, as far as they are there.
+    pub(super) fn skip_to(&mut self, offset: u64) -> Result<(), ArchiveStop> {
+        let before = self.content.by_ref().take(offset.min(self.limit).saturating_sub(self.read));
+        self.read += io::copy(&mut { before }, &mut io::sink()).map_err(ArchiveStop::Read)?;
+        Ok(())
+    }
+
     /// Reads on into `buffer`, which is not empty: 0 at the end of what is to be read of this file.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ArchiveStop> {
         let left = usize::try_from(self.limit - self.read).unwrap_or(usize::MAX);

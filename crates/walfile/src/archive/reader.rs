@@ -4,13 +4,13 @@ use std::fmt;
 use std::io::Read as _;
 use std::sync::Arc;
 
-use crate::archive::file::{OpenSegment, open_decoded};
+use crate::archive::file::{Content, OpenSegment, open_decoded};
 use crate::archive::path::holders;
 use crate::archive::{ArchiveEnd, ArchiveError, ArchiveStop, WalArchive};
 use crate::page::LongPageHeader;
 use crate::reader::{Assembler, Step};
 use crate::{
-    EndReason, Lsn, Record, SegmentName, SegmentNo, SegmentSize, Timeline, TimelineHistory, WalName,
+    EndReason, Lsn, Record, SegmentName, SegmentNo, SegmentSize, SystemId, Timeline, TimelineHistory, WalName,
 };
 
 /// Bytes that are read at once. A record that crosses no page is lent from here, so a page must fit.
@@ -47,6 +47,7 @@ pub struct ArchiveReader<A> {
     start: Lsn,
     until: Lsn,
     size: Option<SegmentSize>,
+    system: Option<SystemId>,
     state: Assembler,
     buffer: Vec<u8>,
     filled: usize,
@@ -89,6 +90,7 @@ impl<A: WalArchive> ArchiveReader<A> {
             start,
             until: Lsn::MAX,
             size: None,
+            system: None,
             buffer: Vec::new(),
             filled: 0,
             used: 0,
@@ -118,6 +120,12 @@ impl<A: WalArchive> ArchiveReader<A> {
     #[must_use]
     pub fn with_segment_size(self, size: SegmentSize) -> Self {
         Self { size: Some(size), ..self }
+    }
+
+    /// Says to which cluster the WAL belongs. Otherwise all of it must belong to the cluster of the first file.
+    #[must_use]
+    pub fn with_system_id(self, system_id: SystemId) -> Self {
+        Self { system: Some(system_id), ..self }
     }
 
     /// The next record, or `None` at the end: see [`ArchiveReader::end`]. Not an `Iterator`, because the record is lent
@@ -231,9 +239,13 @@ impl<A: WalArchive> ArchiveReader<A> {
             }
             let (left, partial) = (file.is_left(), file.is_partial());
             if left {
-                // The file of the newer timeline was not there.
-                let name = self.newest_holder();
-                return Err(ArchiveStop::Missing { name, unfinished: 0 });
+                // The file of the newer timeline was not there; what there is of it begins as the one that was left.
+                let Some(file) = self.find_newer_partial()? else {
+                    let name = self.newest_holder();
+                    return Err(ArchiveStop::Missing { name, unfinished: 0 });
+                };
+                self.file = Some(file);
+                continue;
             }
             if partial {
                 return Err(ArchiveStop::Log(EndReason::Input { unfinished: 0 }));
@@ -280,13 +292,25 @@ impl<A: WalArchive> ArchiveReader<A> {
             for holder in holders(&self.history, number, size) {
                 let name =
                     if partial { WalName::Partial(holder.name) } else { WalName::Segment(holder.name) };
-                let content = open_decoded(&self.archive, name).map_err(|error| {
-                    self.failed = Some(name);
-                    ArchiveStop::Read(error)
-                });
-                if let Some(content) = content? {
+                if let Some(content) = open_file(&self.archive, name, &mut self.failed)? {
                     return Ok(Some(OpenSegment::new(name, content, number, size, holder.left)));
                 }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The beginning of this segment on a newer timeline than that of the file that is open, at the place where that was left.
+    fn find_newer_partial(&mut self) -> Result<Option<OpenSegment>, ArchiveStop> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let (size, number, at) = (self.size.unwrap_or_default(), self.number, file.position());
+        let timeline = file.name.timeline();
+        for holder in holders(&self.history, number, size).take_while(|h| h.name.timeline() > timeline) {
+            let name = WalName::Partial(holder.name);
+            if let Some(content) = open_file(&self.archive, name, &mut self.failed)? {
+                let mut file = OpenSegment::new(name, content, number, size, holder.left);
+                file.skip_to(at)?;
+                return Ok(Some(file));
             }
         }
         Ok(None)
@@ -307,7 +331,7 @@ impl<A: WalArchive> ArchiveReader<A> {
         }
         self.size = Some(size);
         let name = file.name.segment();
-        let mismatch = name.and_then(|name| header.validate_for(name, size.bytes(), None).err());
+        let mismatch = name.and_then(|name| header.validate_for(name, size.bytes(), self.system).err());
         self.file = Some(file);
         if let Some(mismatch) = mismatch {
             self.filled = 0;
@@ -365,6 +389,18 @@ impl<A> fmt::Debug for ArchiveReader<A> {
             .field("end", &self.end)
             .finish_non_exhaustive()
     }
+}
+
+/// Opens a file, or says in `failed` that it cannot be opened.
+fn open_file(
+    archive: &impl WalArchive,
+    name: WalName,
+    failed: &mut Option<WalName>,
+) -> Result<Option<Content>, ArchiveStop> {
+    open_decoded(archive, name).map_err(|error| {
+        *failed = Some(name);
+        ArchiveStop::Read(error)
+    })
 }
 
 /// Reads a history file; `None` when there is none.

@@ -6,7 +6,7 @@ use std::io::{self, Cursor, Read};
 use walfile::rmgr::Payload;
 use walfile::{
     ArchiveEnd, ArchiveReader, ArchiveStop, EndReason, LongPageHeader, Lsn, SegmentName, SegmentSize,
-    Timeline, TimelineHistory, WalArchive, WalName,
+    SystemId, Timeline, TimelineHistory, WalArchive, WalName,
 };
 
 use crate::golden::MAJORS;
@@ -143,6 +143,63 @@ fn without_its_own_first_file_a_timeline_ends_where_its_parent_was_left() {
     files.0.insert(WalName::Partial(old), content);
     let (again, end) = files.read(TWO, start);
     assert!(again == found && end.at == switch, "{end}");
+}
+
+#[test]
+fn the_beginning_of_a_new_timeline_is_read_after_the_file_that_its_parent_finished() {
+    let (mut files, start, switch) = Files::promoted(15);
+    let (all, end) = files.read(TWO, start);
+    let second = place(&wal::second_timeline(15), timeline(TWO)).1;
+    let content = files.0.remove(&second.into()).unwrap();
+    files.0.insert(WalName::Partial(second), content);
+    for from in [start, switch, all[all.len() - 2]] {
+        let (found, cut) = files.read(TWO, from);
+        assert!(found == all[all.len() - found.len()..] && found[0] >= from, "{cut}");
+        assert_eq!((cut.at, cut.file), (end.at, Some(WalName::Partial(second))), "{cut}");
+    }
+    // Less of it than the parent wrote.
+    let before = usize::try_from(switch.offset_in_segment(size(15))).unwrap() / 2;
+    files.0.get_mut(&WalName::Partial(second)).unwrap().truncate(before);
+    let (found, cut) = files.read(TWO, start);
+    assert!(found == decoded(15) && cut.at == switch, "{cut}");
+}
+
+#[test]
+fn the_first_record_on_the_pages_of_a_new_timeline_links_back() {
+    let (mut files, start, _) = Files::promoted(15);
+    let second = place(&wal::second_timeline(15), timeline(TWO)).1;
+    let begin = second.start(size(15)).unwrap();
+    // The first that begins in a page of timeline 2 and lies in it.
+    let mut reader = ArchiveReader::open(&files, timeline(TWO), start).unwrap();
+    let hit = loop {
+        let record = reader.next_record().unwrap();
+        if record.timeline == timeline(TWO) && record.end.get() / 8192 == record.lsn.get() / 8192 {
+            break record.lsn;
+        }
+    };
+    files.change(second, |content| {
+        let at = usize::try_from(hit.saturating_bytes_since(begin)).unwrap();
+        let length = u32::from_le_bytes(content[at..at + 4].try_into().unwrap()) as usize;
+        let record = &mut content[at..at + length];
+        record[8] ^= 8;
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&record[24..]), &record[..20]);
+        record[20..24].copy_from_slice(&crc.to_le_bytes());
+    });
+    let (_, end) = files.read(TWO, start);
+    assert!(matches!(end.stop, ArchiveStop::Log(EndReason::BackLink { expected: Some(_), .. })), "{end}");
+    assert_eq!(end.at, hit);
+}
+
+#[test]
+fn the_cluster_may_be_given() {
+    let (files, start) = Files::first_timeline(15);
+    let open = || ArchiveReader::open(&files, Timeline::FIRST, start).unwrap();
+    let mut reader = open();
+    reader.next_record().unwrap();
+    let system = reader.first_page().unwrap().system_id;
+    assert!(read(open().with_system_id(system)).0 == decoded(15));
+    let (found, end) = read(open().with_system_id(SystemId::new(system.get() + 1)));
+    assert!(found.is_empty() && matches!(end.stop, ArchiveStop::Mismatch(_)), "{end}");
 }
 
 #[test]
