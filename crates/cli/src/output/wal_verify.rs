@@ -56,6 +56,9 @@ fn show_line(output: &Output, line: &VerifiedLine) {
     for problem in &line.problems {
         output.error(format!("timeline {}: {problem}", line.timeline));
     }
+    if line.more_problems > 0 {
+        output.error(format!("timeline {}: {} more problems", line.timeline, line.more_problems));
+    }
 }
 
 /// `0/7000000 on timeline 2, last commit at 2026-11-21 08:00:00+00:00`
@@ -86,6 +89,7 @@ fn line_value(line: &VerifiedLine) -> Value {
         "record_bytes": line.record_bytes,
         "ranges": line.ranges.iter().map(range_value).collect::<Vec<_>>(),
         "problems": line.problems.iter().map(problem_value).collect::<Vec<_>>(),
+        "more_problems": line.more_problems,
         "partial": line.end.as_ref().and_then(|end| end.partial).map(|name| format!("{name}.partial")),
         "end": line.end.as_ref().map(|end| end.reason.clone()),
     })
@@ -130,6 +134,15 @@ fn problem_value(problem: &WalProblem) -> Value {
         }),
         WalProblem::Timeline { at, expected, found } => json!({
             "kind": "timeline", "lsn": at.to_string(), "expected": expected.get(), "found": found.get(),
+        }),
+        WalProblem::Switch { at, timeline, expected } => json!({
+            "kind": "switch",
+            "lsn": at.to_string(),
+            "timeline": timeline.get(),
+            "expected": expected.to_string(),
+        }),
+        WalProblem::MissingHistory { timeline } => json!({
+            "kind": "missing_history", "timeline": timeline.get(),
         }),
         WalProblem::Join { expected, found } => json!({
             "kind": "join", "expected": expected.to_string(), "found": found.map(|lsn| lsn.to_string()),

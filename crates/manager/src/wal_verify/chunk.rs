@@ -7,14 +7,17 @@ use tapster_catalog::WalStore;
 use time::OffsetDateTime;
 use walfile::rmgr::{Payload, Rmgr};
 use walfile::{
-    ArchiveEnd, ArchiveReader, ArchiveStop, Lsn, Record, SegmentNo, SegmentSize, Timeline, TimelineHistory,
-    WalName,
+    ArchiveEnd, ArchiveReader, ArchiveStop, EndReason, Lsn, Record, SegmentNo, SegmentSize, SystemId,
+    Timeline, TimelineHistory, WalName,
 };
 
 use super::report::{Commit, LineEnd, WalProblem};
 
 /// How many records are read between two looks at the stop flag.
 const RECORDS_BETWEEN_LOOKS: u64 = 4096;
+
+/// How many records of a chunk are listed that do not agree with the history file.
+const MAX_TIMELINE_PROBLEMS: usize = 20;
 
 /// Segments that one worker reads.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,6 +28,8 @@ pub(super) struct Chunk {
     pub(super) start: Option<Lsn>,
     /// Whether nothing of the archive follows without a gap; then the log is read to its end, a `.partial` included.
     pub(super) ends_run: bool,
+    /// Whether nothing of the archive follows at all.
+    pub(super) ends_line: bool,
 }
 
 /// What was found in a chunk, in order.
@@ -35,6 +40,9 @@ pub(super) struct ChunkResult {
     pub(super) end: Option<LineEnd>,
     pub(super) records: u64,
     pub(super) record_bytes: u64,
+    /// Records that do not agree with the history file, after the first [`MAX_TIMELINE_PROBLEMS`].
+    pub(super) more_problems: u64,
+    timeline_problems: usize,
 }
 
 #[derive(Debug)]
@@ -62,6 +70,9 @@ pub(super) struct Stretch {
 pub(super) struct ChunkReader<'a> {
     pub(super) store: WalStore<'a>,
     pub(super) history: &'a Arc<TimelineHistory>,
+    pub(super) history_lost: bool,
+    /// The cluster that the WAL must be of, where that is known.
+    pub(super) system: Option<SystemId>,
     pub(super) size: SegmentSize,
     pub(super) stop: &'a AtomicBool,
 }
@@ -73,8 +84,7 @@ impl ChunkReader<'_> {
         let limit = if chunk.ends_run { Lsn::MAX } else { chunk.last.end(self.size) };
         let mut from = chunk.start.unwrap_or_else(|| chunk.first.start(self.size));
         while !self.stop.load(Ordering::Relaxed) {
-            let mut reader = ArchiveReader::with_history(self.store, Arc::clone(self.history), from)
-                .with_segment_size(self.size);
+            let mut reader = self.open(from);
             let stretch = self.walk(&mut reader, limit, &mut result);
             if stretch.first.or(stretch.next).is_some() {
                 result.parts.push(Part::Valid(stretch));
@@ -88,7 +98,7 @@ impl ChunkReader<'_> {
                 ArchiveStop::Missing { name, .. } => name.number(self.size).ok(),
                 _ => found_in,
             };
-            if chunk.ends_run && ends_the_log(&end, after, chunk.last) {
+            if chunk.ends_run && ends_the_log(&end, after, chunk, &stretch) {
                 result.end = Some(line_end(&end));
                 break;
             }
@@ -108,7 +118,7 @@ impl ChunkReader<'_> {
         limit: Lsn,
         result: &mut ChunkResult,
     ) -> Stretch {
-        let mut stretch = Stretch::default();
+        let (mut stretch, mut before) = (Stretch::default(), Before::default());
         let mut until_look = RECORDS_BETWEEN_LOOKS;
         while let Some(record) = reader.next_record() {
             if record.lsn >= limit {
@@ -119,11 +129,18 @@ impl ChunkReader<'_> {
             stretch.end = Some((record.end, record.timeline));
             result.records += 1;
             result.record_bytes += u64::from(record.header.total_len);
-            match record.header.rmgr {
-                Rmgr::TRANSACTION => stretch.last_commit = commit(&record).or(stretch.last_commit),
-                Rmgr::XLOG => result.parts.extend(self.wrong_timeline(&record)),
-                _ => {}
+            let disagrees = match record.header.rmgr {
+                Rmgr::TRANSACTION => {
+                    stretch.last_commit = commit(&record).or(stretch.last_commit);
+                    None
+                }
+                Rmgr::XLOG => self.history_problem(&record, &before),
+                _ => None,
+            };
+            if let Some(problem) = disagrees {
+                result.add_timeline_problem(problem, record.lsn.segment(self.size));
             }
+            before.add(&record);
             until_look -= 1;
             if until_look == 0 {
                 if self.stop.load(Ordering::Relaxed) {
@@ -135,32 +152,88 @@ impl ChunkReader<'_> {
         stretch
     }
 
-    /// Whether a record that names its timeline agrees with the history file.
-    fn wrong_timeline(&self, record: &Record<'_>) -> Option<Part> {
+    fn open(&self, from: Lsn) -> ArchiveReader<WalStore<'_>> {
+        let reader = if self.history_lost {
+            ArchiveReader::on_timeline(self.store, self.history.timeline(), from)
+        } else {
+            ArchiveReader::with_history(self.store, Arc::clone(self.history), from)
+        };
+        let reader = reader.with_segment_size(self.size);
+        match self.system {
+            Some(system) => reader.with_system_id(system),
+            None => reader,
+        }
+    }
+
+    /// What a record that names its timeline says against the history file.
+    fn history_problem(&self, record: &Record<'_>, before: &Before) -> Option<WalProblem> {
         let (found, parent) = match record.payload().ok()? {
             Payload::CheckpointShutdown(checkpoint) => (checkpoint.timeline, checkpoint.previous_timeline),
             Payload::EndOfRecovery(end) => (end.timeline, end.previous_timeline),
             _ => return None,
         };
-        let expected = self.history.timeline_at(record.lsn);
-        let problem = |expected, found| {
-            let number = record.lsn.segment(self.size);
-            Some(Part::Problem(WalProblem::Timeline { at: record.lsn, expected, found }, Some(number)))
-        };
+        if self.history_lost {
+            return None;
+        }
+        let (at, timeline) = (record.lsn, found);
+        let expected = self.history.timeline_at(at);
         if found != expected {
-            return problem(expected, found);
+            return Some(WalProblem::Timeline { at, expected, found });
         }
-        // Where a timeline begins, the record also names its parent.
-        if parent != found {
-            let before = record.lsn.get().checked_sub(1).map(Lsn::new)?;
-            let expected = self.history.timeline_at(before);
-            if parent != expected {
-                return problem(expected, parent);
-            }
+        if parent == found {
+            return None;
         }
-        None
+        // The timeline begins here, and the record also names its parent.
+        let entry = self.history.entries().iter().rfind(|entry| entry.timeline < timeline)?;
+        if entry.timeline != parent {
+            return Some(WalProblem::Timeline { at, expected: entry.timeline, found: parent });
+        }
+        let fits = before.may_end_at(entry.switch, at);
+        (!fits).then_some(WalProblem::Switch { at, timeline, expected: entry.switch })
     }
 }
+
+impl ChunkResult {
+    fn add_timeline_problem(&mut self, problem: WalProblem, number: SegmentNo) {
+        if self.timeline_problems < MAX_TIMELINE_PROBLEMS {
+            self.timeline_problems += 1;
+            self.parts.push(Part::Problem(problem, Some(number)));
+        } else {
+            self.more_problems += 1;
+        }
+    }
+}
+
+/// Where the records before a timeline's first one end.
+#[derive(Debug, Default)]
+struct Before {
+    /// The end of the last record.
+    end: Option<Lsn>,
+    /// The end of the last one that is not of a kind that a server may write before it declares the end of recovery.
+    replayed: Option<Lsn>,
+}
+
+impl Before {
+    fn add(&mut self, record: &Record<'_>) {
+        self.end = Some(record.end);
+        let is_early = record.header.rmgr == Rmgr::XLOG
+            && matches!(record.type_name(), Some("FPW_CHANGE" | "OVERWRITE_CONTRECORD"));
+        if !is_early {
+            self.replayed = self.end;
+        }
+    }
+
+    /// Whether the log of the parent can end at `switch` when the record that says so begins at `lsn`.
+    fn may_end_at(&self, switch: Lsn, lsn: Lsn) -> bool {
+        match (self.end, self.replayed) {
+            (None, _) => switch <= lsn && lsn.get() - switch.get() <= MOST_BEFORE,
+            (end, replayed) => end == Some(switch) || replayed == Some(switch),
+        }
+    }
+}
+
+/// A page header and the records that a server may write before it declares the end of recovery.
+const MOST_BEFORE: u64 = 160;
 
 fn commit(record: &Record<'_>) -> Option<Commit> {
     let (Payload::Commit(commit) | Payload::CommitPrepared(commit)) = record.payload().ok()? else {
@@ -172,11 +245,35 @@ fn commit(record: &Record<'_>) -> Option<Commit> {
 }
 
 /// Whether this is how a log that still grows ends: no further segment, or the end of an unfinished one.
-fn ends_the_log(end: &ArchiveEnd, number: Option<SegmentNo>, last: SegmentNo) -> bool {
+fn ends_the_log(end: &ArchiveEnd, number: Option<SegmentNo>, chunk: Chunk, read: &Stretch) -> bool {
     match (end.file, &end.stop) {
-        (_, ArchiveStop::Missing { .. }) => number.is_some_and(|number| number > last),
-        (Some(WalName::Partial(_)), _) => true,
+        // Of a timeline that has just begun, nothing may have been archived yet.
+        (Some(WalName::Segment(file)), ArchiveStop::Missing { name, .. })
+            if number == Some(chunk.last) && file.timeline() < name.timeline() =>
+        {
+            chunk.ends_line && read.end.is_some()
+        }
+        (_, ArchiveStop::Missing { .. }) => number.is_some_and(|number| number > chunk.last),
+        (Some(WalName::Partial(_)), stop) => may_end_a_partial(stop),
         _ => false,
+    }
+}
+
+/// Whether an unfinished segment may end so: cut off anywhere, and with anything older after it. What is of another cluster
+/// or of another timeline was not left there by a server that wrote on.
+fn may_end_a_partial(stop: &ArchiveStop) -> bool {
+    match stop {
+        ArchiveStop::Log(reason) => !matches!(
+            reason,
+            EndReason::SystemId { .. }
+                | EndReason::Geometry { .. }
+                | EndReason::PageMagic { .. }
+                | EndReason::PageTimeline { .. }
+                | EndReason::PageHistory { .. }
+        ),
+        ArchiveStop::Read(error) => error.kind() == std::io::ErrorKind::UnexpectedEof,
+        ArchiveStop::Mismatch(_) => false,
+        _ => true,
     }
 }
 

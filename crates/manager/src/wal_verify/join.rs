@@ -5,6 +5,9 @@ use walfile::{Lsn, SegmentNo, SegmentSize, TimelineHistory};
 use super::chunk::{Chunk, ChunkResult, Part, Stretch};
 use super::report::{LineEnd, VerifiedLine, WalProblem, WalRange};
 
+/// Whoever has more than this many problems needs no list of them, and memory must not depend on the archive.
+const MAX_PROBLEMS: usize = 1000;
+
 /// The line as far as its chunks were added, in order.
 #[derive(Debug)]
 pub(super) struct Join<'a> {
@@ -28,6 +31,7 @@ impl<'a> Join<'a> {
             start,
             ranges: Vec::new(),
             problems: Vec::new(),
+            more_problems: 0,
             end: None,
             segments: 0,
             records: 0,
@@ -46,8 +50,9 @@ impl<'a> Join<'a> {
         if let Some((problem, number)) = self.ahead.take()
             && first_found != Some(number)
         {
-            self.line.problems.push(problem);
+            self.add_problem(problem);
         }
+        self.line.more_problems += result.more_problems;
         self.add_gap(chunk.first);
         self.number = chunk.last.next().unwrap_or(chunk.last);
         self.line.segments += chunk.last.get() - chunk.first.get() + 1;
@@ -61,12 +66,14 @@ impl<'a> Join<'a> {
                     self.add_stretch(&stretch);
                     goes_on = stretch.next.is_some();
                 }
-                Part::Problem(problem @ WalProblem::Timeline { .. }, _) => self.line.problems.push(problem),
+                Part::Problem(problem @ (WalProblem::Timeline { .. } | WalProblem::Switch { .. }), _) => {
+                    self.add_problem(problem);
+                }
                 Part::Problem(problem, found) => {
                     self.next = None;
                     match found.filter(|found| *found > chunk.last) {
                         Some(ahead) => self.ahead = Some((problem, ahead)),
-                        None => self.line.problems.push(problem),
+                        None => self.add_problem(problem),
                     }
                     goes_on = false;
                 }
@@ -88,8 +95,16 @@ impl<'a> Join<'a> {
             number.name(self.history.timeline_at(end), self.size)
         };
         let problem = WalProblem::Missing { first: name(self.number), last: name(last), count };
-        self.line.problems.push(problem);
+        self.add_problem(problem);
         self.next = None;
+    }
+
+    fn add_problem(&mut self, problem: WalProblem) {
+        if self.line.problems.len() < MAX_PROBLEMS {
+            self.line.problems.push(problem);
+        } else {
+            self.line.more_problems += 1;
+        }
     }
 
     fn add_stretch(&mut self, stretch: &Stretch) {
@@ -98,7 +113,7 @@ impl<'a> Join<'a> {
         if let Some(expected) = expected
             && first != Some(expected)
         {
-            self.line.problems.push(WalProblem::Join { expected, found: first });
+            self.add_problem(WalProblem::Join { expected, found: first });
         }
         let goes_on = expected.is_some() && expected == first;
         self.next = stretch.next;
@@ -115,7 +130,9 @@ impl<'a> Join<'a> {
 
     /// The line, once all chunks were added.
     pub(super) fn finish(mut self) -> VerifiedLine {
-        self.line.problems.extend(self.ahead.take().map(|(problem, _)| problem));
+        if let Some((problem, _)) = self.ahead.take() {
+            self.add_problem(problem);
+        }
         self.line.end = self.end;
         self.line
     }

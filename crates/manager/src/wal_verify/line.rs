@@ -12,6 +12,8 @@ use super::chunk::Chunk;
 pub(super) struct Line {
     pub(super) history: Arc<TimelineHistory>,
     pub(super) start: Lsn,
+    /// Whether the history is not known: then pages of any ancestor are taken.
+    pub(super) history_lost: bool,
     /// The segments that are there, in order.
     pub(super) runs: Vec<(SegmentNo, SegmentNo)>,
 }
@@ -30,7 +32,7 @@ impl Line {
         if let Some((first, _)) = runs.first_mut() {
             *first = (*first).max(from);
         }
-        Self { history: Arc::new(history), start, runs }
+        Self { history: Arc::new(history), start, history_lost: false, runs }
     }
 
     /// Bytes of the segments that are there.
@@ -44,13 +46,14 @@ impl Line {
         // Without a whole segment there may still be a partial.
         let alone = self.runs.is_empty().then_some((from, from));
         let length = length.max(1);
+        let very_last = self.runs.last().map_or(from, |(_, last)| *last);
         self.runs.iter().copied().chain(alone).flat_map(move |(first, last)| {
             let count = (last.get() - first.get()) / length + 1;
             (0..count).map(move |index| {
                 let begin = SegmentNo::new(first.get() + index * length);
                 let end = SegmentNo::new((begin.get() + length - 1).min(last.get()));
                 let start = (begin == from).then_some(self.start);
-                Chunk { first: begin, last: end, start, ends_run: end == last }
+                Chunk { first: begin, last: end, start, ends_run: end == last, ends_line: end == very_last }
             })
         })
     }
@@ -122,9 +125,10 @@ mod tests {
         assert_eq!(numbers(&line.runs), [(3, 5), (7, 8)]);
         assert_eq!(line.segments(), 5);
         let chunks: Vec<_> = line.chunks(2, SIZE).collect();
-        let shape: Vec<_> =
-            chunks.iter().map(|c| (c.first.get(), c.last.get(), c.start.is_some(), c.ends_run)).collect();
-        assert_eq!(shape, [(3, 4, true, false), (5, 5, false, true), (7, 8, false, true)]);
+        let shape =
+            chunks.iter().map(|c| (c.first.get(), c.last.get(), c.start.is_some(), c.ends_run, c.ends_line));
+        let expected = [(3, 4, true, false, false), (5, 5, false, true, false), (7, 8, false, true, true)];
+        assert!(shape.eq(expected), "{chunks:?}");
     }
 
     fn span(numbers: &[SegmentNo]) -> Vec<SegmentRun> {

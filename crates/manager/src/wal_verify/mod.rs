@@ -11,12 +11,13 @@ mod line;
 mod report;
 mod work;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use tapster_catalog::wal_store::SegmentRuns;
-use tapster_catalog::{BackupRecord, CatalogError, WalStore, WalStoreError};
+use tapster_catalog::{BackupRecord, CatalogError, Identity, IdentityError, WalStore, WalStoreError};
 use thiserror::Error;
-use walfile::{LongPageHeader, Lsn, SegmentSize, Timeline, TimelineHistory};
+use walfile::{LongPageHeader, Lsn, SegmentSize, SystemId, Timeline, TimelineHistory};
 
 use crate::{Context, Server};
 use line::Line;
@@ -55,6 +56,9 @@ pub enum WalVerifyError {
         /// The server.
         server: String,
     },
+    /// The file that says which cluster the hub belongs to cannot be read.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// A worker could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -113,10 +117,18 @@ impl Server {
         if options.backup.is_none()
             && let Some(main) = lines.first()
         {
-            let others = other_lines(&store, size, &archived, &main.history)?;
+            let others = other_lines(&store, size, &archived, main)?;
             lines.extend(others);
         }
-        let lines = work::verify(&lines, &store, size, options.jobs, context)?;
+        let lost = match lines.first() {
+            Some(main) => lost_histories(&store, &archived, main)?,
+            None => Vec::new(),
+        };
+        let system = self.expected_system(&records)?;
+        let mut lines = work::verify(&lines, &store, size, system, options.jobs, context)?;
+        if let Some((_, main)) = lines.first_mut() {
+            main.problems.extend(lost.into_iter().map(|timeline| WalProblem::MissingHistory { timeline }));
+        }
         if context.stop.load(Ordering::Relaxed) {
             return Err(WalVerifyError::Stopped);
         }
@@ -128,6 +140,18 @@ impl Server {
             lines,
             backups,
         })
+    }
+
+    /// The cluster whose WAL this must be: that of the backups, or the one the hub was set up for.
+    fn expected_system(&self, records: &[BackupRecord]) -> Result<Option<SystemId>, WalVerifyError> {
+        let recorded = records.iter().find_map(|record| record.systemid.as_ref()?.parse().ok());
+        match recorded {
+            Some(system) => Ok(Some(system)),
+            None => {
+                let identity = Identity::load(&self.layout().identity())?;
+                Ok(identity.and_then(|identity| identity.system_id.parse().ok()))
+            }
+        }
     }
 }
 
@@ -180,20 +204,43 @@ fn other_lines(
     store: &WalStore<'_>,
     size: SegmentSize,
     archived: &SegmentRuns,
-    main: &TimelineHistory,
+    main: &Line,
 ) -> Result<Vec<Line>, WalVerifyError> {
     let mut lines = Vec::new();
-    for (timeline, runs) in archived.iter().rev().filter(|(timeline, _)| **timeline != main.timeline()) {
-        let path = history(store, *timeline)?.unwrap_or_else(|| TimelineHistory::root(*timeline));
-        let begin = main.switch_from(*timeline).unwrap_or_else(|| path.begin());
-        // What comes before it is not wanted here, and old WAL may have been removed.
+    let oldest = main.history.timeline_at(main.start);
+    for (timeline, runs) in
+        archived.iter().rev().filter(|(timeline, _)| **timeline != main.history.timeline())
+    {
+        let found = history(store, *timeline)?;
+        let left = main.history.switch_from(*timeline);
+        let history_lost = found.is_none() && left.is_none() && *timeline > oldest;
+        let path = found.unwrap_or_else(|| TimelineHistory::root(*timeline));
+        let begin = left.unwrap_or_else(|| path.begin());
+        // What comes before it is not wanted here.
         let from = begin.segment(size);
         let Some(run) = runs.iter().find(|run| run.last >= from) else { continue };
-        let start = if run.first <= from { begin } else { run.first.start(size) };
+        // WAL from before the oldest backup may have been removed, but what is removed is the oldest.
+        let is_kept = *timeline >= oldest && begin >= main.start;
+        let start = if run.first <= from || is_kept { begin } else { run.first.start(size) };
         let own = SegmentRuns::from([(*timeline, runs.clone())]);
-        lines.push(Line::new(path, start, &own, size));
+        lines.push(Line { history_lost, ..Line::new(path, start, &own, size) });
     }
     Ok(lines)
+}
+
+/// The timelines whose history file a recovery needs that goes on to the latest timeline, and does not find: it takes one
+/// after the other up to the first that is not there. The one on which it begins needs none.
+fn lost_histories(
+    store: &WalStore<'_>,
+    archived: &SegmentRuns,
+    main: &Line,
+) -> Result<Vec<Timeline>, WalVerifyError> {
+    let oldest = main.history.timeline_at(main.start);
+    let there = store.history_files()?;
+    let before = |timeline: &Timeline| timeline.get().checked_sub(1).and_then(Timeline::new);
+    let wanted: BTreeSet<Timeline> =
+        archived.keys().copied().chain(there.iter().filter_map(before)).filter(|t| *t > oldest).collect();
+    Ok(wanted.into_iter().filter(|timeline| there.binary_search(timeline).is_err()).collect())
 }
 
 /// How far the WAL takes a backup: along the line on whose way it lies.

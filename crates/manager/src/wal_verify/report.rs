@@ -49,8 +49,10 @@ pub struct VerifiedLine {
     pub start: Lsn,
     /// What is valid without interruption, in order. More than one only when there are problems.
     pub ranges: Vec<WalRange>,
-    /// What is missing or damaged, in order.
+    /// What is missing or damaged, in order; only the first 1,000.
     pub problems: Vec<WalProblem>,
+    /// How many more there are.
+    pub more_problems: u64,
     /// How it ends, where no problem ended it.
     pub end: Option<LineEnd>,
     /// Whole segments that were read.
@@ -130,6 +132,21 @@ pub enum WalProblem {
         /// By the record.
         found: Timeline,
     },
+    /// The first record of a timeline does not stand where the history file says that the timeline begins.
+    Switch {
+        /// Where the record begins.
+        at: Lsn,
+        /// The timeline that begins with it.
+        timeline: Timeline,
+        /// Where it begins by the history file.
+        expected: Lsn,
+    },
+    /// There is WAL of a timeline, or of a later one, but the file that says where it begins is not in the archive. Recovery
+    /// to the latest timeline ends before it.
+    MissingHistory {
+        /// The timeline.
+        timeline: Timeline,
+    },
     /// The log is not one: what was read up to here goes on elsewhere than what was read from here.
     Join {
         /// Where the next record should begin.
@@ -154,6 +171,19 @@ impl fmt::Display for WalProblem {
             }
             Self::Timeline { at, expected, found } => {
                 write!(f, "the record at {at} says timeline {found}, the history file timeline {expected}")
+            }
+            Self::Switch { at, timeline, expected } => {
+                write!(
+                    f,
+                    "timeline {timeline} begins with the record at {at}, by its history file at {expected}"
+                )
+            }
+            Self::MissingHistory { timeline } => {
+                write!(
+                    f,
+                    "{} is missing, so recovery cannot go on to timeline {timeline}",
+                    WalName::History(*timeline)
+                )
             }
             Self::Join { expected, found: Some(found) } => {
                 write!(f, "the log goes on at {found} instead of {expected}")

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
 use tapster_catalog::WalStore;
-use walfile::SegmentSize;
+use walfile::{SegmentSize, SystemId};
 
 use super::chunk::{Chunk, ChunkReader, ChunkResult};
 use super::join::Join;
@@ -24,6 +24,7 @@ pub(super) fn verify(
     lines: &[Line],
     store: &WalStore<'_>,
     size: SegmentSize,
+    system: Option<SystemId>,
     jobs: Option<usize>,
     context: &Context<'_>,
 ) -> Result<Vec<(Line, VerifiedLine)>, WalVerifyError> {
@@ -35,7 +36,14 @@ pub(super) fn verify(
     for line in lines {
         let length = chunk_length(line.segments(), jobs, size);
         let mut join = Join::new(&line.history, size, line.start);
-        let reader = ChunkReader { store: *store, history: &line.history, size, stop: &context.stop };
+        let reader = ChunkReader {
+            store: *store,
+            history: &line.history,
+            history_lost: line.history_lost,
+            system,
+            size,
+            stop: &context.stop,
+        };
         in_order(line.chunks(length, size), jobs, &reader, &context.stop, |chunk, result| {
             progress.done += (chunk.last.get() - chunk.first.get() + 1).saturating_mul(size.bytes());
             context.observer.progress(progress);

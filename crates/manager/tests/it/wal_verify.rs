@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tapster_catalog::{BackupRecord, WalStore};
 use tapster_manager::backup::BackupOptions;
 use tapster_manager::config::{Config, ConfigSources};
-use tapster_manager::wal_verify::WalProblem;
+use tapster_manager::wal_verify::{WalProblem, WalRange};
 use tapster_manager::{
     ArchiveOptions, Context, Server, Silent, WalVerifyError, WalVerifyOptions, WalVerifyReport,
 };
@@ -104,8 +104,9 @@ fn archive_until(server: &Server, name: &str) {
 }
 
 /// A hub with a backup, some WAL on timeline 1 and some on timeline 2; and the last commit in it by the server's own word,
-/// as microseconds since 1970.
-fn promoted() -> Option<(Hub, i128)> {
+/// as microseconds since 1970. Timeline 2 begins inside a segment, or
+/// with one.
+fn promoted(on_a_boundary: bool) -> Option<(Hub, i128)> {
     let home = tempfile::tempdir().unwrap();
     let incoming = home.path().join("main/incoming");
     let builder = Cluster::builder()
@@ -133,7 +134,9 @@ fn promoted() -> Option<(Hub, i128)> {
     cluster.sql("SELECT pg_logical_emit_message(false, 'big', repeat('0123456789', 300000))");
     cluster.sql("UPDATE t SET g = g + 1");
     switch();
-    cluster.sql("INSERT INTO t VALUES (1)");
+    if !on_a_boundary {
+        cluster.sql("INSERT INTO t VALUES (1)");
+    }
     cluster.stop(StopMode::Immediate);
     cluster.append("postgresql.conf", "restore_command = 'false'\n");
     cluster.replace("recovery.signal", "");
@@ -154,7 +157,7 @@ fn promoted() -> Option<(Hub, i128)> {
 
 #[test]
 fn an_archive_is_proved_and_what_is_wrong_with_it_is_found() {
-    let Some((hub, last_commit)) = promoted() else { return };
+    let Some((hub, last_commit)) = promoted(false) else { return };
     let (one, two) = (Timeline::FIRST, Timeline::new(2).unwrap());
     let record = hub.record();
     let sound = hub.verify(None, 2);
@@ -220,16 +223,8 @@ fn an_archive_is_proved_and_what_is_wrong_with_it_is_found() {
     let report = first.verify(None, 2);
     assert!(report.backups[0].reach.is_none() && !report.is_sound(), "{report:?}");
 
-    // A history file that puts the switch elsewhere.
-    let moved = hub.copy();
-    let path = moved.path(WalName::History(two));
-    let text = std::fs::read_to_string(&path).unwrap();
-    let switch: Lsn = text.split('\t').nth(1).unwrap().parse().unwrap();
-    let later = Lsn::new(switch.get() + 0x6000);
-    std::fs::write(&path, text.replace(&switch.to_string(), &later.to_string())).unwrap();
-    let report = moved.verify(None, 2);
-    assert!(!report.lines[0].problems.is_empty(), "{report:?}");
-    assert!(report.lines[0].ranges[0].end < later.saturating_add(8192), "{report:?}");
+    what_is_wrong_with_timelines_is_found(&hub, range);
+    wal_of_another_cluster_is_found(&hub);
 
     // What the receiver has of the next segment.
     let growing = hub.copy();
@@ -244,6 +239,101 @@ fn an_archive_is_proved_and_what_is_wrong_with_it_is_found() {
         assert!(report.is_sound(), "{report:?}");
         assert_eq!(report.lines[0].end.as_ref().unwrap().partial, Some(last));
         assert_eq!(report.lines[0].ranges[0].end, hit);
+    }
+}
+
+fn what_is_wrong_with_timelines_is_found(hub: &Hub, range: WalRange) {
+    let (one, two, three) = (Timeline::FIRST, Timeline::new(2).unwrap(), Timeline::new(3).unwrap());
+    let text = std::fs::read_to_string(hub.path(WalName::History(two))).unwrap();
+    let switch: Lsn = text.split('\t').nth(1).unwrap().parse().unwrap();
+    // A history file that puts the switch elsewhere, be it in the same page.
+    for distance in [0x6000, 0x20] {
+        for wrong in [switch.get() + distance, switch.get() - distance] {
+            let (moved, wrong) = (hub.copy(), Lsn::new(wrong));
+            let path = moved.path(WalName::History(two));
+            std::fs::write(&path, text.replace(&switch.to_string(), &wrong.to_string())).unwrap();
+            let report = moved.verify(None, 2);
+            assert!(!report.lines[0].problems.is_empty(), "{wrong}: {report:?}");
+            if distance > 8192 && wrong > switch {
+                assert!(report.lines[0].ranges[0].end < wrong.saturating_add(8192), "{report:?}");
+            }
+        }
+    }
+
+    // No history file.
+    let lost = hub.copy();
+    std::fs::remove_file(lost.path(WalName::History(two))).unwrap();
+    for backup in [None, Some(&hub.record())] {
+        let report = lost.verify(backup, 2);
+        assert_eq!(report.lines[0].problems, [WalProblem::MissingHistory { timeline: two }]);
+        assert!(report.lines[1..].iter().all(|line| line.problems.is_empty()), "{report:?}");
+        assert_eq!(report.backups[0].reach.map(|reach| reach.timeline), Some(one));
+    }
+    // Nobody finds timeline 4.
+    let hole = hub.copy();
+    std::fs::write(hole.path(WalName::History(Timeline::new(4).unwrap())), &text).unwrap();
+    let report = hole.verify(None, 2);
+    assert_eq!(report.lines[0].problems, [WalProblem::MissingHistory { timeline: three }]);
+
+    // The segment in which timeline 2 begins.
+    let first = SegmentName::containing(two, switch, SIZE);
+    let gap = hub.copy();
+    std::fs::remove_file(gap.path(first)).unwrap();
+    let report = gap.verify(None, 2);
+    assert_eq!(report.lines[0].problems, [WalProblem::Missing { first, last: first, count: 1 }]);
+    // The same when another timeline was chosen for the main line, on which there is nothing yet.
+    std::fs::write(gap.path(WalName::History(three)), &text).unwrap();
+    let report = gap.verify(None, 2);
+    assert_eq!((report.lines[0].timeline, report.lines[0].problems.len()), (three, 0), "{report:?}");
+    let line = report.lines.iter().find(|line| line.timeline == two).unwrap();
+    assert_eq!(line.problems, [WalProblem::Missing { first, last: first, count: 1 }]);
+
+    // Timeline 1 went on elsewhere, and of timeline 2 there is only the beginning, or nothing yet.
+    let young = hub.copy();
+    let mut content = std::fs::read(young.path(first)).unwrap();
+    let streaming = young.server.catalog().layout().streaming.join(format!("{first}.partial"));
+    std::fs::write(&streaming, &content).unwrap();
+    for name in young.segments(two) {
+        std::fs::remove_file(young.path(name)).unwrap();
+    }
+    content[switch.offset_in_segment(SIZE) as usize..].fill(0);
+    std::fs::write(young.path(first.on_timeline(one)), content).unwrap();
+    let report = young.verify(Some(&hub.record()), 2);
+    let end = report.lines[0].end.as_ref().unwrap();
+    assert!(report.is_sound() && end.partial == Some(first), "{report:?}");
+    let [reached] = report.lines[0].ranges[..] else { panic!("{report:?}") };
+    assert!(reached.end > switch && reached.end <= range.end && reached.timeline == two, "{report:?}");
+    std::fs::remove_file(streaming).unwrap();
+    let report = young.verify(Some(&hub.record()), 2);
+    assert!(report.is_sound() && report.lines[0].ranges[0].end == switch, "{report:?}");
+}
+
+fn wal_of_another_cluster_is_found(hub: &Hub) {
+    let segments: Vec<_> = [1, 2].into_iter().flat_map(|t| hub.segments(Timeline::new(t).unwrap())).collect();
+    let alien = |names: &[SegmentName]| {
+        let hub = hub.copy();
+        for name in names {
+            hub.change(*name, |content| content[24] ^= 1);
+        }
+        hub.verify(None, 2)
+    };
+    let name = *segments.last().unwrap();
+    let report = alien(&[name]);
+    let [WalProblem::Damaged { file, .. }] = &report.lines[0].problems[..] else { panic!("{report:?}") };
+    assert_eq!(*file, Some(name.into()));
+    // All of it: then nothing but the backup says so.
+    let report = alien(&segments);
+    assert!(!report.is_sound() && report.records() == 0 && report.backups[0].reach.is_none(), "{report:?}");
+}
+
+#[test]
+fn a_timeline_may_begin_with_a_segment() {
+    let Some((hub, last_commit)) = promoted(true) else { return };
+    for jobs in [1, 2] {
+        let report = hub.verify(None, jobs);
+        assert!(report.is_sound(), "{report:?}");
+        let [range] = report.lines[0].ranges[..] else { panic!("{report:?}") };
+        assert_eq!(range.last_commit.unwrap().time.unix_timestamp_nanos() / 1000, last_commit);
     }
 }
 
