@@ -1,7 +1,8 @@
 //! Restores that cannot be done, or broke off.
 
-use tapster_manager::restore::{TargetTimeError, WalPlanError};
+use tapster_manager::restore::{PartialReach, TargetTimeError, TransactionEnd, WalPlanError};
 use tapster_manager::{RestoreError, RestorePlanError};
+use walfile::Lsn;
 
 use super::{Failure, Place, chain};
 use crate::format::timestamp::python_datetime;
@@ -24,11 +25,9 @@ impl Failure {
                 "choose an older backup ('{}' shows them), or let 'auto' choose",
                 place.command("list-backups")
             ),
-            RestorePlanError::TimeBeyondArchive { .. } => format!(
-                "run '{}' and try again, use what has been received of an incomplete segment with --partial-wal, or \
-                 choose an earlier time",
-                place.command("switch-wal --archive")
-            ),
+            RestorePlanError::TimeBeyondArchive { last, reach, partial, .. } => {
+                beyond_hint(place, last.as_ref(), *reach, partial.as_ref())
+            }
             RestorePlanError::Wal(error) => wal_hint(place, error),
             RestorePlanError::Gap { .. } => {
                 "choose a target before the missing file, or a later backup".to_owned()
@@ -64,13 +63,41 @@ fn message(error: &RestorePlanError) -> String {
             python_datetime(*target),
             python_datetime(*end)
         ),
-        RestorePlanError::TimeBeyondArchive { target, last, written } => format!(
-            "The requested target time {} is beyond the archive: its newest WAL file {last} was written at {}",
-            python_datetime(*target),
-            python_datetime(*written)
-        ),
+        RestorePlanError::TimeBeyondArchive { target, last, .. } => {
+            let found = last.map_or_else(
+                || "no transaction ended after the backup".to_owned(),
+                |last| {
+                    format!("the last transaction ended at {}, at {}", python_datetime(last.time), last.lsn)
+                },
+            );
+            let target = python_datetime(*target);
+            format!("The requested target time {target} is beyond the archive, in which {found}")
+        }
         other => chain(other),
     }
+}
+
+/// The nearest that can be reached, and what would add to it.
+fn beyond_hint(
+    place: &Place<'_>,
+    last: Option<&TransactionEnd>,
+    reach: Lsn,
+    partial: Option<&PartialReach>,
+) -> String {
+    let more = match partial {
+        Some(PartialReach { segment, enough: true, .. }) => {
+            format!("what has been received of {segment} goes far enough: use it with --partial-wal")
+        }
+        _ => format!("run '{}' and try again", place.command("switch-wal --archive")),
+    };
+    let nearest = match last {
+        Some(last) => {
+            let time = python_datetime(last.time);
+            format!("choose a time before {time}, or --target-lsn {}, which is just after it", last.lsn)
+        }
+        None => "choose --target-immediate for the end of the backup".to_owned(),
+    };
+    format!("{more}; else {nearest}; without a target recovery goes on to the end of the archive at {reach}")
 }
 
 fn wal_hint(place: &Place<'_>, error: &WalPlanError) -> String {

@@ -7,9 +7,9 @@ use tapster_catalog::{BackupId, CatalogError, WalStoreError};
 use tapster_copy::tree::TreeError;
 use thiserror::Error;
 use time::OffsetDateTime;
-use walfile::SegmentName;
+use walfile::{Lsn, SegmentName};
 
-use super::WalPlanError;
+use super::{TransactionEnd, WalPlanError};
 
 /// A restore that is impossible. Nothing was written.
 #[derive(Debug, Error)]
@@ -63,17 +63,18 @@ pub enum RestorePlanError {
         /// The end of the backup.
         end: OffsetDateTime,
     },
-    /// A target time after everything in the archive.
-    #[error(
-        "The requested target time {target} is beyond the archive: its newest WAL file {last} was written at {written}"
-    )]
+    /// No transaction in the archive ends after the target time: PostgreSQL, from release 13 on, would fail with "recovery
+    /// ended before configured recovery target was reached".
+    #[error("{}", beyond_text(target, last.as_ref()))]
     TimeBeyondArchive {
         /// The target.
         target: OffsetDateTime,
-        /// The newest file.
-        last: SegmentName,
-        /// When it was written.
-        written: OffsetDateTime,
+        /// The latest end of a transaction after the backup's; `None` when there is none.
+        last: Option<TransactionEnd>,
+        /// Where the archive ends.
+        reach: Lsn,
+        /// A segment that is still being received, when it was not to be used.
+        partial: Option<PartialReach>,
     },
     /// The WAL does not lead from the backup to the target.
     #[error(transparent)]
@@ -86,7 +87,7 @@ pub enum RestorePlanError {
         /// The first missing segment.
         missing: SegmentName,
         /// The last position before it.
-        reach: walfile::Lsn,
+        reach: Lsn,
     },
     /// An unknown tablespace was given a new place.
     #[error("Invalid tablespace name '{name}'")]
@@ -164,6 +165,24 @@ pub enum RestorePlanError {
     /// Somebody asked to stop.
     #[error("stopped on request")]
     Stopped,
+}
+
+/// What the beginning of a segment that is still being received would add.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct PartialReach {
+    /// The segment.
+    pub segment: SegmentName,
+    /// Whether a transaction in it ends after the target.
+    pub enough: bool,
+}
+
+fn beyond_text(target: &OffsetDateTime, last: Option<&TransactionEnd>) -> String {
+    let found = last.map_or_else(
+        || "no transaction ended after the backup".to_owned(),
+        |last| format!("the last transaction ended at {}, at {}", last.time, last.lsn),
+    );
+    format!("The requested target time {target} is beyond the archive, in which {found}")
 }
 
 /// A restore that was not begun or broke off. The destination has no `pg_control`, so it cannot be started by accident.

@@ -8,13 +8,15 @@ mod plan;
 mod recovery_conf;
 pub mod settings;
 mod target_time;
+mod time_reach;
 mod wal_plan;
 
-pub use error::{RestoreError, RestorePlanError};
+pub use error::{PartialReach, RestoreError, RestorePlanError};
 pub use execute::RestoreReport;
 pub use options::{BackupChoice, RecoveryTarget, RestoreOptions, TargetAction};
 pub use places::TablespacePlace;
 pub use plan::RestorePlan;
 pub use settings::SettingAt;
 pub use target_time::{TargetTimeError, parse_target_time};
+pub use time_reach::TransactionEnd;
 pub use wal_plan::{TimelineTarget, WalPlan, WalPlanError, WalRequest, plan_wal};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::sync::Arc;
 
 use tapster_catalog::wal_store::WalStore;
 use tapster_catalog::{BackupId, BackupRecord, BackupStatus, ServerLayout};
@@ -12,9 +12,10 @@ use walfile::{Lsn, SegmentName, SegmentSize, Timeline, TimelineHistory, WalName}
 use super::places::{
     absolute, check_places, check_space, is_empty, place_tablespaces, resolved, unlisted_tablespace,
 };
+use super::time_reach::{TimeReach, TimeSearch};
 use super::{
-    BackupChoice, RecoveryTarget, RestoreOptions, RestorePlanError, TablespacePlace, TimelineTarget, WalPlan,
-    WalRequest, plan_wal,
+    BackupChoice, PartialReach, RecoveryTarget, RestoreOptions, RestorePlanError, TablespacePlace,
+    TimelineTarget, TransactionEnd, WalPlan, WalRequest, plan_wal,
 };
 use crate::{Context, Server};
 
@@ -71,10 +72,10 @@ impl Server {
         {
             return Err(RestorePlanError::TimeBeforeBackup { target, end });
         }
-        let archive = Archive::read(self, &record, options.partial_wal || get_wal, context)?;
+        let archive = Archive::read(self, &record, context)?;
         // Without a signal file PostgreSQL replays what it finds in pg_wal, and stays on the backup's timeline.
         let archive_recovery = pitr || get_wal || options.standby_mode;
-        let wal = archive.plan(&record, options, archive_recovery)?;
+        let wal = archive.plan(&record, options, archive_recovery, options.partial_wal || get_wal)?;
         let mut warnings = Vec::new();
         if !archive_recovery && let Some((next, at)) = archive.left_for(&record) {
             warnings.push(format!(
@@ -89,7 +90,7 @@ impl Server {
                 record.id
             ));
         }
-        archive.judge_end(&wal, &record, options, get_wal, &mut warnings)?;
+        archive.judge_end(&wal, &record, options, get_wal, context, &mut warnings)?;
         let wal_directory = match (&options.staging_wal_directory, pitr) {
             _ if get_wal => None,
             (Some(dir), true) => Some(self.staging(dir, &record, &destination, &tablespaces)?),
@@ -244,7 +245,6 @@ impl<'a> Archive<'a> {
     fn read(
         server: &'a Server,
         record: &BackupRecord,
-        partial: bool,
         context: &Context<'_>,
     ) -> Result<Self, RestorePlanError> {
         let size = record.segment_size();
@@ -281,7 +281,7 @@ impl<'a> Archive<'a> {
                     Ok(WalName::Segment(segment)) if begin.is_none_or(|b| after(segment, b, size)) => {
                         archive.archived.insert(segment);
                     }
-                    Ok(WalName::Partial(segment)) if partial => {
+                    Ok(WalName::Partial(segment)) => {
                         archive.partial.insert(segment);
                     }
                     Ok(label @ WalName::BackupLabel { .. }) => {
@@ -299,6 +299,7 @@ impl<'a> Archive<'a> {
         record: &BackupRecord,
         options: &RestoreOptions,
         archive_recovery: bool,
+        with_partial: bool,
     ) -> Result<WalPlan, RestorePlanError> {
         let missing = |field| RestorePlanError::Incomplete { id: record.id, field };
         let begin = record.begin_xlog.ok_or(missing("begin_xlog"))?;
@@ -324,6 +325,7 @@ impl<'a> Archive<'a> {
             RecoveryTarget::Immediate => Some(consistent),
             _ => None,
         };
+        let none = BTreeSet::new();
         Ok(plan_wal(&WalRequest {
             timeline,
             begin,
@@ -333,57 +335,98 @@ impl<'a> Archive<'a> {
             until,
             histories: &self.histories,
             archived: &self.archived,
-            partial: &self.partial,
+            partial: if with_partial { &self.partial } else { &none },
         })?)
     }
 
-    /// Whether recovery will get where it is to go, as far as names and times can tell.
+    /// Whether recovery will get where it is to go. By a target position the plan was made; the WAL is read for a target
+    /// time; other targets are not looked for.
     fn judge_end(
         &self,
         wal: &WalPlan,
         record: &BackupRecord,
         options: &RestoreOptions,
         get_wal: bool,
+        context: &Context<'_>,
         warnings: &mut Vec<String>,
     ) -> Result<(), RestorePlanError> {
-        let last_written = self.last_written(wal);
-        if let RecoveryTarget::Time(target) = options.target
-            && let Some((last, written)) = last_written
-        {
-            // A segment holds no commit later than its last write. Without one after the target, PostgreSQL would not stop at
-            // the target but fail for not having reached it.
-            if target > written && target > record.end_time.unwrap_or(written) {
-                if !get_wal {
-                    return Err(RestorePlanError::TimeBeyondArchive { target, last, written });
-                }
-                warnings.push(format!(
-                    "the newest WAL file so far, {last}, was written at {written}, before the target time"
-                ));
+        let RecoveryTarget::Time(target) = options.target else {
+            return wal
+                .gap
+                .map_or(Ok(()), |missing| Err(RestorePlanError::Gap { missing, reach: wal.reach }));
+        };
+        let stops = |time| if options.exclusive { time >= target } else { time > target };
+        let reach = self.search(wal, record, context).run(TimeSearch::MOST_BYTES, &stops)?;
+        match (reach, wal.gap) {
+            (TimeReach::Reached, None) => {}
+            (TimeReach::Reached, Some(missing)) => {
+                warnings.push(format!("WAL segment {missing} is missing from the archive, after the target"));
+            }
+            (_, Some(missing)) => return Err(RestorePlanError::Gap { missing, reach: wal.reach }),
+            (TimeReach::Unknown(problem), None) => warnings.push(format!(
+                "whether recovery reaches the target time cannot be told from the archived WAL: {problem}"
+            )),
+            (TimeReach::Before(last), None) => {
+                // Where the backup is not consistent yet, nothing can stop.
+                let last = last.filter(|last| record.end_xlog.is_none_or(|end| last.lsn >= end));
+                let zone = |last: TransactionEnd| TransactionEnd {
+                    time: last.time.to_offset(target.offset()),
+                    ..last
+                };
+                let beyond = RestorePlanError::TimeBeyondArchive {
+                    target,
+                    last: last.map(zone),
+                    reach: wal.reach,
+                    partial: self.partial_after(wal, record, options, context, &stops)?,
+                };
+                // It ends in an error only where nothing more can come, and since release 13.
+                let consequence = if get_wal || options.standby_mode {
+                    "recovery stops there once such WAL has come"
+                } else if record.version.is_some_and(|version| version < 130_000) {
+                    "before PostgreSQL 13, recovery ends with the archive as if there were no target"
+                } else {
+                    return Err(beyond);
+                };
+                warnings.push(format!("{beyond}; {consequence}"));
             }
         }
-        let Some(missing) = wal.gap else { return Ok(()) };
-        let reached_before = match options.target {
-            RecoveryTarget::Time(target) => last_written.is_some_and(|(_, written)| written > target),
-            _ => false,
-        };
-        if reached_before {
-            warnings.push(format!("WAL segment {missing} is missing from the archive, after the target"));
-            return Ok(());
-        }
-        Err(RestorePlanError::Gap { missing, reach: wal.reach })
+        Ok(())
     }
 
-    /// The last segment of the plan and when it was written.
-    fn last_written(&self, wal: &WalPlan) -> Option<(SegmentName, OffsetDateTime)> {
-        let (name, partial) = match wal.partial {
-            Some(partial) => (partial, true),
-            None => (*wal.segments.last()?, false),
-        };
-        let found = self.store.find(name.into(), partial).ok()??;
-        let modified = found.path.metadata().ok()?.modified().ok()?;
-        let since = modified.duration_since(UNIX_EPOCH).ok()?;
-        let offset = crate::local_now().offset();
-        Some((name, (OffsetDateTime::UNIX_EPOCH + since).to_offset(offset)))
+    fn search<'s>(
+        &'s self,
+        wal: &'s WalPlan,
+        record: &BackupRecord,
+        context: &'s Context<'_>,
+    ) -> TimeSearch<'s> {
+        let history = self.histories.get(&wal.timeline).cloned();
+        TimeSearch {
+            store: self.store,
+            size: self.size,
+            history: Arc::new(history.unwrap_or_else(|| TimelineHistory::root(wal.timeline))),
+            begin: record.begin_xlog.unwrap_or_default(),
+            wal,
+            context,
+        }
+    }
+
+    /// The segment that is being received and was not asked for, and whether its beginning would be enough.
+    fn partial_after(
+        &self,
+        wal: &WalPlan,
+        record: &BackupRecord,
+        options: &RestoreOptions,
+        context: &Context<'_>,
+        stops: &dyn Fn(OffsetDateTime) -> bool,
+    ) -> Result<Option<PartialReach>, RestorePlanError> {
+        if wal.partial.is_some() {
+            return Ok(None);
+        }
+        let Ok(longer) = self.plan(record, options, true, true) else { return Ok(None) };
+        let Some(segment) = longer.partial else { return Ok(None) };
+        // A record that ends there may begin in the segment before.
+        let reach = self.search(&longer, record, context).run(2 * self.size.bytes(), stops)?;
+        Ok(Some(PartialReach { segment, enough: matches!(reach, TimeReach::Reached) }))
     }
 
     /// The newest timeline that left the backup's own after the backup, and where.

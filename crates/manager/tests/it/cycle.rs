@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use tapster_catalog::BackupStatus;
 use tapster_manager::backup::BackupOptions;
@@ -17,6 +17,8 @@ use tapster_manager::restore::{
 use tapster_manager::{ArchiveOptions, Context, Event, Observer, Server, Silent, Switched};
 use tapster_protocol::testing::{Cluster, StopMode, servers};
 use tapster_protocol::{ConnectOptions, Connection, Environment, Mode};
+use time::OffsetDateTime;
+use time::macros::datetime;
 use walfile::Lsn;
 
 /// Keeps what it is told.
@@ -147,6 +149,9 @@ fn cycle(cluster: &Cluster) {
             assert!(Instant::now() < patience, "nothing to archive");
             std::thread::sleep(Duration::from_millis(100));
         }
+        if cluster.major() >= 13 {
+            times_are_judged_by_the_wal(&server, &restored);
+        }
         target
     });
     cluster.stop(StopMode::Immediate);
@@ -187,6 +192,57 @@ fn cycle(cluster: &Cluster) {
     assert!(archived >= 2, "{events:?}");
     assert!(events.iter().any(|event| matches!(event, Event::BackupCompleted { .. })));
     assert!(!events.iter().any(|event| matches!(event, Event::Warning(_))), "{events:?}");
+}
+
+/// The archive ends with `DROP TABLE`; `CREATE TABLE` is in what is being received.
+fn times_are_judged_by_the_wal(server: &Server, destination: &Path) {
+    let context = Context::new(&Silent);
+    let plan = |target: OffsetDateTime, change: &dyn Fn(&mut RestoreOptions)| {
+        let mut options = RestoreOptions::new(BackupChoice::Auto, destination);
+        options.target = RecoveryTarget::Time(target);
+        change(&mut options);
+        server.plan_restore(&options, &context)
+    };
+    let written = |year: u64| {
+        let dir = server.catalog().layout().wals.join("0000000100000000");
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let file = std::fs::File::options().append(true).open(entry.unwrap().path()).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs((year - 1970) * 31_557_600)).unwrap();
+        }
+    };
+    let far = datetime!(2199-01-01 00:00 +2);
+    written(2200);
+    let error = plan(far, &|_| {}).unwrap_err();
+    let RestorePlanError::TimeBeyondArchive { last: Some(last), partial: Some(partial), .. } = error else {
+        panic!("{error}")
+    };
+    assert!(!partial.enough && last.time.offset() == far.offset(), "{last:?} {partial:?}");
+    for (change, consequence) in [
+        (
+            (|options| options.get_wal = Some(true)) as fn(&mut RestoreOptions),
+            "recovery stops there once such WAL has come",
+        ),
+        (|options| options.standby_mode = true, "recovery stops there once such WAL has come"),
+    ] {
+        let warnings = plan(far, &change).unwrap().warnings;
+        assert!(warnings.len() == 1 && warnings[0].ends_with(consequence), "{warnings:?}");
+    }
+
+    written(2001);
+    let before = last.time - Duration::from_micros(1);
+    assert_eq!(plan(before, &|_| {}).unwrap().warnings, Vec::<String>::new());
+    // PostgreSQL stops before what is later than the target, or with `exclusive` not earlier.
+    assert_eq!(plan(last.time, &|options| options.exclusive = true).unwrap().warnings, Vec::<String>::new());
+    let patience = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = plan(last.time, &|options| options.partial_wal = true) {
+        assert!(Instant::now() < patience, "{error}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let error = plan(last.time, &|_| {}).unwrap_err();
+    assert!(
+        matches!(error, RestorePlanError::TimeBeyondArchive { partial: Some(partial), .. } if partial.enough),
+        "{error}"
+    );
 }
 
 #[test]

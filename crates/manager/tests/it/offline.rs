@@ -13,6 +13,7 @@ use tapster_manager::restore::{
 };
 use tapster_manager::{Context, Event, Observer, RestoreError, Server, Silent};
 use tapster_protocol::Environment;
+use time::macros::datetime;
 use walfile::{Lsn, Timeline};
 
 const ID: &str = "20261121T000000";
@@ -131,6 +132,20 @@ fn a_standby_asks_again_where_recovery_would_stop() {
         let settings = std::fs::read_to_string(place.join("postgresql.auto.conf")).unwrap();
         assert!(settings.contains(command), "{settings}");
     }
+}
+
+#[test]
+fn a_target_time_that_cannot_be_judged_is_a_warning() {
+    let hub = Hub::new();
+    let plan = hub.plan(|options| options.target = RecoveryTarget::Time(datetime!(2001-01-01 00:00 UTC)));
+    let warnings = plan.unwrap().warnings;
+    let expected = "whether recovery reaches the target time cannot be told from the archived WAL: ";
+    assert!(warnings.len() == 1 && warnings[0].starts_with(expected), "{warnings:?}");
+
+    // What cannot be read proves nothing: of a hole in the archive, too, nobody knows whether the target is before it.
+    hub.archive("000000020000000000000009", "");
+    let plan = hub.plan(|options| options.target = RecoveryTarget::Time(datetime!(2001-01-01 00:00 UTC)));
+    assert!(matches!(plan, Err(RestorePlanError::Gap { .. })));
 }
 
 #[test]
