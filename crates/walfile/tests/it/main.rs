@@ -15,6 +15,7 @@
 )]
 
 mod archive;
+mod capi;
 mod changed_blocks;
 mod codecs;
 mod control;
