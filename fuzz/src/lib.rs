@@ -15,6 +15,7 @@ pub mod copy;
 pub mod manager;
 pub mod protocol;
 pub mod walfile;
+pub mod walfile_built;
 
 /// A property over arbitrary bytes.
 pub type Property = fn(&[u8]);
@@ -40,4 +41,5 @@ pub const TARGETS: &[(&str, Property)] = &[
     ("backup_label", walfile::backup_label),
     ("control_file", walfile::control_file),
     ("codec", walfile::codec),
+    ("built_log", walfile_built::built_log),
 ];
