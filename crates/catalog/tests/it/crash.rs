@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tapster_catalog::durable::RealDisk;
 use tapster_catalog::durable::testing::{CrashState, RecordingDisk};
+use tapster_catalog::durable::{self, RealDisk};
 use tapster_catalog::incoming;
 use tapster_catalog::wal_index::{HashDir, WalIndex};
 use tapster_catalog::{
@@ -362,14 +362,15 @@ fn index_of_what_segments_hold() {
     };
     let disk = RecordingDisk::new(home.path()).unwrap();
     for (count, (name, bytes)) in log.segments().into_iter().enumerate() {
-        let source = layout.incoming.join(name.to_string());
-        fs::write(&source, bytes).unwrap();
-        fs::File::options().write(true).open(&source).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         if count == 1 {
             // One that came without us.
-            fs::rename(&source, layout.wal(name.into())).unwrap();
+            fs::write(layout.wal(name.into()), bytes).unwrap();
             continue;
         }
+        let source = layout.incoming.join(name.to_string());
+        // The archive's file is a second name of this one, so the recorder has to know it.
+        durable::write_new(&disk, &source, &bytes, None).unwrap();
+        fs::File::options().write(true).open(&source).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         ingest(&disk, &layout, &ingest_options(Compression::None), &mut (), &GO_ON).unwrap();
         disk.mark("archived");
     }

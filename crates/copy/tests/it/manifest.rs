@@ -51,9 +51,13 @@ proptest! {
         let at = at.index(text.len());
         changed[at] = to;
         let result = ManifestReader::new(changed.as_slice()).and_then(ManifestReader::finish);
-        // White space around the last line, and the case of its digits, mean nothing.
+        // White space in the last line, and the case of the sum's digits, mean nothing.
         let last = text[..text.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap();
-        prop_assert_eq!(result.is_ok(), changed == text || at > last && text[at].eq_ignore_ascii_case(&to) || at > last && to.is_ascii_whitespace() && text[at].is_ascii_whitespace() && at < text.len() - 1);
+        let sum = last + "\n\"Manifest-Checksum\": \"".len();
+        let same_digit = at >= sum && text[at].eq_ignore_ascii_case(&to);
+        let other_space =
+            at > last && at < text.len() - 1 && to.is_ascii_whitespace() && text[at].is_ascii_whitespace();
+        prop_assert_eq!(result.is_ok(), changed == text || same_digit || other_space);
     }
 }
 
