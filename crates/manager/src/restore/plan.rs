@@ -13,9 +13,10 @@ use super::places::{
     absolute, check_places, check_space, is_empty, place_tablespaces, resolved, unlisted_tablespace,
 };
 use super::time_reach::{TimeReach, TimeSearch};
+use super::wal_plan::leads_to;
 use super::{
     BackupChoice, PartialReach, RecoveryTarget, RestoreOptions, RestorePlanError, TablespacePlace,
-    TimelineTarget, TransactionEnd, WalPlan, WalRequest, plan_wal,
+    TimelineTarget, TransactionEnd, WalPlan, WalPlanError, WalRequest, plan_wal,
 };
 use crate::{Context, Server};
 
@@ -61,8 +62,10 @@ impl Server {
         if options.action.is_some() && !pitr {
             return Err(RestorePlanError::ActionWithoutTarget);
         }
-        let record = self.choose_backup(options)?;
         let get_wal = options.get_wal.unwrap_or(self.config.recovery_options.get_wal);
+        // Without a signal file PostgreSQL replays what it finds in pg_wal, and stays on the backup's timeline.
+        let archive_recovery = pitr || get_wal || options.standby_mode;
+        let record = self.choose_backup(options, archive_recovery)?;
         let destination = absolute(&options.destination)?;
         let tablespaces = place_tablespaces(&record, options, &destination)?;
         check_places(&destination, &tablespaces)?;
@@ -73,8 +76,6 @@ impl Server {
             return Err(RestorePlanError::TimeBeforeBackup { target, end });
         }
         let archive = Archive::read(self, &record, context)?;
-        // Without a signal file PostgreSQL replays what it finds in pg_wal, and stays on the backup's timeline.
-        let archive_recovery = pitr || get_wal || options.standby_mode;
         let wal = archive.plan(&record, options, archive_recovery, options.partial_wal || get_wal)?;
         let mut warnings = Vec::new();
         if !archive_recovery && let Some((next, at)) = archive.left_for(&record) {
@@ -130,10 +131,14 @@ impl Server {
         Ok(())
     }
 
-    fn choose_backup(&self, options: &RestoreOptions) -> Result<BackupRecord, RestorePlanError> {
+    fn choose_backup(
+        &self,
+        options: &RestoreOptions,
+        archive_recovery: bool,
+    ) -> Result<BackupRecord, RestorePlanError> {
         let record = match &options.backup {
             BackupChoice::Record(record) => (**record).clone(),
-            BackupChoice::Auto => self.newest_fitting(options)?,
+            BackupChoice::Auto => self.newest_fitting(options, archive_recovery)?,
         };
         if !record.status.is_copied() {
             return Err(RestorePlanError::Status { status: record.status.to_string() });
@@ -193,8 +198,13 @@ impl Server {
         Ok(dir)
     }
 
-    /// Barman's `auto`: the newest backup that ends before the target.
-    fn newest_fitting(&self, options: &RestoreOptions) -> Result<BackupRecord, RestorePlanError> {
+    /// Barman's `auto`: the newest backup that ends before the target, on the way to the target timeline. Barman compares
+    /// the numbers of timelines, which say nothing about who descends from whom.
+    fn newest_fitting(
+        &self,
+        options: &RestoreOptions,
+        archive_recovery: bool,
+    ) -> Result<BackupRecord, RestorePlanError> {
         let refuse = |target| Err(RestorePlanError::AutoTarget { target });
         let fits = |record: &BackupRecord| match &options.target {
             RecoveryTarget::Time(target) => record.end_time.is_some_and(|end| end <= *target),
@@ -207,18 +217,28 @@ impl Server {
             RecoveryTarget::Immediate => return refuse("immediate"),
             _ => {}
         }
-        let wanted = match options.timeline {
-            Some(TimelineTarget::Number(timeline)) => Some(timeline),
-            _ => None,
-        };
-        let reachable = |record: &BackupRecord| match wanted {
-            None => true,
-            Some(timeline) => record.timeline.is_some_and(|own| own <= timeline),
-        };
         let mut records = self.catalog.records()?;
         let going = self.catalog.deletions_in_progress()?;
         records.retain(|record| !going.contains(&record.id));
         records.sort_by_key(|record| record.end_time);
+        let store = WalStore::new(self.layout());
+        let (histories, broken) = read_histories(&store)?;
+        if let Some(TimelineTarget::Number(wanted)) = options.timeline {
+            if broken.contains(&wanted) {
+                store.history(wanted)?;
+            }
+            let is_known =
+                histories.contains_key(&wanted) || records.iter().any(|r| r.timeline == Some(wanted));
+            if !is_known {
+                return Err(WalPlanError::UnknownTimeline { timeline: wanted }.into());
+            }
+        }
+        let reachable = |record: &BackupRecord| match (record.timeline, record.end_xlog) {
+            (Some(own), Some(end)) => {
+                leads_to(target_timeline(record, options, archive_recovery), own, end, &histories)
+            }
+            _ => false,
+        };
         records
             .into_iter()
             .rev()
@@ -228,11 +248,41 @@ impl Server {
     }
 }
 
+/// Which timeline PostgreSQL will follow.
+fn target_timeline(
+    record: &BackupRecord,
+    options: &RestoreOptions,
+    archive_recovery: bool,
+) -> TimelineTarget {
+    // It followed only the backup's own timeline by default before version 12.
+    let default = match record.version {
+        Some(version) if version < 120_000 => TimelineTarget::Current,
+        _ if !archive_recovery => TimelineTarget::Current,
+        _ => TimelineTarget::Latest,
+    };
+    options.timeline.unwrap_or(default)
+}
+
+type Histories = BTreeMap<Timeline, TimelineHistory>;
+
+/// The history files in the archive, and those that cannot be read.
+fn read_histories(store: &WalStore<'_>) -> Result<(Histories, BTreeSet<Timeline>), RestorePlanError> {
+    let (mut histories, mut broken) = (Histories::new(), BTreeSet::new());
+    for timeline in store.history_files()? {
+        match store.history(timeline) {
+            Ok(Some(history)) => drop(histories.insert(timeline, history)),
+            Ok(None) => {}
+            Err(_) => drop(broken.insert(timeline)),
+        }
+    }
+    Ok((histories, broken))
+}
+
 /// What the archive holds, read once.
 struct Archive<'a> {
     store: WalStore<'a>,
     size: SegmentSize,
-    histories: BTreeMap<Timeline, TimelineHistory>,
+    histories: Histories,
     /// History files that cannot be read.
     broken: BTreeSet<Timeline>,
     archived: BTreeSet<SegmentName>,
@@ -249,14 +299,7 @@ impl<'a> Archive<'a> {
     ) -> Result<Self, RestorePlanError> {
         let size = record.segment_size();
         let store = WalStore::new(server.layout()).with_segment_size(size);
-        let (mut histories, mut broken) = (BTreeMap::new(), BTreeSet::new());
-        for timeline in store.history_files()? {
-            match store.history(timeline) {
-                Ok(Some(history)) => drop(histories.insert(timeline, history)),
-                Ok(None) => {}
-                Err(_) => drop(broken.insert(timeline)),
-            }
-        }
+        let (histories, broken) = read_histories(&store)?;
         let begin = record.begin_wal;
         let mut archive = Archive {
             store,
@@ -305,13 +348,7 @@ impl<'a> Archive<'a> {
         let begin = record.begin_xlog.ok_or(missing("begin_xlog"))?;
         let consistent = record.end_xlog.ok_or(missing("end_xlog"))?;
         let timeline = record.timeline.ok_or(missing("timeline"))?;
-        // PostgreSQL followed only the backup's own timeline by default before version 12.
-        let default = match record.version {
-            Some(version) if version < 120_000 => TimelineTarget::Current,
-            _ if !archive_recovery => TimelineTarget::Current,
-            _ => TimelineTarget::Latest,
-        };
-        let target_timeline = options.timeline.unwrap_or(default);
+        let target_timeline = target_timeline(record, options, archive_recovery);
         let is_needed = |other: Timeline| match target_timeline {
             TimelineTarget::Current => other == timeline,
             TimelineTarget::Number(wanted) => other == wanted,

@@ -214,6 +214,28 @@ fn begins(path: &TimelineHistory, timeline: Timeline) -> Lsn {
         .map_or(Lsn::INVALID, |entry| entry.switch)
 }
 
+/// Whether a backup that is consistent at `consistent` on `timeline` lies on the way to a target timeline.
+pub(super) fn leads_to(
+    target_timeline: TimelineTarget,
+    timeline: Timeline,
+    consistent: Lsn,
+    histories: &BTreeMap<Timeline, TimelineHistory>,
+) -> bool {
+    let nothing = BTreeSet::new();
+    let request = WalRequest {
+        timeline,
+        begin: consistent,
+        consistent,
+        size: SegmentSize::DEFAULT,
+        target_timeline,
+        until: None,
+        histories,
+        archived: &nothing,
+        partial: &nothing,
+    };
+    timeline_path(&request).is_ok()
+}
+
 fn timeline_path(request: &WalRequest<'_>) -> Result<TimelineHistory, WalPlanError> {
     let target = match request.target_timeline {
         TimelineTarget::Current => request.timeline,
@@ -333,6 +355,24 @@ mod tests {
             plan_wal(&request(&archive, TimelineTarget::Number(tli(3)), None)),
             Err(WalPlanError::UnknownTimeline { .. })
         ));
+    }
+
+    #[test]
+    fn a_backup_leads_to_a_timeline_by_ancestry_not_by_number() {
+        // 2 and 3 both left 1, one after the other; 4 left 3.
+        let (two, three) = (format!("1\t0/{:X}\tx\n", 6 * MIB16), format!("1\t0/{:X}\tx\n", 8 * MIB16));
+        let four = format!("{three}3\t0/{:X}\tx\n", 9 * MIB16);
+        let archive = archive(&[], &[(2, &two), (3, &three), (4, &four)]);
+        let leads = |target, own, consistent: u64| {
+            leads_to(target, tli(own), Lsn::new(consistent * MIB16), &archive.histories)
+        };
+        let number = |number| TimelineTarget::Number(tli(number));
+        assert!(leads(number(4), 1, 7) && leads(number(4), 3, 9) && leads(number(4), 4, 20));
+        assert!(!leads(number(4), 2, 7), "2 is no ancestor of 4");
+        assert!(!leads(number(2), 1, 7) && leads(number(2), 1, 6), "1 was left at 6");
+        assert!(!leads(number(5), 1, 5) && leads(number(5), 5, 5), "5 is not known");
+        assert!(leads(TimelineTarget::Current, 2, 7) && !leads(TimelineTarget::Latest, 2, 7));
+        assert!(leads(TimelineTarget::Latest, 1, 8) && !leads(TimelineTarget::Latest, 1, 9));
     }
 
     #[test]

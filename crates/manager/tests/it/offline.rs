@@ -9,7 +9,7 @@ use tapster_catalog::delete::DeleteError;
 use tapster_catalog::{BackupRecord, BackupStatus, TablespaceInfo};
 use tapster_manager::config::{Config, ConfigSources};
 use tapster_manager::restore::{
-    BackupChoice, RecoveryTarget, RestoreOptions, RestorePlan, RestorePlanError, TimelineTarget,
+    BackupChoice, RecoveryTarget, RestoreOptions, RestorePlan, RestorePlanError, TimelineTarget, WalPlanError,
 };
 use tapster_manager::{Context, Event, Observer, RestoreError, Server, Silent};
 use tapster_protocol::Environment;
@@ -146,6 +146,31 @@ fn a_target_time_that_cannot_be_judged_is_a_warning() {
     hub.archive("000000020000000000000009", "");
     let plan = hub.plan(|options| options.target = RecoveryTarget::Time(datetime!(2001-01-01 00:00 UTC)));
     assert!(matches!(plan, Err(RestorePlanError::Gap { .. })));
+}
+
+#[test]
+fn auto_chooses_by_ancestry() {
+    let hub = Hub::new();
+    // Newer, and of a lower number than 3, but of timeline 2, which 3 does not come from.
+    let mut aside = hub.record.clone();
+    aside.id = "20261122T000000".parse().unwrap();
+    aside.timeline = Some(Timeline::new(2).unwrap());
+    aside.begin_xlog = Some(Lsn::new(7 * SEGMENT + 40));
+    aside.begin_wal = Some("000000020000000000000007".parse().unwrap());
+    aside.end_xlog = Some(Lsn::new(7 * SEGMENT + 256));
+    hub.server.catalog().save(&aside).unwrap();
+    hub.archive("00000003.history", "1\t0/6000100\tno recovery target specified\n");
+    let chosen = |timeline: u32| {
+        hub.plan(|options| {
+            options.backup = BackupChoice::Auto;
+            options.timeline = Some(TimelineTarget::Number(Timeline::new(timeline).unwrap()));
+        })
+    };
+    assert_eq!(chosen(3).unwrap().backup(), hub.record.id);
+    let refused = chosen(2).unwrap_err();
+    assert!(refused.to_string().contains(&aside.id.to_string()), "it has no files: {refused}");
+    let unknown = chosen(4).unwrap_err();
+    assert!(matches!(unknown, RestorePlanError::Wal(WalPlanError::UnknownTimeline { .. })), "{unknown}");
 }
 
 #[test]
