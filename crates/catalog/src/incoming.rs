@@ -8,7 +8,7 @@ use thiserror::Error;
 use walfile::{SegmentSize, WalName};
 
 use crate::ServerLayout;
-use crate::durable::{self, Clobber, Disk, DurableError, Publish, Step};
+use crate::durable::{self, Disk, DurableError, Publish, Step};
 use crate::{ingest, same_content};
 
 /// How a file came in.
@@ -83,6 +83,9 @@ impl Verify for () {
 /// A codec can make what it cannot compress slightly larger.
 const LIMIT: u64 = SegmentSize::MAX.bytes() + SegmentSize::MAX.bytes() / 16;
 
+/// How often a name is looked at that others give and take away meanwhile.
+const LOOKS: u32 = 5;
+
 /// A received file under a temporary name, checked and synced: several of one transfer are accepted together, or
 /// none ([`Received::commit`]). Dropped, it leaves nothing.
 #[derive(Debug)]
@@ -142,27 +145,38 @@ impl Received<'_> {
     ///
     /// # Errors
     /// [`AcceptError::Different`], or when the storage fails.
-    pub fn commit(self) -> Result<Accepted, AcceptError> {
-        let disk = self.disk;
+    pub fn commit(mut self) -> Result<Accepted, AcceptError> {
         let target = self.publish.target().to_owned();
-        // Compared first: publishing takes the temporary file away.
-        if let Some(there) = [&target, &self.archived].into_iter().find(|path| path.exists()) {
-            let same = ingest::same_as_archived(self.name, there, self.publish.temp_path(), None)
-                .map_err(|e| DurableError::io(Step::Read, there, e))?;
-            if !same {
-                return Err(AcceptError::Different { path: there.clone() });
+        // Two senders at once, or the archiver takes the file away while it is compared: then it is looked at again.
+        for _ in 0..LOOKS {
+            match self.compare(&target) {
+                Ok(Some(done)) => return Ok(done),
+                Ok(None) => {}
+                Err(AcceptError::Durable(error)) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
             }
-            // Whoever wrote it may not have come to the sync.
-            disk.sync_file(there).map_err(|e| DurableError::io(Step::Sync, there, e))?;
-            durable::sync_dir(disk, durable::parent(there))?;
-            return Ok(Accepted::Already);
+            match self.publish.try_publish() {
+                Ok(()) => return Ok(Accepted::New),
+                Err(DurableError::Exists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        match self.publish.publish(Clobber::Refuse) {
-            Ok(()) => Ok(Accepted::New),
-            // Two senders at once; the other was faster by a moment, and PostgreSQL will try again.
-            Err(DurableError::Exists { path }) => Err(AcceptError::Different { path }),
-            Err(e) => Err(e.into()),
+        Err(AcceptError::Different { path: target })
+    }
+
+    /// Compares the bytes with the file that has the name already, if there is one.
+    fn compare(&self, target: &Path) -> Result<Option<Accepted>, AcceptError> {
+        let there = [target, &self.archived].into_iter().find(|path| path.exists());
+        let Some(there) = there else { return Ok(None) };
+        let same = ingest::same_as_archived(self.name, there, self.publish.temp_path(), None)
+            .map_err(|e| DurableError::io(Step::Read, there, e))?;
+        if !same {
+            return Err(AcceptError::Different { path: there.to_owned() });
         }
+        // Whoever wrote it may not have come to the sync.
+        self.disk.sync_file(there).map_err(|e| DurableError::io(Step::Sync, there, e))?;
+        durable::sync_dir(self.disk, durable::parent(there))?;
+        Ok(Some(Accepted::Already))
     }
 }
 

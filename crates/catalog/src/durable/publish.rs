@@ -132,12 +132,27 @@ impl<'d> Publish<'d> {
     /// # Errors
     /// As [`Publish::publish`].
     pub fn publish_unsynced(mut self, clobber: Clobber) -> Result<PathBuf, DurableError> {
+        self.give_name(clobber)?;
+        Ok(std::mem::take(&mut self.target))
+    }
+
+    /// As [`Publish::publish`] with [`Clobber::Refuse`], and where the name is taken the bytes stay under their temporary
+    /// name: they can be compared with what is there.
+    ///
+    /// # Errors
+    /// As [`Publish::publish`].
+    pub fn try_publish(&mut self) -> Result<(), DurableError> {
+        self.give_name(Clobber::Refuse)?;
+        sync_dir(self.disk, parent(&self.target))
+    }
+
+    fn give_name(&mut self, clobber: Clobber) -> Result<(), DurableError> {
         if !self.synced {
-            self.file.sync()?;
+            self.sync()?;
         }
         rename_unsynced(self.disk, &self.temp, &self.target, clobber)?;
         self.published = true;
-        Ok(std::mem::take(&mut self.target))
+        Ok(())
     }
 }
 

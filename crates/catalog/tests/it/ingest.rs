@@ -1,15 +1,15 @@
 //! `incoming/` and `streaming/` into the archive, and WAL out of it.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use tapster_catalog::custom_filter::CustomFilter;
-use tapster_catalog::durable::RealDisk;
 use tapster_catalog::durable::testing::RecordingDisk;
+use tapster_catalog::durable::{Disk, DiskFile, OpenMode, Owner, RealDisk};
 use tapster_catalog::errors_dir::{self, Verdict};
 use tapster_catalog::incoming::{self, AcceptError, Accepted};
 use tapster_catalog::ingest::{IngestFile, Invalid, Outcome, Source, SourceReport};
@@ -455,12 +455,12 @@ fn l_a31_get_refuses_what_is_no_whole_segment() {
     let short = home.path().join("short");
     let mut encoder =
         walfile::codec::encoder(fs::File::create(&short).unwrap(), Compression::Gzip, 1).unwrap();
-    std::io::Write::write_all(&mut encoder, &whole[..1 << 19]).unwrap();
+    io::Write::write_all(&mut encoder, &whole[..1 << 19]).unwrap();
     encoder.finish().unwrap();
     fs::rename(&short, &path).unwrap();
     for store in [WalStore::new(&layout), WalStore::new(&layout).with_segment_size(SIZE)] {
         let error = store.open(one, false).unwrap().read_to_end(&mut Vec::new()).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 }
 
@@ -520,6 +520,59 @@ fn l_a20_l_a33_newest_segments_and_histories() {
     assert_eq!(store.history_files().unwrap(), [ten]);
     assert_eq!(store.history(ten).unwrap().unwrap().entries().len(), 1);
     assert!(store.history(walfile::Timeline::FIRST).unwrap().is_none());
+}
+
+/// Another sender whose file appears just before ours gets its name.
+#[derive(Debug)]
+struct Faster(Vec<u8>);
+
+impl Disk for Faster {
+    fn open(&self, path: &Path, how: OpenMode, mode: Option<u32>) -> io::Result<Box<dyn DiskFile>> {
+        RealDisk.open(path, how, mode)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+    fn rename_no_replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::write(to, &self.0)?;
+        RealDisk.rename_no_replace(from, to)
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.link(from, to)
+    }
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        RealDisk.unlink(path)
+    }
+    fn mkdir(&self, path: &Path, mode: Option<u32>) -> io::Result<()> {
+        RealDisk.mkdir(path, mode)
+    }
+    fn rmdir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.rmdir(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.sync_dir(path)
+    }
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        RealDisk.sync_file(path)
+    }
+    fn owner(&self) -> Owner {
+        RealDisk.owner()
+    }
+}
+
+#[test]
+fn two_senders_of_the_same_file_both_succeed() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let one = name("000000010000000000000001");
+    let (content, other) = (segment("000000010000000000000001", 1), segment("000000010000000000000001", 2));
+    let accept =
+        |theirs: &[u8]| incoming::accept(&Faster(theirs.to_vec()), &layout, one, None, &content[..], &mut ());
+    assert_eq!(accept(&content).unwrap(), Accepted::Already);
+    fs::remove_file(layout.incoming.join(one.to_string())).unwrap();
+    assert!(matches!(accept(&other).unwrap_err(), AcceptError::Different { .. }));
+    assert_eq!(fs::read(layout.incoming.join(one.to_string())).unwrap(), other);
+    assert_eq!(fs::read_dir(&layout.incoming).unwrap().count(), 1, "no temporary file stays");
 }
 
 #[test]
