@@ -38,6 +38,8 @@ pub enum LockName {
     GlobalCron,
     /// Changing the configuration (`.config-update.lock`).
     ConfigUpdate,
+    /// Looking after all servers in one process (`.tapster-daemon.lock`; Barman has none).
+    Daemon,
 }
 
 impl LockName {
@@ -54,6 +56,7 @@ impl LockName {
             Self::SyncWal => format!(".{server}-sync-wal.lock"),
             Self::GlobalCron => ".cron.lock".to_owned(),
             Self::ConfigUpdate => ".config-update.lock".to_owned(),
+            Self::Daemon => ".tapster-daemon.lock".to_owned(),
         }
     }
 }

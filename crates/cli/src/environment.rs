@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Set for processes `cron` starts: they leave its session before they begin, so that they outlive its terminal.
 pub(crate) const DETACH: &str = "TAPSTER_DETACH";
@@ -14,6 +15,10 @@ pub(crate) struct Environment {
     pub(crate) home: Option<PathBuf>,
     /// `BARMAN_CONFIG_FILE`.
     pub(crate) config_file: Option<PathBuf>,
+    /// `NOTIFY_SOCKET`: where systemd wants to be told that a service is ready.
+    pub(crate) notify_socket: Option<OsString>,
+    /// `WATCHDOG_USEC`, when it is meant for this process (`WATCHDOG_PID`): how often systemd wants to hear of it.
+    pub(crate) watchdog: Option<Duration>,
     /// `NO_COLOR` is set to something, or the terminal is dumb.
     pub(crate) no_color: bool,
     /// [`DETACH`].
@@ -29,6 +34,13 @@ impl Environment {
             home: variable("HOME").map(PathBuf::from),
             config_file: variable("BARMAN_CONFIG_FILE").map(PathBuf::from),
             detach: variable(DETACH).is_some(),
+            notify_socket: variable("NOTIFY_SOCKET"),
+            watchdog: variable("WATCHDOG_USEC")
+                .filter(|_| {
+                    variable("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string().as_str())
+                })
+                .and_then(|text| text.to_str()?.parse().ok())
+                .map(Duration::from_micros),
             no_color: variable("NO_COLOR").is_some() || variable("TERM") == Some(OsString::from("dumb")),
         }
     }

@@ -21,7 +21,7 @@ pub(crate) struct Session {
     /// The process's surroundings.
     pub(crate) environment: Environment,
     /// Where everything is printed.
-    pub(crate) output: Output,
+    pub(crate) output: Arc<Output>,
     /// Set by SIGINT and SIGTERM once [`Self::watch_signals`] was called.
     pub(crate) stop: Arc<AtomicBool>,
 }
@@ -36,7 +36,8 @@ impl Session {
             // Fails only for the leader of a process group, which needs none.
             let _ = rustix::process::setsid();
         }
-        Self { program, global, environment, output: Output::new(settings), stop: Arc::default() }
+        let output = Arc::new(Output::new(settings));
+        Self { program, global, environment, output, stop: Arc::default() }
     }
 
     /// From here on SIGINT and SIGTERM ask for a clean stop; a second one ends the process at once with exit code 1.

@@ -141,7 +141,8 @@ impl Server {
             return Ok(());
         }
         match self.terminate(Task::ReceiveWal.as_str()) {
-            Ok(_) | Err(ProcessError::NoSuchProcess { .. }) => Ok(()),
+            // The daemon ends its receiver itself, when it is told of the new configuration.
+            Ok(_) | Err(ProcessError::NoSuchProcess { .. } | ProcessError::Daemon { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -162,7 +163,7 @@ impl Server {
     }
 
     /// Deletes what the retention policy is done with, oldest first, and finishes deletions that were interrupted.
-    fn enforce_retention(
+    pub(crate) fn enforce_retention(
         &self,
         records: &[BackupRecord],
         context: &Context<'_>,

@@ -29,10 +29,12 @@
 pub mod backup;
 pub mod check;
 pub mod config;
+pub mod daemon;
 pub mod event;
 mod fork;
 pub mod get_wal;
 pub mod list_backups;
+pub mod metrics;
 pub mod put_wal;
 pub mod restore;
 pub mod show_backup;

@@ -83,6 +83,18 @@ pub enum ProcessError {
         /// Server name.
         server: String,
     },
+    /// The daemon does it, for which a signal would end the work for all servers.
+    #[error(
+        "{task} of server {server} is run by the daemon (process {pid}), which also works for other servers"
+    )]
+    Daemon {
+        /// What was to be ended.
+        task: Task,
+        /// Server name.
+        server: String,
+        /// Process id of the daemon.
+        pid: u32,
+    },
     /// The system refused the signal, or the process did not end.
     #[error("Cannot terminate process {task}({pid})")]
     NotEnded {
@@ -150,7 +162,8 @@ impl Server {
     /// Interrupts the processes that do `task`, named as [`Task::as_str`] does, and waits until they are gone.
     ///
     /// # Errors
-    /// [`ProcessError::NoSuchProcess`] when none does, [`ProcessError::NotEnded`] when one is there after ten seconds.
+    /// [`ProcessError::NoSuchProcess`] when none does, [`ProcessError::Daemon`] when the daemon does,
+    /// [`ProcessError::NotEnded`] when one is there after ten seconds.
     pub fn terminate(&self, task: &str) -> Result<Vec<RunningTask>, ProcessError> {
         let mut running = self.processes()?;
         running.retain(|process| process.task.as_str() == task);
@@ -159,6 +172,11 @@ impl Server {
                 task: task.to_owned(),
                 server: self.name().to_owned(),
             });
+        }
+        if let Some(Some(pid)) = Lock::holder(&self.layout().lock(&LockName::Daemon))?
+            && let Some(process) = running.iter().find(|process| process.pid == pid)
+        {
+            return Err(ProcessError::Daemon { task: process.task, server: self.name().to_owned(), pid });
         }
         for process in &running {
             interrupt(process)?;

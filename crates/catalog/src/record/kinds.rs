@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::PyValue;
 
 /// How far a backup has come.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum BackupStatus {
     /// Its record was made, nothing else.

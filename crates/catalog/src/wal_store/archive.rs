@@ -63,7 +63,7 @@ impl WalStore<'_> {
     }
 }
 
-fn add_dir(
+pub(super) fn add_dir(
     runs: &mut SegmentRuns,
     dir: &Path,
     size: SegmentSize,

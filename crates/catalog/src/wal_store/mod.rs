@@ -10,11 +10,13 @@ mod error;
 mod list;
 mod needed;
 mod reader;
+mod runs_cache;
 
 pub use archive::{SegmentRun, SegmentRuns};
 pub use error::WalStoreError;
 pub use needed::{Needed, WalsOfBackup};
 pub use reader::{RawWal, WalReader};
+pub use runs_cache::RunsCache;
 
 use std::io;
 use std::path::PathBuf;

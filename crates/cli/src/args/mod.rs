@@ -16,6 +16,7 @@ pub(crate) mod get_wal;
 pub(crate) mod global;
 pub(crate) mod list_backups;
 pub(crate) mod list_servers;
+pub(crate) mod metrics;
 mod parse;
 pub(crate) mod pg;
 pub(crate) mod processes;
@@ -24,6 +25,7 @@ pub(crate) mod rebuild_xlogdb;
 pub(crate) mod receive_wal;
 pub(crate) mod replication_status;
 pub(crate) mod restore;
+pub(crate) mod run;
 pub(crate) mod show_backup;
 pub(crate) mod switch_wal;
 mod tree;
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     ListServers(list_servers::ListServersArgs),
     /// `lock-directory-cleanup`
     LockDirectoryCleanup(cron::LockDirectoryCleanupArgs),
+    /// `metrics`
+    Metrics(metrics::MetricsArgs),
     /// `put-wal`
     PutWal(put_wal::PutWalArgs),
     /// `rebuild-xlogdb`
@@ -87,6 +91,8 @@ pub(crate) enum Command {
     TerminateProcess(processes::TerminateProcessArgs),
     /// `wal blocks`
     WalBlocks(Box<wal::blocks::WalBlocksArgs>),
+    /// `run`
+    Run(run::RunArgs),
     /// `wal find`
     WalFind(Box<wal::find::WalFindArgs>),
     /// `wal index`

@@ -7,8 +7,8 @@ use clap::{CommandFactory, Error, FromArgMatches};
 use super::usage::Spelling;
 use super::{
     Command, archive_wal, backup, check, check_backup, check_wal_archive, completions, cron, delete, get_wal,
-    global, list_backups, list_servers, pg, processes, put_wal, rebuild_xlogdb, receive_wal,
-    replication_status, restore, show_backup, switch_wal, wal, wal_archive, wal_restore,
+    global, list_backups, list_servers, metrics, pg, processes, put_wal, rebuild_xlogdb, receive_wal,
+    replication_status, restore, run, show_backup, switch_wal, wal, wal_archive, wal_restore,
 };
 use crate::invocation::Program;
 
@@ -148,6 +148,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("list-processes" | "list-process", processes::ListProcessesArgs, Command::ListProcesses),
     entry!("list-servers" | "list-server", list_servers::ListServersArgs, Command::ListServers),
     entry!("lock-directory-cleanup", cron::LockDirectoryCleanupArgs, Command::LockDirectoryCleanup),
+    entry!("metrics", metrics::MetricsArgs, Command::Metrics, true, Dialect::Argparse(Spelling::LongFirst)),
     entry!("put-wal", put_wal::PutWalArgs, Command::PutWal),
     entry!("rebuild-xlogdb", rebuild_xlogdb::RebuildXlogdbArgs, Command::RebuildXlogdb),
     entry!("receive-wal", receive_wal::ReceiveWalArgs, Command::ReceiveWal),
@@ -164,6 +165,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     },
     entry!("replication-status", replication_status::ReplicationStatusArgs, Command::ReplicationStatus),
     entry!("restore" | "recover", restore::RestoreArgs, |args| Command::Restore(Box::new(args))),
+    entry!("run", run::RunArgs, Command::Run, true, Dialect::Argparse(Spelling::LongFirst)),
     entry!("show-backup" | "show-backups", show_backup::ShowBackupArgs, Command::ShowBackup),
     entry!("switch-wal" | "switch-xlog", switch_wal::SwitchWalArgs, Command::SwitchWal),
     entry!("terminate-process", processes::TerminateProcessArgs, Command::TerminateProcess),

@@ -52,6 +52,13 @@ impl Failure {
 
     /// Processes that were not found or did not end.
     pub(crate) fn process(error: &ProcessError) -> Self {
-        Self::user(chain(error))
+        let failure = Self::user(chain(error));
+        match error {
+            ProcessError::Daemon { pid, .. } => failure.with_hint(format!(
+                "set 'active = off' or 'streaming_archiver = off' for the server and let the daemon read it ('kill -HUP {pid}'), \
+                 or stop the daemon"
+            )),
+            _ => failure,
+        }
     }
 }

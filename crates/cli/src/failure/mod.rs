@@ -6,6 +6,7 @@ mod archive;
 mod backup;
 mod config;
 mod connect;
+mod daemon;
 mod maintenance;
 mod receive;
 mod replication;

@@ -33,11 +33,7 @@ impl<'s> Setup<'s> {
     /// # Errors
     /// There is no usable configuration, or this is not its user and cannot become it.
     pub(crate) fn new(session: &'s Session) -> Result<Self, Failure> {
-        let mut sources = ConfigSources::default();
-        sources.explicit = session.global.config.clone().or_else(|| session.environment.config_file.clone());
-        sources.candidates = session.environment.default_config_files();
-        sources.home.clone_from(&session.environment.home);
-        let config = Config::load(&sources)?;
+        let config = Config::load(&config_sources(session))?;
         user::become_user(&config.global.barman_user, &config.path)?;
         start_log(session, &config);
         session.output.debug(format!("configuration read from {}", config.path.display()));
@@ -61,6 +57,18 @@ impl<'s> Setup<'s> {
         Context::new(observer).with_stop(self.session.stop.clone())
     }
 
+    /// The file the configuration came from, for reading it again.
+    pub(crate) fn sources(&self) -> ConfigSources {
+        let mut sources = config_sources(self.session);
+        sources.explicit = Some(self.config.path.clone());
+        sources
+    }
+
+    /// What libpq's variables say.
+    pub(crate) fn libpq(&self) -> Environment {
+        self.environment.clone()
+    }
+
     fn show_remarks(&self) -> Result<(), Failure> {
         for warning in &self.config.warnings {
             self.show_warning(warning);
@@ -74,13 +82,23 @@ impl<'s> Setup<'s> {
         if self.config.conflicts.is_empty() { Ok(()) } else { Err(Failure::reported(1)) }
     }
 
-    fn show_warning(&self, warning: &ConfigWarning) {
+    /// One remark, on the terminal or in the log.
+    pub(crate) fn show_warning(&self, warning: &ConfigWarning) {
         if warning.is_shown() {
             self.session.output.warning(warning.to_string());
         } else {
             tracing::warn!("{warning}");
         }
     }
+}
+
+/// Where this run's configuration comes from.
+fn config_sources(session: &Session) -> ConfigSources {
+    let mut sources = ConfigSources::default();
+    sources.explicit = session.global.config.clone().or_else(|| session.environment.config_file.clone());
+    sources.candidates = session.environment.default_config_files();
+    sources.home.clone_from(&session.environment.home);
+    sources
 }
 
 fn start_log(session: &Session, config: &Config) {

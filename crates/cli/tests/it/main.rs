@@ -26,6 +26,7 @@ mod chaos_receive;
 mod commands_cycle;
 mod commands_errors;
 mod cron;
+mod daemon;
 mod help;
 mod lab;
 mod links;

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use tapster_catalog::wal_store::SegmentRuns;
 use tapster_catalog::{BackupRecord, CatalogError, Identity, IdentityError, WalStore, WalStoreError};
 use thiserror::Error;
-use walfile::{LongPageHeader, Lsn, SegmentSize, SystemId, Timeline, TimelineHistory};
+use walfile::{LongPageHeader, Lsn, SegmentNo, SegmentSize, SystemId, Timeline, TimelineHistory};
 
 use crate::{Context, Server};
 use line::Line;
@@ -155,8 +155,22 @@ impl Server {
     }
 }
 
+/// A timeline, and the segments on the way to it in runs without a gap: the first and the last of each.
+pub(crate) type Way = (Timeline, Vec<(SegmentNo, SegmentNo)>);
+
+/// The segments on the way recovery of `backup` would go, in runs without a gap, and the timeline on which the way ends; without
+/// a backup the way from the first segment to the newest timeline. `None` when there is no WAL.
+pub(crate) fn way_of(
+    store: &WalStore<'_>,
+    size: SegmentSize,
+    archived: &SegmentRuns,
+    backup: Option<&BackupRecord>,
+) -> Result<Option<Way>, WalVerifyError> {
+    Ok(main_line(store, size, archived, backup)?.map(|line| (line.history.timeline(), line.runs)))
+}
+
 /// The segment size in the header of some archived segment.
-fn first_size(store: &WalStore<'_>) -> Result<Option<SegmentSize>, WalVerifyError> {
+pub(crate) fn first_size(store: &WalStore<'_>) -> Result<Option<SegmentSize>, WalVerifyError> {
     for name in store.newest_segments()?.into_values() {
         let Ok(Some(mut file)) = store.open(name.into(), false).map(Some) else { continue };
         let mut header = [0; LongPageHeader::LEN];
