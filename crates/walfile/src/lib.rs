@@ -1,5 +1,23 @@
 //! PostgreSQL WAL files: names, positions, timelines, history files, backup labels, page headers, `pg_control`, the
-//! formats in which archived WAL is compressed, and the records inside. PostgreSQL 10 to 18; no I/O of its own, no clock, no unsafe code.
+//! formats in which archived WAL is compressed, and the records inside. PostgreSQL 10 to 18; no I/O of its own, no clock, no unsafe code
+//! (but for pointers from C, with the feature `capi`).
+//!
+//! A log is one sequence of bytes; a position in it ([`Lsn`]) counts from its beginning. It is kept in files of one size, the
+//! segments, which consist of pages, in which lie records:
+//!
+//! ```text
+//!  0/5000000                      0/6000000                      0/7000000
+//! ┌──────────────────────────────┬──────────────────────────────┬─ ─ ─ ─
+//! │ 000000010000000000000005     │ 000000010000000000000006     │           segments, 16 MiB
+//! └──────────────────────────────┴──────────────────────────────┴─ ─ ─ ─
+//!  ┌────────┬────────┬─ ─ ─ ┬────────┐
+//!  │ page   │ page   │      │ page   │                                      pages, 8 KiB: see [`LongPageHeader`]
+//!  └────────┴────────┴─ ─ ─ ┴────────┘
+//!  ┌──┬───────┬──┬──────────
+//!  │hd│ record│  │ record ...                                              records, from multiples of 8: see [`record`]
+//!  └──┴───────┴──┴──────────
+//! ```
+//! The name of a segment is its timeline, then its position in units of segments, in two parts of eight hexadecimal digits.
 //!
 //! ```
 //! use walfile::{BackupLabel, Lsn, SegmentName, SegmentSize, Timeline};
@@ -37,9 +55,13 @@
 //! | `codecs` | all six |
 //! | `serde` | serialised forms: texts for [`Lsn`], names, [`SystemId`], [`codec::Compression`]; a number for [`Timeline`] |
 //! | `postgres-types` | [`Lsn`] to and from `PgLsn` |
+//! | `capi` | functions for C, as declared in `include/walfile.h` |
 //!
 //! No feature is on by default, and without `xz` and `zstd` nothing is compiled from C. `gzip` selects the
 //! `zlib-rs` back end of `flate2` for the whole program.
+//!
+//! There is no `no_std` build: the codecs, the archive and [`RecordDecoder::read_from`] are made of `std::io`'s traits, whose errors
+//! are in the errors of this crate, and the choice of the processor's checksum instruction needs `std` too.
 //!
 //! What is parsed may come from anyone: lengths are checked before memory is taken, and nothing panics.
 

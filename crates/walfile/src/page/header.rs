@@ -43,6 +43,22 @@ impl PageInfo {
 }
 
 /// The header of every WAL page (`XLogPageHeaderData`).
+///
+/// The first page of a segment has the long header, the others end after byte 24:
+///
+/// ```text
+///  byte 0      2      4           8                       16          20      24
+///      ┌──────┬──────┬───────────┬───────────────────────┬───────────┬───────┐
+///      │magic │flags │ timeline  │ address of this page  │ remaining │ zero  │  every page
+///      └──────┴──────┴───────────┴───────────────────────┴───────────┴───────┘
+///      ┌─────────────────────────┬───────────┬───────────┐
+///      │ system identifier       │ segment   │ page size │  and the first of a segment
+///      └─────────────────────────┴───────────┴───────────┘
+///      24                        32          36          40
+/// ```
+///
+/// `remaining` counts all that is missing of the record, also what is on later pages. The flags are 1: the page begins with
+/// the rest of a record; 2: long header; 4: page images may be left out; 8: the record before was lost in a crash.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PageHeader {
     /// Who wrote the page.
@@ -59,6 +75,26 @@ pub struct PageHeader {
 }
 
 /// The header of the first page of a segment (`XLogLongPageHeaderData`).
+///
+/// The beginning of a segment of PostgreSQL 16, as a server wrote it:
+///
+/// ```
+/// let bytes = [
+///     0x13, 0xD1, // magic of PostgreSQL 16
+///     0x07, 0x00, // flags: a continued record, a long header, images may be left out
+///     0x01, 0x00, 0x00, 0x00, // timeline 1
+///     0x00, 0x00, 0x70, 0x00, 0x00, 0x00, 0x00, 0x00, // this page is at 0/700000
+///     0x79, 0x16, 0x00, 0x00, // 5753 bytes of the record are still to come
+///     0x00, 0x00, 0x00, 0x00, // nothing
+///     0xC1, 0xCD, 0x22, 0x98, 0xAE, 0x1C, 0x01, 0x6B, // the cluster
+///     0x00, 0x00, 0x10, 0x00, // segments of 1 MiB
+///     0x00, 0x20, 0x00, 0x00, // pages of 8192 bytes
+/// ];
+/// let header = walfile::LongPageHeader::parse(&bytes)?;
+/// assert_eq!((header.page.magic.major(), header.page.remaining), (16, 5753));
+/// assert_eq!(header.page.address, "0/700000".parse()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// ```no_run
 /// # let segment: Vec<u8> = Vec::new();
