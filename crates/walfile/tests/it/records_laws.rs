@@ -1,5 +1,7 @@
 //! Laws of reading records: pieces, segments, damage, torn ends.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use walfile::{
     EndOfWal, EndReason, Lsn, PageError, PageHeader, Record, RecordDecoder, Records, Segment, WalMagic,
@@ -34,11 +36,14 @@ fn drain(records: &mut Records<'_>) -> Vec<Seen> {
 
 /// Two segments of PostgreSQL 16 with a record across their boundary, and the position where they begin.
 fn two_segments() -> Vec<u8> {
-    let log = wal::log(16);
-    let at =
-        log.chunks(1 << 20).skip(1).position(|s| PageHeader::parse(s).unwrap().info.has_continued_record());
-    let at = at.unwrap() << 20;
-    log[at..at + (2 << 20)].to_vec()
+    static SEGMENTS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let log = wal::log(16);
+        let mut segments = log.chunks(1 << 20).skip(1);
+        let at =
+            segments.position(|s| PageHeader::parse(s).unwrap().info.has_continued_record()).unwrap() << 20;
+        log[at..at + (2 << 20)].to_vec()
+    });
+    SEGMENTS.clone()
 }
 
 #[test]
@@ -193,6 +198,16 @@ fn headers_that_do_not_belong() {
     assert!(matches!(stop(&|b| b[4] = 9), EndReason::PageTimeline { .. }));
 }
 
+/// Offset in the log of a byte of the record that begins at `start`: pages interrupt it with their headers.
+fn place(mut start: usize, mut byte: usize) -> usize {
+    while byte >= PAGE - start % PAGE {
+        byte -= PAGE - start % PAGE;
+        start += PAGE - start % PAGE;
+        start += if start.is_multiple_of(1 << 20) { 40 } else { 24 };
+    }
+    start + byte
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -233,14 +248,33 @@ proptest! {
         let (whole, _) = all(&log);
         let base = Segment::new(&log).unwrap().header().page.address.get();
         let record = which.get(&whole);
-        // Bytes of records that lie in one page: others are interrupted by page headers.
-        let start = (record.0.get() - base) as usize;
-        prop_assume!(start / PAGE == (start + record.4 - 1) / PAGE);
-        let at = byte.index(record.4);
+        let at = place((record.0.get() - base) as usize, byte.index(record.4));
         let mut bytes = log.clone();
-        bytes[start + at] ^= 1u8 << bit;
+        bytes[at] ^= 1u8 << bit;
         let (found, end) = all(&bytes);
         prop_assert_eq!(end.at, record.0, "{}", end);
         prop_assert_eq!(found.len(), whole.iter().position(|r| r == record).unwrap());
+    }
+
+    #[test]
+    fn any_cut_says_where_validity_ends(cut in 40usize..2 << 20, near in any::<prop::sample::Index>(), shift in 0usize..48) {
+        let log = two_segments();
+        let (whole, _) = all(&log);
+        let base = Segment::new(&log).unwrap().header().page.address.get();
+        let ends: Vec<usize> = whole.iter().map(|r| place((r.0.get() - base) as usize, r.4 - 1) + 1).collect();
+        // Anywhere, and close to the end of some record.
+        for cut in [cut, (near.get(&ends) + shift).saturating_sub(24).clamp(40, log.len())] {
+            let (found, end) = all(&log[..cut]);
+            let expected = ends.iter().filter(|end| **end <= cut).count();
+            prop_assert_eq!(&found[..], &whole[..expected], "{}", cut);
+            prop_assert!(matches!(end.reason, EndReason::Input { .. }), "{}", end);
+            let valid = (end.at.get() - base) as usize;
+            match whole.get(expected).map(|next| (next.0.get() - base) as usize) {
+                // Inside a record: valid up to where it begins.
+                Some(next) if cut > next => prop_assert_eq!(valid, next, "{}: {}", cut, end),
+                // Between two, in padding or a page header: after the one before.
+                _ => prop_assert!(valid <= cut && expected.checked_sub(1).is_none_or(|last| valid >= ends[last]), "{}: {}", cut, end),
+            }
+        }
     }
 }
