@@ -242,6 +242,14 @@ impl Catalog {
         self.layout.old_record(&record.id).exists() && only_the_record()
     }
 
+    /// Whether the record says nothing about a backup whose directory is there: an empty `backup.info`, as a crash of the
+    /// host or a full disk leaves it. Which WAL the backup needs, nobody knows.
+    pub fn has_lost_record(&self, record: &BackupRecord) -> bool {
+        let dir = self.layout.backup_dir(&record.id);
+        record.status == BackupStatus::Empty
+            && !std::fs::symlink_metadata(dir).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+    }
+
     /// The backups whose deletion has begun and not ended, sorted.
     ///
     /// # Errors

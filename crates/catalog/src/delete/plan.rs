@@ -136,6 +136,10 @@ fn trim_for(
     all: &[BackupRecord],
     cause: DeleteCause,
 ) -> Result<Option<WalTrim>, DeleteError> {
+    // What it needs is not known, whether it is older or newer.
+    if all.iter().any(|other| other.id != record.id && catalog.has_lost_record(other)) {
+        return Ok(None);
+    }
     let mut trim = WalTrim::default();
     for older in all.iter().rev().filter(|other| other.id < record.id && other.status.is_copied()) {
         if catalog.keep_target(&older.id)? != Some(KeepTarget::Standalone) || cause == DeleteCause::Request {

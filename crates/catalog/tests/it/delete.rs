@@ -81,6 +81,25 @@ fn retention() -> DeleteOptions {
 
 const S: fn(u32) -> String = |number| format!("0000000100000000{number:08X}");
 
+/// A full disk leaves an empty `backup.info`, and the backup's files say nothing about its WAL.
+#[test]
+fn wal_stays_for_a_backup_whose_record_is_empty() {
+    let home = tempfile::tempdir().unwrap();
+    let catalog = open(home.path());
+    add(&catalog, 2, &S(5), &S(5));
+    add(&catalog, 3, &S(7), &S(7));
+    for day in [1, 4] {
+        let lost = add(&catalog, day, &S(6), &S(6));
+        let info = catalog.layout().record(&lost.id);
+        std::fs::write(&info, "").unwrap();
+        let plan = || DeletePlan::new(&catalog, &id("20260102T000000"), DeleteOptions::default()).unwrap();
+        assert_eq!(plan().steps[0].trim, None, "day {day}");
+        std::fs::remove_dir_all(catalog.layout().backup_dir(&lost.id)).unwrap();
+        assert!(plan().steps[0].trim.is_some(), "day {day}: it has no files");
+        std::fs::remove_file(info).unwrap();
+    }
+}
+
 #[test]
 fn the_oldest_takes_its_wal_along() {
     let home = tempfile::tempdir().unwrap();

@@ -353,11 +353,14 @@ impl Server {
         Ok(BackupReport { record, missing_wal })
     }
 
-    /// Whether no other backup can need WAL. One whose record cannot be read may: nobody knows where it begins.
+    /// Whether no other backup can need WAL. One whose record cannot be read or is empty may: nobody knows where it begins.
     fn is_first_backup(&self, record: &BackupRecord) -> Result<bool, BackupError> {
         let backups = self.catalog.backups().map_err(BackupStepError::from)?;
-        let needs_wal =
-            |other: &BackupRecord| other.status.is_copied() || other.status == BackupStatus::Syncing;
+        let needs_wal = |other: &BackupRecord| {
+            other.status.is_copied()
+                || other.status == BackupStatus::Syncing
+                || self.catalog.has_lost_record(other)
+        };
         Ok(!backups.iter().any(|(id, other)| *id != record.id && other.as_ref().map_or(true, needs_wal)))
     }
 
@@ -445,6 +448,13 @@ mod tests {
             server.save(&old).unwrap();
             assert_eq!(server.is_first_backup(&new).unwrap(), first, "{status}");
         }
+        let empty = server.layout().record(&old.id);
+        std::fs::write(&empty, "").unwrap();
+        assert!(server.is_first_backup(&new).unwrap(), "no files, no need");
+        let files = server.layout().backup_dir(&old.id);
+        std::fs::create_dir_all(&files).unwrap();
+        assert!(!server.is_first_backup(&new).unwrap(), "an empty record of files that are there");
+        std::fs::remove_dir(files).unwrap();
         // As a newer Barman would write it.
         let text = old.to_text() + "unheard_of=1\n";
         std::fs::write(server.layout().record(&old.id), text).unwrap();
