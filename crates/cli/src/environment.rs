@@ -21,6 +21,8 @@ pub(crate) struct Environment {
     pub(crate) watchdog: Option<Duration>,
     /// `NO_COLOR` is set to something, or the terminal is dumb.
     pub(crate) no_color: bool,
+    /// `TZ`, empty or not.
+    pub(crate) time_zone: Option<String>,
     /// [`DETACH`].
     pub(crate) detach: bool,
 }
@@ -33,6 +35,7 @@ impl Environment {
         Self {
             home: variable("HOME").map(PathBuf::from),
             config_file: variable("BARMAN_CONFIG_FILE").map(PathBuf::from),
+            time_zone: std::env::var("TZ").ok(),
             detach: variable(DETACH).is_some(),
             notify_socket: variable("NOTIFY_SOCKET"),
             watchdog: variable("WATCHDOG_USEC")

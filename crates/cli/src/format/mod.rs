@@ -4,6 +4,7 @@ pub(crate) mod duration;
 pub(crate) mod python;
 pub(crate) mod size;
 pub(crate) mod timestamp;
+pub(crate) mod zone;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! `tapster wal inspect` says of real WAL what `pg_waldump` says, line by line.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -51,11 +51,15 @@ impl Wal {
 
     /// Stdout, stderr without the program's name, and the exit code of both programs.
     fn both(&self, directory: &Path, args: &[&str]) -> [Run; 2] {
+        self.both_in_zone(directory, args, "UTC")
+    }
+
+    fn both_in_zone(&self, directory: &Path, args: &[&str], zone: &str) -> [Run; 2] {
         let mut theirs = Command::new(self.cluster.binaries().program("pg_waldump"));
         theirs.args(args).arg("-p").arg(directory);
         let mut ours = Command::new(assert_cmd::cargo::cargo_bin!("tapster"));
         ours.args(["wal", "inspect"]).args(args).arg("-p").arg(directory);
-        [run(theirs, "pg_waldump: "), run(ours, "tapster wal inspect: ")]
+        [run_in_zone(theirs, "pg_waldump: ", zone), run_in_zone(ours, "tapster wal inspect: ", zone)]
     }
 
     /// Both say the same; of an error the first line, for hints differ.
@@ -92,8 +96,12 @@ fn load(cluster: &Cluster) {
     assert!(psql.wait().unwrap().success(), "{}", cluster.log());
 }
 
-fn run(mut command: Command, name: &str) -> Run {
-    let output = command.env("TZ", "UTC").env("LC_ALL", "C").stdin(Stdio::null()).output().unwrap();
+fn run(command: Command, name: &str) -> Run {
+    run_in_zone(command, name, "UTC")
+}
+
+fn run_in_zone(mut command: Command, name: &str, zone: &str) -> Run {
+    let output = command.env("TZ", zone).env("LC_ALL", "C").stdin(Stdio::null()).output().unwrap();
     Run {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap().replace(name, ""),
@@ -158,10 +166,44 @@ fn the_lines_and_statistics_of_pg_waldump() {
     }
     wal.same(&["--stats", first, last]);
     wal.same(&["--stats=record", first, last]);
+    zones(&wal);
     filters(&wal, &all);
     ends(&wal, &all);
     compressed(&wal, &all);
     json(&wal, &all);
+    follows(&wal);
+}
+
+/// Times are local, whether the zone is a file's or a rule.
+fn zones(wal: &Wal) {
+    let args = ["-r", "Transaction", wal.first.as_str(), wal.last.as_str()];
+    let rules = ["CET-1CEST,M3.5.0,M10.5.0/3", "AST4ADT,M1.1.0,M12.5.0/3", "<-0330>3:30"];
+    let files = ["Europe/Paris", "Asia/Kathmandu", "America/St_Johns"];
+    let files = files.into_iter().filter(|name| Path::new("/usr/share/zoneinfo").join(name).exists());
+    for zone in rules.into_iter().chain(files) {
+        let [theirs, ours] = wal.both_in_zone(&wal.cluster.wal_dir(), &args, zone);
+        let line =
+            |run: &Run| run.stdout.lines().find(|line| line.contains("desc: COMMIT ")).map(str::to_owned);
+        assert_eq!(line(&theirs), line(&ours), "{zone}");
+        assert!(theirs.stdout == ours.stdout && !ours.stdout.contains(" UTC"), "{zone}");
+    }
+}
+
+/// What was found is shown while more is waited for.
+fn follows(wal: &Wal) {
+    // So that it ends, whatever it does.
+    let mut command = Command::new("timeout");
+    command.arg("60").arg(assert_cmd::cargo::cargo_bin!("tapster"));
+    command.args(["wal", "inspect", "-f", "-s", &wal.cluster.value("SELECT pg_current_wal_lsn()"), "-p"]);
+    let mut follower = command.arg(wal.cluster.wal_dir()).stdout(Stdio::piped()).spawn().unwrap();
+    wal.cluster.sql("SELECT pg_create_restore_point('shown at once')");
+    wal.cluster.sql("SELECT pg_switch_wal()");
+    let mut lines = std::io::BufReader::new(follower.stdout.take().unwrap()).lines();
+    let found = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("shown at once")));
+    // It passes on what it is told to.
+    assert!(Command::new("kill").arg(follower.id().to_string()).status().unwrap().success());
+    follower.wait().unwrap();
+    assert!(found.is_some());
 }
 
 fn filters(wal: &Wal, all: &str) {

@@ -36,6 +36,7 @@ pub struct WalInspectOptions {
 
 /// What [`inspect_wal`] finds.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Found<'a> {
     /// The first record, shown or not.
     First {
@@ -48,6 +49,8 @@ pub enum Found<'a> {
     },
     /// A record that is shown.
     Record(&'a Record<'a>),
+    /// The end of the log, where [`WalInspectOptions::follow`] waits for more: the time to show what was held back.
+    Waiting,
 }
 
 type Visit<'v> = dyn FnMut(Found<'_>) -> ControlFlow<()> + 'v;
@@ -83,12 +86,16 @@ pub fn inspect_wal(
                 None => WalInspectError::NoRecord { after, end: Box::new(end) },
             });
         }
+        if visit(Found::Waiting).is_break() {
+            return Ok(());
+        }
         std::thread::sleep(PAUSE);
     }
 }
 
 impl Server {
-    /// As [`inspect_wal`], for the WAL in the hub. A span without a beginning begins with the first segment of its timeline.
+    /// As [`inspect_wal`], for the WAL in the hub. A span without a beginning begins with the first segment of its timeline;
+    /// one that begins at a position lies on the way to the newest timeline, when none is named.
     ///
     /// # Errors
     /// As [`inspect_wal`].
@@ -103,6 +110,8 @@ impl Server {
         if options.span.start.is_none() && options.span.first.is_none() {
             options.span.first = Some(range::first_archived(self, &store, options.span.timeline)?);
             options.span.to_the_end = true;
+        } else if options.span.first.is_none() && options.span.timeline.is_none() {
+            options.span.timeline = range::newest_timeline(&store)?;
         }
         inspect_wal(&store, &options, context, visit)
     }

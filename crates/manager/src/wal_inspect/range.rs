@@ -153,3 +153,9 @@ pub(super) fn first_archived(
     let first = runs.next().and_then(|(timeline, runs)| Some(runs.first()?.first.name(*timeline, size)));
     first.ok_or(WalInspectError::Empty)
 }
+
+/// The newest timeline of which there is a segment in the hub.
+pub(super) fn newest_timeline(store: &WalStore<'_>) -> Result<Option<Timeline>, WalInspectError> {
+    // Any size will do: only the timelines are asked for.
+    Ok(store.segment_runs(SegmentSize::MIN)?.into_keys().next_back())
+}

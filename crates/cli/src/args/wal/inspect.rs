@@ -38,7 +38,7 @@ pub(crate) struct WalInspectArgs {
     /// read the WAL in the hub of this server of the configuration
     #[arg(long, value_name = "NAME")]
     pub(crate) server: Option<String>,
-    /// the timeline (default: that of the first segment, or 1)
+    /// the timeline (default: that of the first segment; for a position 1, or with --server the newest)
     #[arg(short, long, value_name = "TLI", value_parser = timeline, allow_hyphen_values = true)]
     pub(crate) timeline: Option<Timeline>,
     /// begin at this position

@@ -13,7 +13,7 @@ use walfile::rmgr::Rmgr;
 
 use crate::args::wal::inspect::{RmgrChoice, WalInspectArgs};
 use crate::failure::Failure;
-
+use crate::format::zone::LocalZone;
 use crate::output::wal_inspect::{Printer, statistics_json, statistics_text};
 use crate::session::Session;
 use crate::startup::{Rules, Setup};
@@ -31,7 +31,8 @@ pub(crate) fn run(args: &WalInspectArgs, session: &Session) -> Result<(), Failur
     output.own_json();
     session.watch_signals()?;
     let mut statistics = args.stats.map(|_| WalStatistics::default());
-    let mut printer = Printer::new(output, args.bkp_details).map_err(Failure::wal_inspect)?;
+    let zone = LocalZone::new(session.environment.time_zone.as_deref());
+    let mut printer = Printer::new(output, args.bkp_details, zone).map_err(Failure::wal_inspect)?;
     let quiet = args.quiet || session.global.quiet;
     let mut failed: io::Result<()> = Ok(());
     let mut damaged = None;
@@ -43,6 +44,7 @@ pub(crate) fn run(args: &WalInspectArgs, session: &Session) -> Result<(), Failur
                 }
                 if wanted == found || segment_start { Ok(()) } else { printer.skipped(wanted, found) }
             }
+            (Found::Waiting, _) => printer.flush(),
             (Found::Record(..), _) if quiet => Ok(()),
             (Found::Record(record), statistics) => {
                 let done = match statistics {
@@ -57,6 +59,7 @@ pub(crate) fn run(args: &WalInspectArgs, session: &Session) -> Result<(), Failur
                     }
                 }
             }
+            _ => Ok(()),
         };
         match done {
             Ok(()) => ControlFlow::Continue(()),
@@ -74,7 +77,7 @@ pub(crate) fn run(args: &WalInspectArgs, session: &Session) -> Result<(), Failur
                 false => statistics_text(printer.out(), statistics, kind)?,
             }
         }
-        printer.finish()
+        printer.flush()
     });
     match told {
         // Whoever read the output has seen enough.

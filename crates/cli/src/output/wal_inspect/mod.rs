@@ -11,6 +11,7 @@ use walfile::rmgr::Description;
 use walfile::{Lsn, Record};
 
 use super::Output;
+use crate::format::zone::LocalZone;
 pub(crate) use statistics::{statistics_json, statistics_text};
 
 /// Writes to stdout.
@@ -18,16 +19,17 @@ pub(crate) struct Printer {
     out: BufWriter<File>,
     json: bool,
     details: bool,
+    zone: LocalZone,
 }
 
 impl Printer {
-    /// `details`: more about page images.
+    /// `details`: more about page images; `zone`: of the times in lines. JSON has universal time.
     ///
     /// # Errors
     /// stdout is closed.
-    pub(crate) fn new(output: &Output, details: bool) -> io::Result<Self> {
+    pub(crate) fn new(output: &Output, details: bool, zone: LocalZone) -> io::Result<Self> {
         let out = BufWriter::with_capacity(128 * 1024, Output::stdout_bytes()?);
-        Ok(Self { out, json: output.is_json(), details })
+        Ok(Self { out, json: output.is_json(), details, zone })
     }
 
     /// What is behind it, for what comes at the end.
@@ -35,8 +37,8 @@ impl Printer {
         &mut self.out
     }
 
-    /// Writes what is left.
-    pub(crate) fn finish(&mut self) -> io::Result<()> {
+    /// Writes what was held back.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
@@ -70,7 +72,7 @@ impl Printer {
             Some(name) => write!(out, "{name} ")?,
             None => write!(out, "UNKNOWN ({:x}) ", header.kind())?,
         }
-        write!(out, "{}", Description::new(record, parts))?;
+        write!(out, "{}", Description::new(record, parts).in_zone(&self.zone))?;
         if self.details {
             out.write_all(b"\n")?;
             return parts.blocks().try_for_each(|block| block_details(out, &block));
