@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use walfile::{Lsn, Timeline};
 
-/// Show which blocks of which relations changed in a range of the WAL, as pg_walsummary does, of any PostgreSQL release.
+/// Show which blocks changed in a range of the WAL.
+///
+/// Prints them by relation, as pg_walsummary does, for WAL of any PostgreSQL release.
 #[derive(Clone, Debug, clap::Parser)]
 pub(crate) struct WalBlocksArgs {
     /// where the range begins: the start of a record, such as where a backup begins, or of a segment

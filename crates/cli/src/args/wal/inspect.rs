@@ -29,7 +29,9 @@ pub(crate) enum Statistics {
     Record,
 }
 
-/// Show the records of WAL segments, compressed or not, as pg_waldump does; with -f json before the command as an object per line.
+/// Show the records of WAL segments as pg_waldump does.
+///
+/// Segments may be compressed. With -f json before the command there is an object per line.
 #[derive(Clone, Debug, clap::Parser)]
 pub(crate) struct WalInspectArgs {
     /// the directory of the segments, or one with pg_wal in it

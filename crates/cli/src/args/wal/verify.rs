@@ -2,7 +2,9 @@
 
 use crate::args::values::positive;
 
-/// Prove that the WAL of the archive can be replayed: reads every record from a backup on, and says how far a restore can reach.
+/// Prove that the WAL of the archive can be replayed.
+///
+/// Reads every record from a backup on, and says how far a restore can reach.
 #[derive(Clone, Debug, clap::Parser)]
 pub(crate) struct WalVerifyArgs {
     /// how many segments are read at once; the number of processors by default
