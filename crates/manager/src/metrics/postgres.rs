@@ -59,7 +59,7 @@ impl Server {
         if self.config.streaming_archiver {
             let rows = connection.query(&format!(
                 "SELECT sent_lsn, write_lsn, flush_lsn FROM pg_stat_replication \
-                 WHERE application_name = {} AND state = 'streaming' ORDER BY flush_lsn DESC NULLS LAST LIMIT 1",
+                 WHERE application_name = {} AND state IN ('catchup', 'streaming') ORDER BY flush_lsn DESC NULLS LAST LIMIT 1",
                 quote::literal(&self.config.streaming_archiver_name)
             ))?;
             metrics.sent = lsn(&rows, "sent_lsn");
