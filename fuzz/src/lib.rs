@@ -15,6 +15,7 @@ pub mod copy;
 pub mod manager;
 pub mod protocol;
 pub mod walfile;
+pub mod walfile_archive;
 pub mod walfile_built;
 
 /// A property over arbitrary bytes.
@@ -42,4 +43,5 @@ pub const TARGETS: &[(&str, Property)] = &[
     ("control_file", walfile::control_file),
     ("codec", walfile::codec),
     ("built_log", walfile_built::built_log),
+    ("archive", walfile_archive::archive),
 ];

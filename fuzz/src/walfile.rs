@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use walfile::changed_blocks::{ChangedBlocks, SummaryError};
 use walfile::codec::{self, Compression, Level};
-use walfile::record::{RecordHeader, parts};
+use walfile::record::{RecordHeader, image_bytes, parts};
 use walfile::rmgr::{Payload, Rmgr, type_name};
 use walfile::{
     BackupHistoryFile, BackupLabel, ControlFile, ControlFileError, LongPageHeader, Lsn, RecordDecoder,
@@ -211,7 +211,9 @@ pub fn record(data: &[u8]) {
 
 fn inside(body: &[u8], header: &RecordHeader, major: u16) {
     let _ = type_name(header.rmgr, header.info, major);
+    let counted = image_bytes(body, major);
     let Ok(parts) = parts(body, major, 8192) else { return };
+    assert_eq!(counted, Some(parts.image_bytes));
     let (mut blocks, mut images, mut page) = (0, 0, Vec::new());
     for block in parts.blocks() {
         blocks += 1;
