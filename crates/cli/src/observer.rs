@@ -102,6 +102,9 @@ impl<'a> ConsoleObserver<'a> {
                 let max = max.map_or_else(String::new, |max| format!(" (max: {} seconds)", max.as_secs()));
                 out.info(format!("Waiting for the WAL file {wal} from server '{server}'{max}"));
             }
+            Event::WaitInterrupted { wal } => {
+                out.info(format!("Got CTRL-C. Continuing without waiting for '{wal}' to be archived"));
+            }
             Event::WalNotReceived { wal, waited } => {
                 out.error(format!(
                     "The WAL file {wal} has not been received in {} seconds",

@@ -59,6 +59,11 @@ impl Session {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Goes on after a signal that has done what it was sent for.
+    pub(crate) fn resume(&self) {
+        self.stop.store(false, Ordering::Relaxed);
+    }
+
     /// `failure`, or that the user ended the work, when that is why it failed.
     pub(crate) fn unless_stopped(&self, failure: Failure) -> Failure {
         if !self.stopped() || failure.kind == Kind::Interrupted {

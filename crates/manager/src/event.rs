@@ -109,6 +109,11 @@ pub enum Event {
         /// Time from begin to here.
         elapsed: Duration,
     },
+    /// Somebody asked to stop while `wal` was waited for; the work goes on without it.
+    WaitInterrupted {
+        /// The file.
+        wal: SegmentName,
+    },
     /// Waiting until `wal` is in the archive.
     WaitingForWal {
         /// The file.

@@ -34,6 +34,10 @@ fn back_up(options: &BackupOptions, setup: &Setup<'_>, server: &Server) -> Resul
     for (key, value) in backup_record::fields(&report.record) {
         setup.session.output.json_insert(key, value);
     }
+    if report.wait_interrupted {
+        // That was what the signal was for: the next server gets its backup.
+        setup.session.resume();
+    }
     if report.missing_wal.is_some() {
         // The observer has said it when the time was up.
         return Err(Failure::reported(1));

@@ -1,5 +1,8 @@
 //! The main job from the command line: receive, back up, have an accident, restore to the moment before it, ask.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
 
 use crate::lab::{Lab, keys};
@@ -110,6 +113,30 @@ fn a_backup_whose_last_wal_does_not_come_in_time_is_there_and_is_told() {
     assert_eq!((&told["_ERROR"], &told["status"]), (&serde_json::json!([error]), &"WAITING_FOR_WALS".into()));
     let ids = lab.ok(&["list-backups", "main", "--minimal"]);
     assert_eq!(Some(ids.trim_end()), told["backup_id"].as_str());
+    drop(receiver);
+}
+
+/// As in Barman: Ctrl-C ends the waiting, not the backup, and the next server has its turn.
+#[test]
+fn an_interrupt_while_waiting_for_wal_leaves_the_backup_and_its_record() {
+    let Some(lab) = Lab::new() else { return };
+    let receiver = lab.receive();
+    lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    receiver.freeze();
+    let mut backup = Command::new(assert_cmd::cargo::cargo_bin!("tapster"))
+        .args(["-c", lab.path("tapster.conf").to_str().unwrap(), "backup", "main", "--wait"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(backup.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let waiting = lines.find(|line| line.starts_with("Waiting for the WAL file ")).unwrap();
+    let wal = waiting.split(' ').nth(5).unwrap();
+    assert!(Command::new("kill").args(["-INT", &backup.id().to_string()]).status().unwrap().success());
+    let expected = format!("Got CTRL-C. Continuing without waiting for '{wal}' to be archived");
+    assert!(lines.any(|line| line == expected), "{expected}");
+    drop(lines);
+    assert_eq!(backup.wait().unwrap().code(), Some(0));
+    assert_eq!(lab.json(&["list-backups", "main"])["main"][0]["status"], "WAITING_FOR_WALS");
     drop(receiver);
 }
 

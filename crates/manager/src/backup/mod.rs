@@ -37,6 +37,16 @@ pub struct BackupReport {
     /// The last WAL file it needs, where that did not come within [`BackupOptions::wait_timeout`]. The backup is there all
     /// the same, and becomes DONE when the file is archived.
     pub missing_wal: Option<SegmentName>,
+    /// Somebody asked to stop while only WAL was waited for, which is no harm to the backup.
+    pub wait_interrupted: bool,
+}
+
+/// How waiting for WAL ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Waited {
+    Archived,
+    TimedOut,
+    Interrupted,
 }
 
 /// Longest `backup_label` that is read; PostgreSQL's own is below 2 KiB.
@@ -56,8 +66,9 @@ impl Server {
     /// Takes a base backup and records it.
     ///
     /// # Errors
-    /// [`BackupError::Failed`] leaves a record with the status FAILED. A [`BackupError::Step`] from after the copy (a stop
-    /// while waiting for WAL, the clean-up of older WAL) leaves a complete backup. All others leave the catalog as it was.
+    /// [`BackupError::Failed`] leaves a record with the status FAILED. A [`BackupError::Step`] from after the copy (the
+    /// clean-up of older WAL) leaves a complete backup. All others leave the catalog as it was. Being asked to stop while
+    /// waiting for WAL is no error: see [`BackupReport::wait_interrupted`].
     pub fn backup(
         &self,
         options: &BackupOptions,
@@ -337,7 +348,7 @@ impl Server {
         }
         let elapsed = (context.now() - started).try_into().unwrap_or_default();
         context.tell(Event::BackupCompleted { started, elapsed });
-        let mut waited = Ok(true);
+        let mut waited = Waited::Archived;
         if options.wait
             && let Some(wal) = record.end_wal
         {
@@ -349,8 +360,8 @@ impl Server {
         if record.status == BackupStatus::WaitingForWals {
             context.tell(Event::BackupWaitingForWals);
         }
-        let missing_wal = if waited? { None } else { record.end_wal };
-        Ok(BackupReport { record, missing_wal })
+        let missing_wal = record.end_wal.filter(|_| waited == Waited::TimedOut);
+        Ok(BackupReport { record, missing_wal, wait_interrupted: waited == Waited::Interrupted })
     }
 
     /// Whether no other backup can need WAL. One whose record cannot be read or is empty may: nobody knows where it begins.
@@ -382,28 +393,24 @@ impl Server {
         }
     }
 
-    /// Waits until `wal` is in the archive. Returns whether it came.
-    fn wait_for_wal(
-        &self,
-        wal: SegmentName,
-        max: Option<Duration>,
-        context: &Context<'_>,
-    ) -> Result<bool, BackupError> {
+    /// Waits until `wal` is in the archive.
+    fn wait_for_wal(&self, wal: SegmentName, max: Option<Duration>, context: &Context<'_>) -> Waited {
         context.tell(Event::WaitingForWal { wal, server: self.name().to_owned(), max });
         let begin = Instant::now();
         loop {
             self.archive_quietly(context);
             if self.layout().wal(wal.into()).exists() {
-                return Ok(true);
+                return Waited::Archived;
             }
             if let Some(max) = max
                 && begin.elapsed() >= max
             {
                 context.tell(Event::WalNotReceived { wal, waited: max });
-                return Ok(false);
+                return Waited::TimedOut;
             }
             if context.stopped() {
-                return Err(BackupStepError::Stopped.into());
+                context.tell(Event::WaitInterrupted { wal });
+                return Waited::Interrupted;
             }
             std::thread::sleep(WAIT_PAUSE);
         }
