@@ -17,6 +17,16 @@ pub trait WalSink {
     /// When the position does not follow, or the storage fails.
     fn write(&mut self, at: Lsn, bytes: &[u8]) -> io::Result<()>;
 
+    /// Takes note of WAL that was handed over before, and comes again because a stream begins at the start of a segment. An
+    /// error says that it is not the same WAL: the server has lost some, and what was acknowledged must not be mixed with
+    /// what it wrote instead.
+    ///
+    /// # Errors
+    /// When it differs, or what was written cannot be read.
+    fn received_again(&mut self, _at: Lsn, _bytes: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Makes everything written so far durable, directory entries included, and returns the position up to
     /// which it is. Only this position may be reported to the server as flushed.
     ///

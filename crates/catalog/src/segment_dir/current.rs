@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use walfile::{Lsn, SegmentName};
 
+use super::again::Received;
 use super::{SegmentDirError, SegmentDirOptions};
 use crate::durable::{self, Clobber, Disk, DurableFile, OpenMode, Step};
 
@@ -24,6 +25,8 @@ pub(super) struct Current {
     entry_durable: bool,
     /// Bytes written since the last sync.
     dirty: bool,
+    /// What was in the file before.
+    before: Option<Received>,
 }
 
 pub(super) fn partial_path(dir: &Path, name: SegmentName) -> PathBuf {
@@ -64,13 +67,35 @@ impl Current {
         if let Some(found) = existing.filter(|length| *length > size) {
             return Err(SegmentDirError::TooLong { path, expected: size, found });
         }
+        let before = existing.filter(|length| *length > 0).map(|length| Received::open(&path, length));
+        let before = before.transpose().map_err(|e| SegmentDirError::io(Step::Read, &path, e))?;
         let mut file = DurableFile::open(disk, &path, OpenMode::Create, Some(options.file_mode))?;
         // A shorter file (a crash before this line, a full disk) keeps its content and is filled up with zeros.
         file.allocate(size)?;
-        Ok(Self { file, name, start, path, waiting, entry_durable: false, dirty: true })
+        Ok(Self { file, name, start, path, waiting, entry_durable: false, dirty: true, before })
     }
 
-    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SegmentDirError> {
+    /// Writes unless something else was received there before.
+    pub(super) fn write_new(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SegmentDirError> {
+        if let Some(before) = &mut self.before {
+            let found = before.contradiction(offset, bytes);
+            let found = found.map_err(|e| SegmentDirError::io(Step::Read, &self.path, e))?;
+            self.refuse(found)?;
+        }
+        self.write(offset, bytes)
+    }
+
+    pub(super) fn refuse(&self, offset: Option<u64>) -> Result<(), SegmentDirError> {
+        match offset {
+            Some(offset) => Err(SegmentDirError::Rewritten {
+                path: self.path.clone(),
+                at: self.start.saturating_add(offset),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SegmentDirError> {
         self.file.write_all_at(offset, bytes)?;
         self.dirty = true;
         Ok(())

@@ -42,6 +42,14 @@ pub enum SegmentDirError {
         /// The file that was there first.
         path: PathBuf,
     },
+    /// The server sends other WAL than it sent before for the same position: it has lost WAL. What was received is kept.
+    #[error("WAL at {at} is not what was received before into {}: the server has lost WAL", path.display())]
+    Rewritten {
+        /// The file that was there first.
+        path: PathBuf,
+        /// The first byte that differs.
+        at: Lsn,
+    },
     /// A `.partial` is longer than a segment, so the segment size is not the directory's.
     #[error("{} has {found} bytes, more than a segment of {expected}", path.display())]
     TooLong {

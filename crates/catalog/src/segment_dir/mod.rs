@@ -10,12 +10,14 @@
 //! Finishing a segment (`fsync`, rename, `fsync` of the directory) happens on a thread of its own, so that
 //! receiving goes on meanwhile; the queue is bounded.
 
+mod again;
 mod current;
 mod error;
 mod finisher;
 mod options;
 mod scan;
 
+pub use again::partial_agrees;
 pub use error::SegmentDirError;
 pub use options::{SegmentCompression, SegmentDirOptions};
 pub use scan::Resume;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 use walfile::{Lsn, Timeline, TimelineHistory, WalName, WalSink};
 
 use crate::durable::{self, Disk, DurableError, RealDisk, Step};
+use again::Received;
 use current::Current;
 use finisher::{Finisher, Job};
 
@@ -174,7 +177,7 @@ impl SegmentDir {
             if offset == 0 {
                 options::check_system(self.options.system_id, at, part)?;
             }
-            current.write(offset, part)?;
+            current.write_new(offset, part)?;
             at = at.saturating_add(part.len() as u64);
             self.position = Some(at);
             rest = after;
@@ -186,6 +189,18 @@ impl SegmentDir {
             self.name_current()?;
         }
         Ok(())
+    }
+
+    /// Compares what comes once more with what was written.
+    fn compare(&mut self, at: Lsn, bytes: &[u8]) -> Result<(), SegmentDirError> {
+        let Some(current) = self.current.as_ref() else { return Ok(()) };
+        let written = self.position.map_or(0, |position| position.saturating_bytes_since(current.start));
+        let Some(offset) = at.get().checked_sub(current.start.get()) else { return Ok(()) };
+        let fail = |e| SegmentDirError::io(Step::Read, &current.path, e);
+        let found = Received::open(&current.path, written)
+            .and_then(|mut old| old.contradiction(offset, bytes))
+            .map_err(fail)?;
+        current.refuse(found)
     }
 
     fn check_position(&mut self, at: Lsn) -> Result<Lsn, SegmentDirError> {
@@ -286,6 +301,10 @@ impl WalSink for SegmentDir {
 
     fn idle(&mut self) -> io::Result<()> {
         Ok(self.begin_next()?)
+    }
+
+    fn received_again(&mut self, at: Lsn, bytes: &[u8]) -> io::Result<()> {
+        Ok(self.guarded(|sink| sink.compare(at, bytes))?)
     }
 
     fn flushed(&self) -> Lsn {

@@ -215,8 +215,16 @@ fn one_name_never_has_two_contents() {
     let error = sink.flush().unwrap_err();
     assert!(matches!(refused(error), SegmentDirError::Conflict { .. }));
     assert_eq!(fs::read(dir.path().join("000000010000000000000001")).unwrap(), there);
-    assert!(dir.path().join("000000010000000000000001.partial").exists());
+    let partial = dir.path().join("000000010000000000000001.partial");
+    let received = fs::read(&partial).unwrap();
 
+    let mut sink = open(dir.path());
+    sink.begin(ONE);
+    let error = sink.write(lsn(1, 0), &there).unwrap_err();
+    assert!(matches!(refused(error), SegmentDirError::Rewritten { .. }), "what was received before stays");
+    assert!(fs::read(&partial).unwrap() == received);
+
+    fs::remove_file(&partial).unwrap();
     let mut sink = open(dir.path());
     sink.begin(ONE);
     sink.write(lsn(1, 0), &there).unwrap();

@@ -75,6 +75,20 @@ pub enum ReceiveError {
         /// The end of the server's WAL.
         server: Lsn,
     },
+    /// A standby has not got what was received from elsewhere; it will, unless it follows another primary.
+    #[error(
+        "the standby is behind what was received: its WAL ends at {server} on timeline {found}, ours at {position} on timeline {ours}"
+    )]
+    StandbyBehind {
+        /// Where we wanted to go on.
+        position: Lsn,
+        /// On which timeline.
+        ours: Timeline,
+        /// The end of the standby's WAL.
+        server: Lsn,
+        /// The standby's timeline.
+        found: Timeline,
+    },
     /// The server no longer has the WAL needed. A new base backup is due.
     #[error("WAL from {position} on timeline {timeline} is no longer on the server: {error}")]
     WalRemoved {
@@ -146,7 +160,7 @@ impl ReceiveError {
                 ReplicationError::Ended => true,
                 ReplicationError::Query(_) => false,
             },
-            Self::Silent(_) => true,
+            Self::Silent(_) | Self::StandbyBehind { .. } => true,
             Self::SlotActive { .. } => streamed,
             _ => false,
         }

@@ -14,8 +14,8 @@ use super::progress::{Due, Progress, Settings};
 use super::receiver::EndReason;
 use super::start::StreamStart;
 use crate::{
-    ConnectOptions, Connection, ConnectionError, Mode, NextTimeline, ReplicationError, StartReplication,
-    SystemId, SystemIdentity, WalEvent, WalStream,
+    ConnectOptions, Connection, ConnectionError, Mode, NextTimeline, QueryError, ReplicationError,
+    StartReplication, SystemId, SystemIdentity, WalEvent, WalStream,
 };
 
 /// Nothing for this long after some WAL, and the sink gets time for itself.
@@ -92,22 +92,7 @@ impl Session<'_> {
             Some(expected) if expected != found => return Err(ReceiveError::SegmentSize { expected, found }),
             _ => self.position.segment_size = Some(found),
         }
-        if identity.timeline < self.position.timeline {
-            return Err(ReceiveError::TimelineAhead {
-                ours: self.position.timeline,
-                found: identity.timeline,
-            });
-        }
-        // A standby may lag behind us. A primary that does has lost WAL, and writes other WAL in its place.
-        if identity.timeline == self.position.timeline
-            && identity.position < self.position.written
-            && connection.parameter("in_hot_standby") == Some("off")
-        {
-            return Err(ReceiveError::AheadOfServer {
-                position: self.position.written,
-                server: identity.position,
-            });
-        }
+        self.check_end(connection, &identity, found)?;
         self.observer.event(&ReceiveEvent::Connected {
             system_id: identity.system_id,
             version: connection.server_version(),
@@ -115,6 +100,33 @@ impl Session<'_> {
             position: identity.position,
         });
         Ok((identity, found))
+    }
+
+    /// Whether the server has got as far as we have.
+    fn check_end(
+        &self,
+        connection: &mut Connection,
+        server: &SystemIdentity,
+        size: SegmentSize,
+    ) -> Result<(), ReceiveError> {
+        let Position { timeline: ours, written: position, .. } = *self.position;
+        let (found, end) = (server.timeline, server.position);
+        if found > ours || (found == ours && end >= position) {
+            return Ok(());
+        }
+        if in_recovery(connection)? {
+            // It will get there; within a segment the stream just begins with what we have.
+            if found == ours && end >= position.segment_start(size) {
+                return Ok(());
+            }
+            return Err(ReceiveError::StandbyBehind { position, ours, server: end, found });
+        }
+        // A primary has lost WAL, and writes other WAL in its place.
+        Err(if found < ours {
+            ReceiveError::TimelineAhead { ours, found }
+        } else {
+            ReceiveError::AheadOfServer { position, server: end }
+        })
     }
 
     fn stream(
@@ -146,6 +158,12 @@ impl Session<'_> {
                 Ok(WalEvent::Data { start, server_end: end, bytes }) => {
                     server_end = end;
                     let accepted = progress.accept(start, bytes.len(), begin.elapsed())?;
+                    if accepted.skip > 0 {
+                        let again = bytes.get(..accepted.skip).unwrap_or_default();
+                        let position = start;
+                        let seen = self.sink.received_again(start, again);
+                        seen.map_err(|source| ReceiveError::Sink { position, source })?;
+                    }
                     let new = bytes.get(accepted.skip..accepted.skip + accepted.take).unwrap_or_default();
                     self.write(accepted.at, new, segment_size)?;
                     progress.set_flushed(self.sink.flushed());
@@ -291,5 +309,14 @@ impl Session<'_> {
         self.position.flushed = self.sink.flushed().min(self.position.written);
         self.observer.event(&ReceiveEvent::TimelineSwitch { from, to: next.timeline, at: next.start });
         Ok(())
+    }
+}
+
+/// Whether the server is a standby. A replication connection takes no query, but says so from PostgreSQL 14 on; what all
+/// transactions of a standby are, they may be elsewhere too, but hardly those of a primary that is received from.
+fn in_recovery(connection: &mut Connection) -> Result<bool, QueryError> {
+    match connection.parameter("in_hot_standby") {
+        Some(value) => Ok(value == "on"),
+        None => Ok(connection.show("transaction_read_only")? == "on"),
     }
 }
