@@ -61,6 +61,7 @@ mod remote;
 mod replication_status;
 mod server;
 mod switch_wal;
+mod wal_host;
 
 pub use archive_index::ArchiveInUse;
 pub use archive_wal::{ArchiveError, ArchiveOptions};

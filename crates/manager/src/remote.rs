@@ -15,6 +15,13 @@ pub struct SlotStatus {
     pub wal_status: Option<String>,
 }
 
+impl SlotStatus {
+    /// Whether the server had to remove WAL that the slot was to keep.
+    pub fn is_lost(&self) -> bool {
+        self.wal_status.as_deref() == Some("lost")
+    }
+}
+
 /// `pg_stat_archiver`, as far as it tells whether archiving works.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ArchiverStatus {

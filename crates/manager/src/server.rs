@@ -113,17 +113,6 @@ impl Server {
         self.connect_with("conninfo", self.config.conninfo.as_deref(), "barman", Mode::Sql, stop)
     }
 
-    /// A normal connection to the host WAL comes from: `wal_conninfo`, or `conninfo` when that is not set.
-    ///
-    /// # Errors
-    /// As [`Server::connect`].
-    pub fn connect_wal_host(&self, stop: Arc<AtomicBool>) -> Result<Connection, ServerConnectError> {
-        match self.config.wal_conninfo.as_deref() {
-            None => self.connect(stop),
-            conninfo => self.connect_with("wal_conninfo", conninfo, "barman", Mode::Sql, stop),
-        }
-    }
-
     /// A replication connection (`streaming_conninfo`), under the name the server's statistics and
     /// `synchronous_standby_names` know.
     ///
@@ -138,15 +127,7 @@ impl Server {
         self.connect_with("streaming_conninfo", conninfo, application_name, Mode::PhysicalReplication, stop)
     }
 
-    /// The options of a streaming connection, for those who connect again by themselves.
-    pub(crate) fn streaming_options(
-        &self,
-        application_name: &str,
-    ) -> Result<ConnectOptions, ServerConnectError> {
-        self.options("streaming_conninfo", self.config.streaming_conninfo.as_deref(), application_name)
-    }
-
-    fn connect_with(
+    pub(crate) fn connect_with(
         &self,
         key: &'static str,
         conninfo: Option<&str>,
@@ -158,7 +139,7 @@ impl Server {
         Ok(Connection::connect_with_stop(&options, mode, stop)?)
     }
 
-    fn options(
+    pub(crate) fn options(
         &self,
         key: &'static str,
         conninfo: Option<&str>,

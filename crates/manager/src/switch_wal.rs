@@ -36,12 +36,13 @@ pub enum SwitchError {
 }
 
 impl Server {
-    /// Closes the current segment. `force` makes a checkpoint first, so that there is something to close.
+    /// Closes the current segment of the primary: `conninfo`, or when that leads to a standby `primary_conninfo`, as Barman
+    /// does; never the server that only WAL comes from. `force` makes a checkpoint first, so that there is something to close.
     ///
     /// # Errors
     /// When the server cannot be reached or refuses.
     pub fn switch_wal(&self, force: bool, context: &Context<'_>) -> Result<Switched, SwitchError> {
-        let mut connection = self.connect(context.stop.clone())?;
+        let mut connection = self.connect_primary(context.stop.clone())?;
         let mut remote = Remote::new(&mut connection);
         if remote.in_recovery()? {
             return Ok(Switched::Standby);

@@ -19,6 +19,7 @@ pub(crate) fn run(args: &ReceiveWalArgs, session: &Session) -> Result<(), Failur
     let rules = if elsewhere { Rules::CATALOG } else { Rules::ACTIVE };
     let Some(server) = setup.server(&args.server, rules)? else { return Ok(()) };
     session.watch_signals()?;
+    tell_overrides(&setup, &server);
     if args.stop {
         stop(&setup, &server)
     } else if args.create_slot {
@@ -29,6 +30,18 @@ pub(crate) fn run(args: &ReceiveWalArgs, session: &Session) -> Result<(), Failur
         reset(&setup, &server)
     } else {
         receive(&setup, &server)
+    }
+}
+
+/// That WAL comes from another server than base backups.
+pub(super) fn tell_overrides(setup: &Setup<'_>, server: &Server) {
+    let overrides: Vec<String> = server
+        .wal_overrides()
+        .into_iter()
+        .map(|(key, value)| format!("'{key}' overridden with '{value}'"))
+        .collect();
+    if !overrides.is_empty() {
+        setup.session.output.info(format!("Configuration overrides applied: {}", overrides.join(" and ")));
     }
 }
 

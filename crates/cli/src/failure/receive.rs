@@ -1,5 +1,6 @@
 //! Receiving WAL.
 
+use tapster_catalog::SegmentDirError;
 use tapster_manager::{ReceiveWalError, ServerConnectError};
 use tapster_protocol::ConnectError;
 use tapster_protocol::receive::ReceiveError;
@@ -52,6 +53,15 @@ impl Failure {
             ReceiveWalError::SlotMissing { .. } => {
                 start().with_hint(format!("run '{}'", place.command("receive-wal --create-slot")))
             }
+            ReceiveWalError::SlotLost { .. } => start().with_hint(format!(
+                "run '{}' and '{}', then '{}': it goes on if the WAL is still there, and else says what to do",
+                place.command("receive-wal --drop-slot"),
+                place.command("receive-wal --create-slot"),
+                place.command("receive-wal")
+            )),
+            ReceiveWalError::TwoSystems { .. } => {
+                start().with_hint("all connection strings of a server must lead to one cluster")
+            }
             ReceiveWalError::SlotActive { .. } => start().with_hint(
                 "another program receives through this slot; stop it, or give this one a slot of its own ('slot_name')",
             ),
@@ -83,26 +93,44 @@ fn stream(place: &Place<'_>, error: &ReceiveError, start: impl FnOnce() -> Failu
                 .to_owned()
         }
         ReceiveError::SlotUnusable { .. } => format!(
-            "run '{}' and '{}', then take a new base backup",
+            "run '{}' and '{}', then '{}': it goes on if the WAL is still there, and else says what to do",
             place.command("receive-wal --drop-slot"),
-            place.command("receive-wal --create-slot")
+            place.command("receive-wal --create-slot"),
+            place.command("receive-wal")
         ),
-        ReceiveError::TimelineAhead { .. } | ReceiveError::NotInHistory { .. } | ReceiveError::AheadOfServer { .. } => {
+        ReceiveError::TimelineAhead { .. } | ReceiveError::NotInHistory { .. } => {
             "is this an old primary, or a server restored to an earlier time? If it is the one to follow now, archive what \
              was received and take a new base backup"
                 .to_owned()
         }
+        ReceiveError::AheadOfServer { .. } => lost_wal(place),
+        ReceiveError::Sink { source, .. } if is_rewritten(source) => lost_wal(place),
         ReceiveError::Sink { .. } => {
             "everything that was acknowledged is on disk; make room or repair the disk, then start again".to_owned()
         }
         _ => return Failure::user(format!("WAL streaming from server '{}' failed", place.server)).with_details(chain(error)),
     };
     match error {
-        ReceiveError::Sink { .. } => {
+        ReceiveError::Sink { source, .. } if !is_rewritten(source) => {
             Failure::user(format!("WAL streaming from server '{}' failed", place.server))
                 .with_details(chain(error))
                 .with_hint(hint)
         }
         _ => start().with_hint(hint),
     }
+}
+
+fn is_rewritten(source: &std::io::Error) -> bool {
+    let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<SegmentDirError>());
+    matches!(inner, Some(SegmentDirError::Rewritten { .. }))
+}
+
+/// What was received exists nowhere else now, so nothing is removed to go on.
+fn lost_wal(place: &Place<'_>) -> String {
+    format!(
+        "the server has lost WAL that '{}' has and writes other WAL in its place (a disk that lied, a snapshot put back): \
+         what is here is the better copy. Restore from it, or give the server as it is now a section of its own and take a \
+         base backup there",
+        place.server
+    )
 }

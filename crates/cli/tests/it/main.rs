@@ -36,6 +36,7 @@ mod pg_tools;
 mod program;
 mod replication;
 mod sshd;
+mod streaming;
 mod tools;
 mod tools_basebackup;
 mod tools_receivewal;

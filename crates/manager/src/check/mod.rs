@@ -1,5 +1,7 @@
-//! Whether a server is fit for backup and recovery: the lines of Barman's `check`, in its order.
+//! Whether a server is fit for backup and recovery: the lines of Barman's `check`, in its order, and `WAL continuity`, which is
+//! there only when it fails.
 
+mod continuity;
 mod local;
 mod remote_lines;
 mod report;
@@ -61,12 +63,13 @@ impl Server {
         context: &Context<'_>,
     ) -> CheckReport {
         let mut report = CheckReport::new(self.name(), self.config.active);
-        let steps: [fn(&Self, &mut CheckReport, &Context<'_>, Duration); 8] = [
+        let steps: [fn(&Self, &mut CheckReport, &Context<'_>, Duration); 9] = [
             |server, report, context, timeout| server.check_archive(report, context, timeout),
             |server, report, _, _| server.check_queues(report),
             |server, report, context, _| server.check_postgres(report, context),
             |server, report, _, _| server.check_directories(report),
             |server, report, context, _| server.check_backups(report, context),
+            |server, report, _, _| server.check_continuity(report),
             |server, report, _, _| server.check_method(report),
             |server, report, context, _| server.check_identity(report, context),
             |server, report, context, _| server.check_archivers(report, context),

@@ -16,13 +16,24 @@ fn ask<T>(
     query(&mut Remote::new(&mut connection)).ok()
 }
 
+fn check_wal_level(report: &mut CheckReport, line: &str, remote: &mut Remote<'_>) -> Result<(), QueryError> {
+    if remote.show("wal_level")? == "minimal" {
+        report.failed(line, "please set it to a higher level than 'minimal'");
+    } else {
+        report.ok(line);
+    }
+    Ok(())
+}
+
 impl Server {
     pub(super) fn check_postgres(&self, report: &mut CheckReport, context: &Context<'_>) {
         let mut connection = match self.connect(context.stop.clone()) {
             Ok(connection) => connection,
             Err(error) => {
                 report.failed("PostgreSQL", error.to_string());
-                if self.config.slot_name.is_some() && self.config.streaming_archiver {
+                if self.has_own_wal_host() {
+                    self.check_wal_host(report, context);
+                } else if self.config.slot_name.is_some() && self.config.streaming_archiver {
                     report.failed("replication slot", "unknown: PostgreSQL cannot be reached");
                 }
                 return;
@@ -32,6 +43,9 @@ impl Server {
         let result = self.check_connected(report, &mut connection, context);
         if let Err(error) = result {
             report.failed("PostgreSQL", error.to_string());
+        }
+        if self.has_own_wal_host() {
+            self.check_wal_host(report, context);
         }
     }
 
@@ -58,19 +72,79 @@ impl Server {
             },
             Err(error) => report.failed("PostgreSQL streaming", error.to_string()),
         }
-        let wal_level = remote.show("wal_level")?;
-        if wal_level == "minimal" {
-            report.failed("wal_level", "please set it to a higher level than 'minimal'");
-        } else {
-            report.ok("wal_level");
+        check_wal_level(report, "wal_level", &mut remote)?;
+        if self.has_own_wal_host() {
+            return Ok(());
         }
-        self.check_slot(report, &mut remote)
+        self.check_slot(report, "replication slot", &mut remote)
     }
 
-    fn check_slot(&self, report: &mut CheckReport, remote: &mut Remote<'_>) -> Result<(), QueryError> {
+    /// The lines of the server that WAL comes from, when that is not the one of `conninfo`.
+    fn check_wal_host(&self, report: &mut CheckReport, context: &Context<'_>) {
+        let connection = self.connect_wal_host(context.stop.clone());
+        let mut normal = None;
+        let denied = "no access to monitoring functions";
+        let asked = connection.map_err(|error| error.to_string()).and_then(|mut connection| {
+            let privileges = Remote::new(&mut connection).has_monitoring_privileges();
+            privileges.map(|privileges| (connection, privileges)).map_err(|error| error.to_string())
+        });
+        let connection = match asked {
+            Ok((connection, true)) => {
+                report.ok("has monitoring privileges (WAL streaming)");
+                Some(connection)
+            }
+            Ok((connection, false)) => {
+                let hint = "privileges for PostgreSQL monitoring functions are required (see documentation)";
+                report.failed(denied, hint);
+                Some(connection)
+            }
+            Err(error) => {
+                report.failed(denied, error);
+                None
+            }
+        };
+        let line = "PostgreSQL streaming (WAL streaming)";
+        let application = &self.config.streaming_archiver_name;
+        let streaming = self.connect_wal_streaming(application, context.stop.clone());
+        let identified = streaming
+            .map_err(|error| error.to_string())
+            .and_then(|mut streaming| streaming.identify_system().map_err(|error| error.to_string()));
+        match &identified {
+            Ok(_) => report.ok(line),
+            Err(error) => report.failed(line, error),
+        }
+        let mut connection = connection;
+        if let Some(connection) = &mut connection {
+            let mut remote = Remote::new(connection);
+            if let Err(error) = check_wal_level(report, "wal_level (WAL streaming)", &mut remote) {
+                report.failed("wal_level (WAL streaming)", error.to_string());
+            }
+            normal = remote.system_id().ok().flatten();
+        }
+        let streaming = identified.ok().map(|identity| identity.system_id.to_string());
+        self.compare_systems(report, "systemid coherence (WAL streaming)", normal, streaming);
+        let line = "replication slot (WAL streaming)";
+        match &mut connection {
+            Some(connection) => {
+                if let Err(error) = self.check_slot(report, line, &mut Remote::new(connection)) {
+                    report.failed(line, error.to_string());
+                }
+            }
+            None if self.config.slot_name.is_some() && self.config.streaming_archiver => {
+                report.failed(line, "unknown: PostgreSQL cannot be reached");
+            }
+            None => {}
+        }
+    }
+
+    fn check_slot(
+        &self,
+        report: &mut CheckReport,
+        line: &str,
+        remote: &mut Remote<'_>,
+    ) -> Result<(), QueryError> {
         let Some(name) = &self.config.slot_name else { return Ok(()) };
         let slot = remote.slot(name)?;
-        let line = "replication slot";
         if !self.config.streaming_archiver {
             if slot.is_some_and(|slot| slot.restart_lsn.is_some()) {
                 let hint =
@@ -87,9 +161,13 @@ impl Server {
                     self.name()
                 ),
             ),
-            Some(slot) if slot.wal_status.as_deref() == Some("lost") => report.failed(
+            Some(slot) if slot.is_lost() && !slot.active => report.failed(
                 line,
-                format!("slot '{name}' lost WAL it was to keep: take a new backup, then drop and create the slot"),
+                format!(
+                    "slot '{name}' lost WAL it was to keep: please execute 'barman receive-wal --drop-slot {server}' and \
+                     'barman receive-wal --create-slot {server}', then see what 'barman receive-wal {server}' says",
+                    server = self.name()
+                ),
             ),
             Some(slot) if slot.restart_lsn.is_none() => {
                 report.failed(line, format!("slot '{name}' not initialised: is 'receive-wal' running?"));
@@ -110,6 +188,17 @@ impl Server {
             .ok()
             .and_then(|mut connection| connection.identify_system().ok())
             .map(|identity| identity.system_id.to_string());
+        self.compare_systems(report, line, normal, streaming);
+    }
+
+    /// Whether both connections lead to one cluster, and to the one the catalog belongs to.
+    fn compare_systems(
+        &self,
+        report: &mut CheckReport,
+        line: &str,
+        normal: Option<String>,
+        streaming: Option<String>,
+    ) {
         let stored = tapster_catalog::Identity::load(&self.layout().identity());
         let Some(found) = normal.clone().or_else(|| streaming.clone()) else {
             report.push(line, true, Some("no system Id available".to_owned()));

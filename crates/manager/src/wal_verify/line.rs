@@ -9,13 +9,14 @@ use super::chunk::Chunk;
 
 /// A way through the archive.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
-    pub(super) history: Arc<TimelineHistory>,
-    pub(super) start: Lsn,
+pub(crate) struct Line {
+    pub(crate) history: Arc<TimelineHistory>,
+    pub(crate) start: Lsn,
+    pub(crate) size: SegmentSize,
     /// Whether the history is not known: then pages of any ancestor are taken.
-    pub(super) history_lost: bool,
+    pub(crate) history_lost: bool,
     /// The segments that are there, in order.
-    pub(super) runs: Vec<(SegmentNo, SegmentNo)>,
+    pub(crate) runs: Vec<(SegmentNo, SegmentNo)>,
 }
 
 impl Line {
@@ -32,7 +33,7 @@ impl Line {
         if let Some((first, _)) = runs.first_mut() {
             *first = (*first).max(from);
         }
-        Self { history: Arc::new(history), start, history_lost: false, runs }
+        Self { history: Arc::new(history), start, size, history_lost: false, runs }
     }
 
     /// Bytes of the segments that are there.

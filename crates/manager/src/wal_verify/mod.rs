@@ -20,7 +20,7 @@ use thiserror::Error;
 use walfile::{LongPageHeader, Lsn, SegmentNo, SegmentSize, SystemId, Timeline, TimelineHistory};
 
 use crate::{Context, Server};
-use line::Line;
+pub(crate) use line::Line;
 pub use report::{BackupReach, Commit, LineEnd, VerifiedLine, WalProblem, WalRange, WalVerifyReport};
 
 /// Options of [`Server::verify_wal`].
@@ -69,14 +69,14 @@ pub enum WalVerifyError {
 
 /// Where recovery of a backup begins and where the backup becomes consistent.
 #[derive(Clone, Copy)]
-struct Position {
+pub(crate) struct Position {
     timeline: Timeline,
     begin: Lsn,
     consistent: Lsn,
 }
 
 impl Position {
-    fn of(record: &BackupRecord) -> Option<Self> {
+    pub(crate) fn of(record: &BackupRecord) -> Option<Self> {
         let (timeline, begin, consistent) = (record.timeline?, record.begin_xlog?, record.end_xlog?);
         record.status.is_copied().then_some(Self { timeline, begin, consistent })
     }
@@ -188,7 +188,7 @@ fn history(store: &WalStore<'_>, timeline: Timeline) -> Result<Option<TimelineHi
 }
 
 /// From the backup to the newest timeline that recovery would find (`findNewestTimeLine`) and that descends from it.
-fn main_line(
+pub(crate) fn main_line(
     store: &WalStore<'_>,
     size: SegmentSize,
     archived: &SegmentRuns,
