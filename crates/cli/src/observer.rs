@@ -1,9 +1,8 @@
 //! What verbs report while they run, in Barman's words.
 
+use tapster_manager::text::{human_elapsed, pretty_bytes};
 use tapster_manager::{CronJob, Event, Observer, Progress, Task, WalSource};
 
-use crate::format::duration::human_elapsed;
-use crate::format::size::pretty_bytes;
 use crate::format::timestamp::{ctime, python_naive_datetime};
 use crate::output::Output;
 

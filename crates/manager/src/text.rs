@@ -1,40 +1,58 @@
-//! Sizes and durations in Barman's words, for hints and messages.
+//! Sizes and durations in Barman's words.
 
-use std::time::Duration;
+use time::Duration;
 
-/// 1024-based with one decimal, plain bytes below 1 KiB (Barman's `pretty_size`).
-#[expect(clippy::cast_precision_loss, reason = "a number for people")]
-pub fn pretty_size(bytes: u64) -> String {
-    if bytes < 1024 {
-        return format!("{bytes} B");
+/// `22.3 MiB`, Barman's `pretty_size` in its 1024 form: whole bytes below 1 KiB, else one decimal. Rounding is not carried (`1024.0 KiB`), negative
+/// values keep their sign.
+pub fn pretty_size(bytes: f64) -> String {
+    const UNITS: [&str; 8] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"];
+    if bytes.abs() < 1024.0 {
+        return format!("{:.0} B", bytes.trunc());
     }
-    let mut value = bytes as f64;
-    let mut unit = "";
-    for name in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
-        value /= 1024.0;
-        unit = name;
-        if value < 1024.0 {
+    let mut size = bytes;
+    let mut name = "B";
+    for unit in UNITS {
+        size /= 1024.0;
+        name = unit;
+        if size.abs() < 1024.0 {
             break;
         }
     }
-    format!("{value:.1} {unit}")
+    format!("{size:.1} {name}")
 }
 
-/// `1 day, 2 hours, 3 seconds`; `less than one second` (Barman's `human_readable_timedelta`).
-pub fn human_duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let parts = [
+/// [`pretty_size`] of a count of bytes.
+#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+pub fn pretty_bytes(bytes: u64) -> String {
+    pretty_size(bytes as f64)
+}
+
+/// `2 days, 1 hour, 5 seconds`, Barman's `human_readable_timedelta`; `less than one second`; negative spans end in ` ago`.
+pub fn human_duration(span: Duration) -> String {
+    let seconds = span.unsigned_abs().as_secs();
+    let mut parts = Vec::with_capacity(4);
+    for (count, unit) in [
         (seconds / 86_400, "day"),
-        (seconds % 86_400 / 3_600, "hour"),
-        (seconds % 3_600 / 60, "minute"),
+        (seconds / 3600 % 24, "hour"),
+        (seconds / 60 % 60, "minute"),
         (seconds % 60, "second"),
-    ];
-    let text: Vec<String> = parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, unit)| format!("{count} {unit}{}", if *count == 1 { "" } else { "s" }))
-        .collect();
-    if text.is_empty() { "less than one second".to_owned() } else { text.join(", ") }
+    ] {
+        match count {
+            0 => {}
+            1 => parts.push(format!("1 {unit}")),
+            _ => parts.push(format!("{count} {unit}s")),
+        }
+    }
+    let mut text = if parts.is_empty() { "less than one second".to_owned() } else { parts.join(", ") };
+    if span.is_negative() {
+        text.push_str(" ago");
+    }
+    text
+}
+
+/// [`human_duration`] of a span that cannot be negative.
+pub fn human_elapsed(span: std::time::Duration) -> String {
+    human_duration(Duration::try_from(span).unwrap_or(Duration::MAX))
 }
 
 #[cfg(test)]
@@ -42,28 +60,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes() {
+    fn sizes_are_written_as_barman_does() {
         for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1_048_575, "1024.0 KiB"),
-            (23_548_559, "22.5 MiB"),
+            (0.0, "0 B"),
+            (-96.0, "-96 B"),
+            (1023.0, "1023 B"),
+            (1023.9, "1023 B"),
+            (1024.0, "1.0 KiB"),
+            (1_048_575.0, "1024.0 KiB"),
+            (23_548_559.0, "22.5 MiB"),
+            (-40_000_000.0, "-38.1 MiB"),
+            (1e30, "827180.6 YiB"),
         ] {
             assert_eq!(pretty_size(bytes), text);
         }
+        assert_eq!(pretty_bytes(u64::MAX), "16.0 EiB");
     }
 
     #[test]
-    fn durations() {
+    fn zero_parts_are_dropped_and_one_is_singular() {
         for (seconds, text) in [
-            (0, "less than one second"),
-            (1, "1 second"),
-            (3_600, "1 hour"),
-            (90_061, "1 day, 1 hour, 1 minute, 1 second"),
-            (172_802, "2 days, 2 seconds"),
+            (0.0, "less than one second"),
+            (0.999, "less than one second"),
+            (1.0, "1 second"),
+            (3.9, "3 seconds"),
+            (60.0, "1 minute"),
+            (90_061.0, "1 day, 1 hour, 1 minute, 1 second"),
+            (7200.0, "2 hours"),
+            (-5.0, "5 seconds ago"),
+            (-0.5, "less than one second ago"),
+            (345_600.0, "4 days"),
         ] {
-            assert_eq!(human_duration(Duration::from_secs(seconds)), text);
+            assert_eq!(human_duration(Duration::seconds_f64(seconds)), text);
         }
+        assert_eq!(human_elapsed(std::time::Duration::from_millis(3500)), "3 seconds");
     }
 }

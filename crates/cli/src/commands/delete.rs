@@ -4,10 +4,10 @@ use serde_json::json;
 use tapster_catalog::Selector;
 use tapster_catalog::delete::{DeleteError, DeletePlan};
 use tapster_manager::Server;
+use tapster_manager::text::pretty_bytes;
 
 use crate::args::delete::DeleteArgs;
 use crate::failure::Failure;
-use crate::format::size::pretty_bytes;
 use crate::session::Session;
 use crate::startup::{Rules, Setup};
 

@@ -63,16 +63,6 @@ fn message(error: &RestorePlanError) -> String {
             python_datetime(*target),
             python_datetime(*end)
         ),
-        RestorePlanError::TimeBeyondArchive { target, last, .. } => {
-            let found = last.map_or_else(
-                || "no transaction ended after the backup".to_owned(),
-                |last| {
-                    format!("the last transaction ended at {}, at {}", python_datetime(last.time), last.lsn)
-                },
-            );
-            let target = python_datetime(*target);
-            format!("The requested target time {target} is beyond the archive, in which {found}")
-        }
         other => chain(other),
     }
 }

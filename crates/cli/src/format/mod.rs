@@ -1,8 +1,6 @@
 //! Values as Barman prints them.
 
-pub(crate) mod duration;
 pub(crate) mod python;
-pub(crate) mod size;
 pub(crate) mod timestamp;
 pub(crate) mod zone;
 
@@ -11,6 +9,9 @@ mod tests {
     //! Barman's own functions as the judge, where its Python package is installed.
 
     use std::process::Command;
+
+    use tapster_catalog::record::repr_f64;
+    use tapster_manager::text;
 
     use super::*;
 
@@ -29,7 +30,7 @@ mod tests {
         let program =
             format!("from barman.utils import pretty_size\nfor s in {sizes:?}: print(pretty_size(s))");
         let Some(theirs) = barman_says(&program) else { return };
-        let ours: Vec<_> = sizes.iter().map(|size| size::pretty_size(*size)).collect();
+        let ours: Vec<_> = sizes.iter().map(|size| text::pretty_size(*size)).collect();
         assert_eq!(ours, theirs);
     }
 
@@ -44,7 +45,7 @@ mod tests {
         );
         let Some(theirs) = barman_says(&program) else { return };
         let ours: Vec<_> =
-            seconds.iter().map(|s| duration::human_duration(time::Duration::seconds_f64(*s))).collect();
+            seconds.iter().map(|s| text::human_duration(time::Duration::seconds_f64(*s))).collect();
         assert_eq!(ours, theirs);
     }
 
@@ -53,7 +54,7 @@ mod tests {
         let floats: Vec<f64> =
             (-30..30).flat_map(|e| [1.0, 1.5, 9.999_999].map(|d| d * 10_f64.powi(e))).collect();
         let Some(theirs) = barman_says(&format!("for f in {floats:?}: print(repr(f))")) else { return };
-        assert_eq!(floats.iter().map(|f| python::float_repr(*f)).collect::<Vec<_>>(), theirs);
+        assert_eq!(floats.iter().map(|f| repr_f64(*f)).collect::<Vec<_>>(), theirs);
         let texts = ["", "a'b", "a\"b", "a'\"b", "\\", "\t\r\n", "\u{1}", "\u{7f}", "é"];
         let literals: Vec<_> = texts.iter().map(|t| t.as_bytes().to_vec()).collect();
         let program = format!("for t in {literals:?}: print(ascii(repr(bytes(t).decode())))");

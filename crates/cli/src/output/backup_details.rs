@@ -3,11 +3,10 @@
 use serde_json::{Map, Value, json};
 use tapster_catalog::{BackupMode, BackupRecord, BackupType};
 use tapster_manager::show_backup::BackupDetails;
+use tapster_manager::text::{human_duration, pretty_bytes, pretty_size};
 use time::OffsetDateTime;
 
 use super::Output;
-use crate::format::duration::human_duration;
-use crate::format::size::{pretty_bytes, pretty_size};
 use crate::format::timestamp::python_datetime;
 
 const OLDEST: &str = "- (this is the oldest base backup)";

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use tapster_catalog::{BackupStatus, BackupType};
+use tapster_manager::text::pretty_bytes;
 use tapster_manager::{BackupList, ListedBackup};
 
 use super::Output;
-use crate::format::size::pretty_bytes;
 use crate::format::timestamp::ctime;
 
 /// Prints the list of one server.

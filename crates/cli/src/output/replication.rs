@@ -1,11 +1,11 @@
 //! `replication-status`: paragraphs, or a line, for each client.
 
 use serde_json::{Map, Value, json};
+use tapster_manager::text::pretty_size;
 use tapster_manager::{ClientKind, ReplicationStatus, StreamingClient, SyncStage};
 use walfile::Lsn;
 
 use super::Output;
-use crate::format::size::pretty_size;
 use crate::format::timestamp::python_datetime;
 
 const fn words(kind: ClientKind) -> &'static str {

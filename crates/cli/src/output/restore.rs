@@ -2,11 +2,10 @@
 
 use serde_json::{Value, json};
 use tapster_manager::restore::SettingAt;
+use tapster_manager::text::{human_elapsed, pretty_bytes};
 use tapster_manager::{RestorePlan, RestoreReport};
 
 use super::Output;
-use crate::format::duration::human_elapsed;
-use crate::format::size::pretty_bytes;
 use crate::format::timestamp::python_datetime;
 
 /// The file that got the recovery settings.

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use tapster_catalog::errors_dir::{ErrorKind, Verdict};
+use tapster_manager::text::pretty_bytes;
 use tapster_manager::wal_errors::{WalErrorsEntry, WalErrorsStep};
 use tapster_manager::{WalErrorsAction, WalErrorsReport};
 
 use super::Output;
-use crate::format::size::pretty_bytes;
 
 /// Prints the report.
 pub(crate) fn show(output: &Output, server: &str, action: WalErrorsAction, report: &WalErrorsReport) {

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use tapster_manager::WalVerifyReport;
+use tapster_manager::text::pretty_bytes;
 use tapster_manager::wal_verify::{BackupReach, Commit, VerifiedLine, WalProblem, WalRange};
 
 use super::Output;
-use crate::format::size::pretty_bytes;
 use crate::format::timestamp::python_datetime;
 
 /// Prints the report; problems are errors.

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::CheckReport;
 use crate::config::BackupMethod;
 use crate::remote::Remote;
-use crate::text::{human_duration, pretty_size};
+use crate::text::{human_duration, pretty_bytes};
 use crate::wal_usage::WalUsage;
 use crate::{Context, Server};
 
@@ -163,30 +163,22 @@ impl Server {
             None => (true, "no last_backup_maximum_age provided".to_owned()),
             Some(limit) => {
                 let age = latest.and_then(|record| record.end_time).map(|end| now - end);
-                let text = age.map_or_else(
-                    || "No available backups".to_owned(),
-                    |age| human_duration(age.try_into().unwrap_or_default()),
-                );
+                let text = age.map_or_else(|| "No available backups".to_owned(), human_duration);
                 let ok = age.is_some_and(|age| age <= limit);
-                (
-                    ok,
-                    format!(
-                        "interval provided: {}, latest backup age: {text}",
-                        human_duration(limit.try_into().unwrap_or_default())
-                    ),
-                )
+                (ok, format!("interval provided: {}, latest backup age: {text}", human_duration(limit)))
             }
         };
         report.push("backup maximum age", ok, Some(hint));
         let size = latest.and_then(|record| record.size).unwrap_or(0);
         let (ok, hint) = match self.config.last_backup_minimum_size {
-            Some(minimum) if size < minimum => {
-                (false, format!("last backup size {} < {} minimum", pretty_size(size), pretty_size(minimum)))
-            }
+            Some(minimum) if size < minimum => (
+                false,
+                format!("last backup size {} < {} minimum", pretty_bytes(size), pretty_bytes(minimum)),
+            ),
             Some(minimum) => {
-                (true, format!("last backup size {} > {} minimum", pretty_size(size), pretty_size(minimum)))
+                (true, format!("last backup size {} > {} minimum", pretty_bytes(size), pretty_bytes(minimum)))
             }
-            None => (true, pretty_size(size)),
+            None => (true, pretty_bytes(size)),
         };
         report.push("backup minimum size", ok, Some(hint)).perfdata = Some(size);
     }
@@ -212,19 +204,16 @@ impl Server {
                 None => (false, "No WAL files archived for last backup".to_owned()),
                 Some(seconds) => {
                     let age = now - (OffsetDateTime::UNIX_EPOCH + time::Duration::seconds_f64(seconds));
-                    let text = human_duration(age.try_into().unwrap_or_default());
+                    let text = human_duration(age);
                     (
                         age <= limit,
-                        format!(
-                            "interval provided: {}, latest wal age: {text}",
-                            human_duration(limit.try_into().unwrap_or_default())
-                        ),
+                        format!("interval provided: {}, latest wal age: {text}", human_duration(limit)),
                     )
                 }
             },
         };
         report.push("wal maximum age", ok, Some(hint));
-        let line = report.push("wal size", true, Some(pretty_size(usage.later_bytes)));
+        let line = report.push("wal size", true, Some(pretty_bytes(usage.later_bytes)));
         line.perfdata = Some(usage.later_bytes);
     }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use tapster_catalog::locks::LockError;
+use tapster_catalog::record::format_time;
 use tapster_catalog::{BackupId, CatalogError, WalStoreError};
 use tapster_copy::tree::TreeError;
 use thiserror::Error;
@@ -145,7 +146,7 @@ pub enum RestorePlanError {
         source: std::io::Error,
     },
     /// Not enough room.
-    #[error("'{}' has {} free, the restore needs {}", path.display(), crate::text::pretty_size(*free), crate::text::pretty_size(*needed))]
+    #[error("'{}' has {} free, the restore needs {}", path.display(), crate::text::pretty_bytes(*free), crate::text::pretty_bytes(*needed))]
     Space {
         /// A place on the file system.
         path: PathBuf,
@@ -180,8 +181,9 @@ pub struct PartialReach {
 fn beyond_text(target: &OffsetDateTime, last: Option<&TransactionEnd>) -> String {
     let found = last.map_or_else(
         || "no transaction ended after the backup".to_owned(),
-        |last| format!("the last transaction ended at {}, at {}", last.time, last.lsn),
+        |last| format!("the last transaction ended at {}, at {}", format_time(last.time), last.lsn),
     );
+    let target = format_time(*target);
     format!("The requested target time {target} is beyond the archive, in which {found}")
 }
 

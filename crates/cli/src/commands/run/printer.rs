@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use tapster_manager::daemon::{DaemonObserver, TaskEvent};
+use tapster_manager::text::human_elapsed;
 use tapster_manager::{Event, Observer as _};
 
 use crate::failure::{Failure, Place};
-use crate::format::duration::human_elapsed;
 use crate::invocation::Program;
 use crate::observer::ConsoleObserver;
 use crate::output::Output;
