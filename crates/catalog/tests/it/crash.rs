@@ -369,7 +369,7 @@ fn index_of_what_segments_hold() {
         }
         let source = layout.incoming.join(name.to_string());
         // The archive's file is a second name of this one, so the recorder has to know it.
-        durable::write_new(&disk, &source, &bytes, None).unwrap();
+        durable::write_new(&disk, &source, bytes, None).unwrap();
         fs::File::options().write(true).open(&source).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         ingest(&disk, &layout, &ingest_options(Compression::None), &mut (), &GO_ON).unwrap();
         disk.mark("archived");
