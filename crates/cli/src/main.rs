@@ -85,5 +85,6 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         Command::LocalWalArchive(args) => commands::wal_archive::run_local(&args, session),
         Command::WalArchive(args) => commands::wal_archive::run(&args, session),
         Command::WalRestore(args) => commands::wal_restore::run(&args, session),
+        Command::LocalWalRestore(args) => commands::wal_restore::run_local(&args, session),
     }
 }

@@ -1,11 +1,13 @@
 //! WAL out of the hub: one file, or the names of those that follow it.
 
 use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 
+use tapster_catalog::durable::{self, Clobber, DurableError, Publish, RealDisk};
 use tapster_catalog::wal_store::{FoundWal, WalStore, WalStoreError};
 use thiserror::Error;
 use walfile::codec::{self, Compression, Level};
-use walfile::{SegmentName, SegmentSize, WalName};
+use walfile::{LongPageHeader, SegmentName, SegmentSize, WalName};
 
 use crate::Server;
 
@@ -45,6 +47,14 @@ pub enum GetWalError {
         found: Box<FoundWal>,
         /// Why.
         source: io::Error,
+    },
+    /// The file it was to become cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Destination {
+        /// The destination.
+        path: PathBuf,
+        /// Why not.
+        source: DurableError,
     },
     /// Whoever was to take it did not.
     #[error("cannot write the WAL file: {0}")]
@@ -94,6 +104,30 @@ impl Server {
         Ok(found)
     }
 
+    /// `restore_command` on the backup host itself: the file called `name`, whole and durable at `destination`, or not there.
+    ///
+    /// # Errors
+    /// As [`Self::get_wal`]; the destination is then as it was.
+    pub fn restore_wal(
+        &self,
+        name: WalName,
+        partial: bool,
+        destination: &Path,
+    ) -> Result<FoundWal, GetWalError> {
+        let fail = |source| GetWalError::Destination { path: destination.to_owned(), source };
+        // A run that was killed may have left its temporary file.
+        drop(durable::remove_stale(&RealDisk, durable::parent(destination)));
+        // First, because creating a file beside it is useless when there is none.
+        let options = GetWalOptions { partial, form: WalForm::Plain };
+        if self.wal_store().find(name, partial)?.is_none() {
+            return Err(WalStoreError::NotFound { name, server: self.name().to_owned() }.into());
+        }
+        let mut file = Publish::create(&RealDisk, destination, Some(0o600)).map_err(fail)?;
+        let found = self.get_wal(name, &options, &mut Destination(&mut file))?;
+        file.publish(Clobber::Replace).map_err(fail)?;
+        Ok(found)
+    }
+
     /// The names of up to `count` successive segments from `first` on that are in the hub, stopping at the first that is not;
     /// a history file has no successors.
     ///
@@ -109,14 +143,28 @@ impl Server {
         }
     }
 
-    /// The segment size of this server as the newest backup tells it, else as the first segment's own length does.
+    /// The segment size as the segment's own header tells it, else as the newest backup does.
     fn segment_size_of(&self, name: SegmentName) -> SegmentSize {
-        let recorded = || self.catalog.records().ok()?.last()?.xlog_segment_size;
-        let measured = || {
-            let mut reader = self.wal_store().open(name.into(), true).ok()?;
-            SegmentSize::new(io::copy(&mut reader, &mut io::sink()).ok()?).ok()
+        let stated = || {
+            let mut first = [0; LongPageHeader::LEN];
+            self.wal_store().open(name.into(), true).ok()?.read_exact(&mut first).ok()?;
+            Some(LongPageHeader::parse(&first).ok()?.segment_size)
         };
-        recorded().or_else(measured).unwrap_or_default()
+        let recorded = || self.catalog.records().ok()?.last()?.xlog_segment_size;
+        stated().or_else(recorded).unwrap_or_default()
+    }
+}
+
+struct Destination<'p, 'd>(&'p mut Publish<'d>);
+
+impl Write for Destination<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -109,6 +109,8 @@ pub(crate) enum Command {
     WalArchive(Box<wal_archive::WalArchiveArgs>),
     /// `barman-wal-restore`, `tapster wal-restore`
     WalRestore(Box<wal_restore::WalRestoreArgs>),
+    /// `wal-restore` without a host.
+    LocalWalRestore(wal_restore::LocalWalRestoreArgs),
 }
 
 /// `--x` and `--no-x`: which of the two was given last, if any.

@@ -224,8 +224,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     entry!(
         "wal-restore",
-        wal_restore::WalRestoreArgs,
-        |args| Command::WalRestore(Box::new(args)),
+        wal_restore::OwnWalRestoreArgs,
+        |args: wal_restore::OwnWalRestoreArgs| args.into_command(),
         true,
         CLIENT
     ),
@@ -236,6 +236,15 @@ static WAL_ARCHIVE: Entry = entry!(
     "wal-archive",
     wal_archive::WalArchiveArgs,
     |args| Command::WalArchive(Box::new(args)),
+    true,
+    CLIENT
+);
+
+/// `barman-wal-restore`, likewise.
+static WAL_RESTORE: Entry = entry!(
+    "wal-restore",
+    wal_restore::WalRestoreArgs,
+    |args| Command::WalRestore(Box::new(args)),
     true,
     CLIENT
 );
@@ -259,7 +268,7 @@ pub(super) fn find_group(program: Program, name: &str) -> Option<&'static Group>
 pub(super) fn client(program: Program) -> Option<&'static Entry> {
     match program {
         Program::BarmanWalArchive => Some(&WAL_ARCHIVE),
-        Program::BarmanWalRestore => ENTRIES.iter().find(|entry| entry.name == "wal-restore"),
+        Program::BarmanWalRestore => Some(&WAL_RESTORE),
         Program::Tapster | Program::Barman => None,
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn positional_name(arg: &Arg) -> String {
 }
 
 fn options(command: &Command) -> impl Iterator<Item = &Arg> {
-    command.get_arguments().filter(|arg| !arg.is_positional())
+    command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set())
 }
 
 fn option_parts(command: &Command, spelling: Spelling) -> Vec<String> {

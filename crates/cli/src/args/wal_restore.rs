@@ -2,12 +2,32 @@
 
 use std::path::PathBuf;
 
+use super::Command;
 use super::values::{int, non_negative, positive};
 
 /// Fetch a WAL file from the backup host over ssh (restore_command).
 #[derive(Clone, Debug, clap::Parser)]
 #[command(group = clap::ArgGroup::new("exclusive").args(["gzip", "bzip2", "keep_compression"]))]
 pub(crate) struct WalRestoreArgs {
+    #[command(flatten)]
+    pub(crate) fetch: FetchArgs,
+    /// the backup host
+    #[arg(value_name = "BARMAN_HOST")]
+    pub(crate) host: String,
+    /// the server's name in the configuration of the backup host
+    #[arg(value_name = "SERVER_NAME")]
+    pub(crate) server: String,
+    /// the WAL file (%f of restore_command)
+    #[arg(value_name = "WAL_NAME")]
+    pub(crate) wal_name: String,
+    /// where to put it (%p of restore_command)
+    #[arg(value_name = "WAL_DEST")]
+    pub(crate) wal_dest: PathBuf,
+}
+
+/// How to fetch over ssh.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct FetchArgs {
     /// show the program's version and exit
     #[arg(short = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
@@ -50,20 +70,70 @@ pub(crate) struct WalRestoreArgs {
     pub(crate) io_timeout: Option<u64>,
     /// exit with 255 unless the file was fetched or the backup host says that it has no such file (1). PostgreSQL takes
     /// codes up to 125, with which Barman reports a failed connection, for the end of the archive and opens for
-    /// writing there; at 255 it stops, and nothing is lost
+    /// writing there; at 255 it stops, and nothing is lost. So it is without this option too where recovery.signal
+    /// says that the server is no standby, which would only try again
     #[arg(long, hide_short_help = true)]
     pub(crate) fail_hard: bool,
-    /// the backup host
-    #[arg(value_name = "BARMAN_HOST")]
-    pub(crate) host: String,
+    /// How this program calls itself for what follows WAL_NAME.
+    #[arg(long, hide = true)]
+    pub(crate) fetch_ahead: bool,
+}
+
+/// Fetch a WAL file (restore_command): without BARMAN_HOST from the archive of a server of this host's own configuration, with it
+/// over ssh.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(group = clap::ArgGroup::new("exclusive").args(["gzip", "bzip2", "keep_compression"]))]
+pub(crate) struct OwnWalRestoreArgs {
+    #[command(flatten)]
+    fetch: FetchArgs,
+    /// the backup host, when it is not this one; all options but --partial are for this case
+    #[arg(value_name = "[BARMAN_HOST]")]
+    first: String,
     /// the server's name in the configuration of the backup host
     #[arg(value_name = "SERVER_NAME")]
-    pub(crate) server: String,
+    second: String,
     /// the WAL file (%f of restore_command)
     #[arg(value_name = "WAL_NAME")]
-    pub(crate) wal_name: String,
+    third: String,
     /// where to put it (%p of restore_command)
     #[arg(value_name = "WAL_DEST")]
+    fourth: Option<PathBuf>,
+}
+
+impl OwnWalRestoreArgs {
+    /// One of the two commands behind this one.
+    pub(crate) fn into_command(self) -> Command {
+        match self.fourth {
+            Some(wal_dest) => Command::WalRestore(Box::new(WalRestoreArgs {
+                fetch: self.fetch,
+                host: self.first,
+                server: self.second,
+                wal_name: self.third,
+                wal_dest,
+            })),
+            None => Command::LocalWalRestore(LocalWalRestoreArgs {
+                config: self.fetch.config,
+                partial: self.fetch.partial,
+                server: self.first,
+                wal_name: self.second,
+                wal_dest: PathBuf::from(self.third),
+            }),
+        }
+    }
+}
+
+/// `wal-restore` on the backup host itself.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalWalRestoreArgs {
+    /// The configuration file, given after the command.
+    pub(crate) config: Option<String>,
+    /// Also a partial file.
+    pub(crate) partial: bool,
+    /// The server.
+    pub(crate) server: String,
+    /// The WAL file.
+    pub(crate) wal_name: String,
+    /// Where to put it.
     pub(crate) wal_dest: PathBuf,
 }
 

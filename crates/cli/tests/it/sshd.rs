@@ -261,6 +261,11 @@ impl Sshd {
         Some(command)
     }
 
+    /// How many connections it has let in.
+    pub fn connections(&self) -> usize {
+        fs::read_to_string(self.dir.path().join("log")).unwrap().matches("Accepted publickey").count()
+    }
+
     fn path(&self) -> String {
         format!("{}:{}", self.dir.path().join("local").display(), std::env::var("PATH").unwrap())
     }

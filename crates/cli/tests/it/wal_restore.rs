@@ -147,6 +147,129 @@ fn fail_hard_tells_missing_from_unreachable() {
     }
 }
 
+/// Waits until just these segments are in the spool.
+fn comes_into(spool: &Path, expected: &[&String]) {
+    let visible = || names(spool).into_iter().filter(|name| !name.starts_with('.')).collect::<Vec<_>>();
+    for _ in 0..600 {
+        if visible().iter().eq(expected.iter().copied()) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("in the spool are {:?}, not {expected:?}", names(spool));
+}
+
+/// What PostgreSQL does: one `restore_command` after the other, some of them before the next segments are there.
+#[test]
+fn segments_come_ahead_over_one_connection() {
+    let hub = Hub::new();
+    let Some(sshd) = Sshd::start(&hub, Which::Ours) else { return };
+    let all: Vec<String> = (0xFC..0x103).map(|n| format!("00000001{:08X}{:08X}", n >> 8, n & 0xFF)).collect();
+    for (seed, name) in all.iter().enumerate() {
+        hub.archive(name, &gzip(&segment(name, SYSTEM, seed as u64)));
+    }
+    let dir = pg_wal(&hub);
+    let target = dir.join("RECOVERYXLOG");
+    let spool = hub.dir.path().join("spool");
+    let options = ["-p", "4", "--spool-dir", spool.to_str().unwrap()];
+    let fetch = |name: &str| {
+        let args = ["main", name, target.to_str().unwrap()];
+        told(&sshd.client(Which::Ours, "barman-wal-restore", &options, &args).unwrap().output().unwrap())
+    };
+    for (seed, name) in all.iter().enumerate() {
+        assert_eq!(fetch(name), (0, String::new(), String::new()), "{name}");
+        assert!(fs::read(&target).unwrap() == segment(name, SYSTEM, seed as u64), "{name}");
+        if seed == 0 {
+            comes_into(&spool, &[&all[1], &all[2], &all[3]]);
+        }
+    }
+    let missing = fetch("000000010000000100000003");
+    assert_eq!(missing.0, 2, "{missing:?}");
+    assert_eq!(sshd.connections(), 1);
+    comes_into(&spool, &[]);
+    assert_eq!(names(&dir), ["RECOVERYXLOG"]);
+}
+
+/// L-A32: told of a failed connection by an exit code up to 125, a server that is no standby would open for writing.
+#[test]
+fn l_a32_recovery_that_would_end_stops_and_a_standby_tries_again() {
+    let hub = Hub::new();
+    let Some(sshd) = Sshd::start(&hub, Which::Ours) else { return };
+    let target = pg_wal(&hub).join("RECOVERYXLOG");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let spool = hub.dir.path().join("spool");
+    let ahead = ["-p", "2", "--spool-dir", spool.to_str().unwrap()];
+    let data = hub.dir.path();
+    for (signal, unreachable, missing) in
+        [(None, 2, [1, 2]), (Some("recovery.signal"), 255, [1, 1]), (Some("standby.signal"), 2, [1, 2])]
+    {
+        if let Some(signal) = signal {
+            fs::write(data.join(signal), "").unwrap();
+        }
+        let args = ["main", FIRST, target.to_str().unwrap()];
+        let run = |options: &[&str]| {
+            told(&sshd.client(Which::Ours, "barman-wal-restore", options, &args).unwrap().output().unwrap()).0
+        };
+        for (options, missing) in [&[][..], &ahead].into_iter().zip(missing) {
+            assert_eq!(run(options), missing, "{signal:?} {options:?}");
+            assert_eq!(run(&[options, &["--port", &free]].concat()), unreachable, "{signal:?} {options:?}");
+        }
+        assert!(!target.exists());
+    }
+}
+
+#[test]
+fn on_the_same_host_no_ssh_is_needed() {
+    let hub = Hub::new();
+    let (good, broken) = (FIRST, "0000000100000000000000F1");
+    hub.archive(good, &gzip(&segment(good, SYSTEM, 1)));
+    hub.archive(broken, &gzip(&segment(broken, SYSTEM, 2))[..100_000]);
+    let dir = pg_wal(&hub);
+    let run = |server: &str, name: &str, target: &Path| {
+        let mut command = Which::Ours.command("tapster").unwrap();
+        command.arg("-c").arg(hub.config()).args(["wal-restore", server, name]).arg(target);
+        told(&command.output().unwrap())
+    };
+    let target = dir.join("RECOVERYXLOG");
+    fs::write(&target, "something old").unwrap();
+    for (server, name, code) in
+        [("main", "0000000100000000000000F9", 1), ("main", broken, 255), ("nosuch", good, 255)]
+    {
+        let failed = run(server, name, &target);
+        assert!(failed.0 == code && failed.2.starts_with("ERROR: "), "{failed:?}");
+        assert_eq!(fs::read(&target).unwrap(), b"something old");
+        assert_eq!(names(&dir), ["RECOVERYXLOG"]);
+    }
+    assert_eq!(run("main", good, &target), (0, String::new(), String::new()));
+    assert!(fs::read(&target).unwrap() == segment(good, SYSTEM, 1));
+    assert_eq!(run("main", good, Path::new("/nonexistent/RECOVERYXLOG")).0, 255);
+}
+
+/// The last segment of a log file depends on the segment size, which only the segments tell where there is no backup.
+#[test]
+fn peek_crosses_the_end_of_a_log_file_with_every_segment_size() {
+    let hub = Hub::new();
+    for (timeline, shift) in (20..=30).enumerate() {
+        let per_log = 1_u64 << (32 - shift);
+        // Numbers in hexadecimal: the last timelines are beyond 9.
+        let name = |n: u64| format!("{:08X}{:08X}{:08X}", timeline + 1, n / per_log, n % per_log);
+        let numbers = [per_log - 1, per_log, per_log + 1];
+        for number in numbers {
+            let name = name(number);
+            let mut head = segment(&name, SYSTEM, 0)[..40].to_vec();
+            head[8..16].copy_from_slice(&(number << shift).to_le_bytes());
+            head[32..36].copy_from_slice(&(1_u32 << shift).to_le_bytes());
+            hub.archive(&name, &head);
+            let path = hub.main("wals").join(&name[..16]).join(&name);
+            fs::File::options().write(true).open(path).unwrap().set_len(1 << shift).unwrap();
+        }
+        let mut command = Which::Ours.command("barman").unwrap();
+        command.arg("-c").arg(hub.config()).args(["get-wal", "--peek", "5", "main", &name(numbers[0])]);
+        let expected: String = numbers.iter().map(|n| format!("{}\n", name(*n))).collect();
+        assert_eq!(told(&command.output().unwrap()), (0, expected, String::new()), "{} bytes", 1 << shift);
+    }
+}
+
 #[test]
 fn the_spool_serves_the_next_files_and_nothing_stale() {
     let hub = Hub::new();
@@ -170,21 +293,21 @@ fn the_spool_serves_the_next_files_and_nothing_stale() {
     };
     assert_eq!(fetch(&sshd, &all[0], &options), (0, String::new(), String::new()));
     assert!(fs::read(&target).unwrap() == segment(&all[0], SYSTEM, 0));
-    assert_eq!(names(&spool), [".tapster-spool", &all[1], &all[2]]);
+    comes_into(&spool, &[&all[1], &all[2]]);
     // Without any connection.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let alone = [&options[..], &["--port", &free]].concat();
     assert_eq!(fetch(&sshd, &all[1], &alone).0, 0);
     assert!(fs::read(&target).unwrap() == segment(&all[1], SYSTEM, 1));
-    assert_eq!(names(&spool), [".tapster-spool", &all[2]]);
+    comes_into(&spool, &[&all[2]]);
     // Another timeline: what was fetched ahead on the old one goes, also when the new file is in the spool.
     let other = "0000000200000000000000F2";
     hub.archive(other, &segment(other, SYSTEM, 9));
     assert_eq!(fetch(&sshd, other, &options).0, 0);
-    assert_eq!(names(&spool), [".tapster-spool"]);
+    comes_into(&spool, &[]);
     // Another server's reader with the same spool.
     assert_eq!(fetch(&sshd, &all[0], &options).0, 0);
-    assert_eq!(names(&spool), [".tapster-spool", &all[1], &all[2]]);
+    comes_into(&spool, &[&all[1], &all[2]]);
     let elsewhere = dir.join("OTHER");
     let args = ["main", &all[1], elsewhere.to_str().unwrap()];
     let run = sshd.client(Which::Ours, "barman-wal-restore", &alone, &args).unwrap().output().unwrap();

@@ -3,6 +3,7 @@
 //!
 //! Nothing here is reported as done before the other side said so and, for what is written here, before it is on disk.
 
+mod ahead;
 mod archive;
 mod download;
 mod restore;
@@ -11,7 +12,10 @@ mod ssh;
 mod transfer;
 mod watch;
 
+pub use ahead::fetch_ahead;
 pub use archive::{SendOptions, SendWalError, send_wal, test_put_wal};
-pub use restore::{FetchOptions, FetchWalError, Fetched, TransferCompression, fetch_wal, test_get_wal};
+pub use restore::{
+    FetchOptions, FetchWalError, Fetched, TransferCompression, ends_recovery, fetch_wal, test_get_wal,
+};
 pub use ssh::{RemoteBarman, SshError};
 pub(crate) use transfer::Hasher;

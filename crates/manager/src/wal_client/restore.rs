@@ -6,12 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tapster_catalog::durable::{self, Clobber, DurableError, RealDisk};
 use thiserror::Error;
 use walfile::{SegmentName, SegmentSize, WalName};
 
+use super::ahead::{self, Reader};
 use super::download::download;
 use super::spool::Spool;
 use super::ssh::{RemoteBarman, SshError};
@@ -54,7 +55,9 @@ pub struct FetchOptions {
 pub struct Fetched {
     /// It waited in the spool.
     pub spooled: bool,
-    /// What could not be fetched ahead, and why; no harm, it is fetched when its turn comes.
+    /// Few of those that follow wait in the spool: call [`fetch_ahead`](super::fetch_ahead) now, beside the replay of this one.
+    pub fetch_ahead: bool,
+    /// Why the spool was not used; no harm.
     pub warnings: Vec<String>,
 }
 
@@ -129,11 +132,36 @@ pub fn fetch_wal(
     }
     // A run that was killed may have left its temporary file beside the destination.
     drop(durable::remove_stale(&RealDisk, durable::parent(destination)));
-    if let (Ok(WalName::Segment(segment)), 1..) = (name.parse(), options.parallel) {
-        return ahead(remote, segment, destination, options, stop);
+    if options.parallel == 0 {
+        one(remote, name, destination, options, stop)?;
+        return Ok(Fetched { spooled: false, fetch_ahead: false, warnings: Vec::new() });
     }
-    one(remote, name, destination, options, stop)?;
-    Ok(Fetched { spooled: false, warnings: Vec::new() })
+    let remote = ahead::shared(remote, &options.spool_dir);
+    let fetched = match name.parse() {
+        Ok(WalName::Segment(segment)) => spooled(&remote, segment, destination, options, stop),
+        _ => one(&remote, name, destination, options, stop).map(|_| Fetched {
+            spooled: false,
+            fetch_ahead: false,
+            warnings: Vec::new(),
+        }),
+    };
+    if let (Err(FetchWalError::Ssh(SshError::Connection | SshError::Stalled { .. })), Some(control)) =
+        (&fetched, &remote.control)
+    {
+        // The next attempt is to connect anew.
+        drop(std::fs::remove_file(control));
+    }
+    fetched
+}
+
+/// Whether the server that waits for `destination` (`pg_wal/RECOVERYXLOG` in its data directory) opens for writing when it is told that
+/// there is no more WAL: one in recovery that is no standby. A standby only tries again, so it can be told of a failed connection by the
+/// same exit code; this one would lose what it did not get.
+#[must_use]
+pub fn ends_recovery(destination: &Path) -> bool {
+    let absolute = std::path::absolute(destination).unwrap_or_else(|_| destination.to_owned());
+    let Some(data) = absolute.parent().and_then(Path::parent) else { return false };
+    data.join("recovery.signal").exists() && !data.join("standby.signal").exists()
 }
 
 /// Asks whether the other side would give WAL. Returns what it printed and its exit code.
@@ -144,7 +172,7 @@ pub fn test_get_wal(remote: &RemoteBarman, stop: &Arc<AtomicBool>) -> Result<(Ve
     remote.output(remote.get_wal(&["--test".to_owned()], "dummy_wal_name"), "get-wal", stop)
 }
 
-fn words(options: &FetchOptions) -> Vec<String> {
+pub(super) fn words(options: &FetchOptions) -> Vec<String> {
     let compression = match options.compression {
         TransferCompression::Off => None,
         TransferCompression::Gzip => Some("--gzip"),
@@ -155,7 +183,7 @@ fn words(options: &FetchOptions) -> Vec<String> {
     compression.into_iter().chain(partial).map(str::to_owned).collect()
 }
 
-fn one(
+pub(super) fn one(
     remote: &RemoteBarman,
     name: &str,
     destination: &Path,
@@ -177,8 +205,8 @@ fn one(
     Ok(done.length)
 }
 
-/// With a spool: from there if it is there, else from the archive together with those that follow.
-fn ahead(
+/// With a spool: from there if it is there or on its way, else from the archive.
+fn spooled(
     remote: &RemoteBarman,
     wanted: SegmentName,
     destination: &Path,
@@ -186,59 +214,52 @@ fn ahead(
     stop: &Arc<AtomicBool>,
 ) -> Result<Fetched, FetchWalError> {
     let spool_error = |source| FetchWalError::Spool { path: options.spool_dir.clone(), source };
-    let absolute = std::path::absolute(destination).unwrap_or_else(|_| destination.to_owned());
-    let owner = format!("{}@{}\n{}\n{}\n", remote.user, remote.host, remote.server, absolute.display());
-    let Some(spool) = Spool::open(&options.spool_dir, &owner).map_err(spool_error)? else {
-        one(remote, &wanted.to_string(), destination, options, stop)?;
-        let warning = format!("{} is in use by another process", options.spool_dir.display());
-        return Ok(Fetched { spooled: false, warnings: vec![warning] });
-    };
+    let reader = Reader::new(remote, destination);
+    let open = || Spool::open(&options.spool_dir, &reader.owner).map_err(spool_error);
     let write =
         |error: DurableError| FetchWalError::Write { path: destination.to_owned(), source: error.into() };
-    if let Some(length) = spool.take(wanted, destination).map_err(write)? {
-        spool.keep_after(wanted, SegmentSize::new(length).ok(), options.parallel).map_err(spool_error)?;
-        return Ok(Fetched { spooled: true, warnings: Vec::new() });
-    }
-    let names = peek(remote, &wanted.to_string(), options.parallel, options, stop)?;
-    let Some((_, others)) = names.split_first().filter(|(first, _)| **first == wanted.to_string()) else {
-        // There may be a partial one, which peeking does not show.
-        if options.partial {
+    let mut waited = false;
+    let (spool, taken) = loop {
+        let Some(spool) = open()? else {
             one(remote, &wanted.to_string(), destination, options, stop)?;
-            return Ok(Fetched { spooled: false, warnings: Vec::new() });
+            let warning = format!("{} is in use by another process", options.spool_dir.display());
+            return Ok(Fetched { spooled: false, fetch_ahead: false, warnings: vec![warning] });
+        };
+        spool.set_position(wanted).map_err(spool_error)?;
+        let taken = spool.take(wanted, destination, reader.system_id).map_err(write)?;
+        if taken.is_some() || waited {
+            break (spool, taken);
         }
-        return Err(FetchWalError::Missing { name: wanted.to_string(), code: None });
+        drop(spool);
+        ahead::wait_for(wanted, &options.spool_dir, stop);
+        if stop.load(Ordering::Relaxed) {
+            return Err(SshError::Stopped.into());
+        }
+        waited = true;
     };
-    let others: Vec<SegmentName> = others
-        .iter()
-        .filter_map(|name| name.parse::<SegmentName>().ok())
-        .filter(|name| name.timeline() == wanted.timeline() && *name > wanted && !spool.path(*name).exists())
-        .collect();
-    let (length, warnings) = std::thread::scope(|scope| {
-        let others: Vec<_> = others
-            .iter()
-            .map(|name| {
-                let target = spool.path(*name);
-                (name, scope.spawn(move || one(remote, &name.to_string(), &target, options, stop)))
-            })
-            .collect();
-        let length = one(remote, &wanted.to_string(), destination, options, stop);
-        let mut warnings = Vec::new();
-        for (name, thread) in others {
-            match thread.join() {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => warnings.push(format!("cannot fetch {name} ahead: {error}")),
-                Err(_) => warnings.push(format!("cannot fetch {name} ahead")),
+    let was_spooled = taken.is_some();
+    let length = match taken {
+        Some(length) => length,
+        None => {
+            let names = peek(remote, &wanted.to_string(), 1, options, stop)?;
+            // There may be a partial one, which peeking does not show.
+            if names.first() != Some(&wanted.to_string()) && !options.partial {
+                return Err(FetchWalError::Missing { name: wanted.to_string(), code: None });
             }
+            one(remote, &wanted.to_string(), destination, options, stop)?
         }
-        (length, warnings)
-    });
-    let size = SegmentSize::new(length?).ok();
-    spool.keep_after(wanted, size, options.parallel).map_err(spool_error)?;
-    Ok(Fetched { spooled: false, warnings })
+    };
+    // A partial segment has no successors yet.
+    let size = SegmentSize::new(length).ok();
+    let ahead = options.parallel - 1;
+    spool.keep_after(wanted, size, ahead).map_err(spool_error)?;
+    // With half of them used up the others come while those are replayed.
+    let fetch_ahead = size.is_some_and(|size| spool.waiting(wanted, size, ahead) < ahead.div_ceil(2));
+    Ok(Fetched { spooled: was_spooled, fetch_ahead, warnings: Vec::new() })
 }
 
 /// The names from `name` on that the other side has, at most `count`.
-fn peek(
+pub(super) fn peek(
     remote: &RemoteBarman,
     name: &str,
     count: u64,

@@ -8,14 +8,21 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use tapster_catalog::durable::{self, Clobber, DurableError, Publish, RealDisk};
-use walfile::{SegmentName, SegmentSize, WalName};
+use walfile::{LongPageHeader, SegmentName, SegmentSize, SystemId, WalName};
 
 use super::download::check_length;
 
 /// Says whose segments these are; locked while somebody works with them. Hidden, so that Barman's client overlooks it.
 const MARKER: &str = ".tapster-spool";
+
+/// Which segment was asked for last. Not durable: only who fetches ahead at the same time looks at it.
+const POSITION: &str = ".tapster-position";
+
+/// Who fetches ahead has the lock for as long as renaming a file takes; another `restore_command`, for a whole transfer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An open spool, locked until it is dropped.
 #[derive(Debug)]
@@ -30,10 +37,16 @@ impl Spool {
         fs::create_dir_all(dir)?;
         let mut marker =
             File::options().read(true).write(true).create(true).truncate(false).open(dir.join(MARKER))?;
-        match marker.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Ok(None),
-            Err(fs::TryLockError::Error(error)) => return Err(error),
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match marker.try_lock() {
+                Ok(()) => break,
+                Err(fs::TryLockError::WouldBlock) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(fs::TryLockError::WouldBlock) => return Ok(None),
+                Err(fs::TryLockError::Error(error)) => return Err(error),
+            }
         }
         let mut found = String::new();
         // Anything unreadable is somebody else's.
@@ -52,17 +65,52 @@ impl Spool {
         Ok(Some(spool))
     }
 
+    /// Opens it to put `name` in, which was fetched for `owner`, waiting for its turn; `None` when the spool has passed to somebody
+    /// else meanwhile, or the reader is past that segment or on another timeline.
+    pub(super) fn join(dir: &Path, owner: &str, name: SegmentName) -> io::Result<Option<Self>> {
+        let mut marker = File::options().read(true).write(true).open(dir.join(MARKER))?;
+        marker.lock()?;
+        let mut found = String::new();
+        drop((&mut marker).take(64 * 1024).read_to_string(&mut found));
+        let spool = Self { dir: dir.to_owned(), _lock: marker };
+        Ok((found == owner && spool.is_ahead(name)).then_some(spool))
+    }
+
+    /// Notes which segment is asked for.
+    pub(super) fn set_position(&self, wanted: SegmentName) -> io::Result<()> {
+        let path = self.dir.join(POSITION);
+        let mut file = File::options().write(true).create(true).truncate(true).open(path)?;
+        file.write_all(wanted.to_string().as_bytes())
+    }
+
+    fn is_ahead(&self, name: SegmentName) -> bool {
+        let mut text = String::new();
+        let read =
+            File::open(self.dir.join(POSITION)).and_then(|file| file.take(64).read_to_string(&mut text));
+        let position = read.ok().and_then(|_| text.parse::<SegmentName>().ok());
+        position.is_some_and(|position| position.timeline() == name.timeline() && name > position)
+    }
+
     /// Where `name` waits.
     pub(super) fn path(&self, name: SegmentName) -> PathBuf {
         self.dir.join(name.to_string())
     }
 
     /// Moves `name` to `target`, durably, and returns its length; `None` when it is not here. A file of an impossible length,
-    /// which another program may have left, is thrown away.
-    pub(super) fn take(&self, name: SegmentName, target: &Path) -> Result<Option<u64>, DurableError> {
+    /// or whose header is not that of this segment (of this cluster, where that is known), is thrown away: another program, or
+    /// another cluster that was restored to the same place, may have left it.
+    pub(super) fn take(
+        &self,
+        name: SegmentName,
+        target: &Path,
+        system_id: Option<SystemId>,
+    ) -> Result<Option<u64>, DurableError> {
         let path = self.path(name);
         let Ok(metadata) = fs::symlink_metadata(&path) else { return Ok(None) };
-        if !metadata.is_file() || check_length(&name.to_string(), metadata.len()).is_err() {
+        if !metadata.is_file()
+            || check_length(&name.to_string(), metadata.len()).is_err()
+            || !is_segment(&path, name, metadata.len(), system_id)
+        {
             drop(fs::remove_file(&path));
             return Ok(None);
         }
@@ -96,6 +144,20 @@ impl Spool {
         to.publish(Clobber::Replace)?;
         drop(fs::remove_file(&path));
         Ok(Some(length))
+    }
+
+    /// How many of the up to `count` segments after `wanted` are here without a gap.
+    pub(super) fn waiting(&self, wanted: SegmentName, size: SegmentSize, count: u64) -> u64 {
+        let mut last = wanted;
+        let mut found = 0;
+        while found < count
+            && let Ok(Some(next)) = last.next(size)
+            && self.path(next).exists()
+        {
+            last = next;
+            found += 1;
+        }
+        found
     }
 
     /// Throws away everything but the up to `count` segments after `wanted` on its timeline. With an unknown size, everything of
@@ -141,6 +203,13 @@ impl Spool {
     }
 }
 
+fn is_segment(path: &Path, name: SegmentName, length: u64, system_id: Option<SystemId>) -> bool {
+    let mut first = [0; LongPageHeader::LEN];
+    File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok_and(|()| {
+        LongPageHeader::parse(&first).is_ok_and(|h| h.validate_for(name, length, system_id).is_ok())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,7 +217,7 @@ mod tests {
     fn names(dir: &Path) -> Vec<String> {
         let mut names: Vec<_> =
             fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.retain(|name| name != MARKER);
+        names.retain(|name| name != MARKER && name != POSITION);
         names.sort();
         names
     }
@@ -193,6 +262,21 @@ mod tests {
         assert!(names(dir.path()).is_empty());
     }
 
+    /// L-A34, L-A6: what comes late, when the reader is past it or has changed its timeline, does not come at all.
+    #[test]
+    fn l_a34_late_segments_stay_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = |text: &str| text.parse::<SegmentName>().unwrap();
+        let spool = Spool::open(dir.path(), "me").unwrap().unwrap();
+        spool.set_position(name("000000010000000000000005")).unwrap();
+        drop(spool);
+        let joins = |owner: &str, text: &str| Spool::join(dir.path(), owner, name(text)).unwrap().is_some();
+        assert!(joins("me", "000000010000000000000006"));
+        assert!(!joins("me", "000000010000000000000005"));
+        assert!(!joins("me", "000000020000000000000006"));
+        assert!(!joins("you", "000000010000000000000006"));
+    }
+
     #[test]
     fn short_files_are_thrown_away_instead_of_used() {
         let dir = tempfile::tempdir().unwrap();
@@ -201,11 +285,30 @@ mod tests {
         let target = dir.path().join("RECOVERYXLOG");
         for length in [0, 1000, (1 << 24) - 1] {
             put(dir.path(), &name.to_string(), length);
-            assert_eq!(spool.take(name, &target).unwrap(), None);
+            assert_eq!(spool.take(name, &target, None).unwrap(), None);
             assert!(names(dir.path()).is_empty());
         }
         put(dir.path(), &name.to_string(), 1 << 20);
-        assert_eq!(spool.take(name, &target).unwrap(), Some(1 << 20));
+        assert_eq!(spool.take(name, &target, None).unwrap(), None, "no segment");
+        let put_segment = || {
+            put(dir.path(), &name.to_string(), 1 << 20);
+            let mut page = Vec::new();
+            page.extend(0xD110_u16.to_le_bytes());
+            page.extend(2_u16.to_le_bytes());
+            page.extend(1_u32.to_le_bytes());
+            page.extend((2_u64 << 20).to_le_bytes());
+            page.extend([0; 8]);
+            page.extend(7_u64.to_le_bytes());
+            page.extend((1_u32 << 20).to_le_bytes());
+            page.extend(8192_u32.to_le_bytes());
+            let mut file = File::options().write(true).open(spool.path(name)).unwrap();
+            file.write_all(&page).unwrap();
+        };
+        put_segment();
+        assert_eq!(spool.take(name, &target, Some(SystemId::new(8))).unwrap(), None, "of another cluster");
+        assert!(names(dir.path()).is_empty());
+        put_segment();
+        assert_eq!(spool.take(name, &target, Some(SystemId::new(7))).unwrap(), Some(1 << 20));
         assert_eq!(names(dir.path()), ["RECOVERYXLOG"]);
     }
 }

@@ -35,7 +35,13 @@ pub struct RemoteBarman {
     /// How long a connection may stand still before it is given up; `None` is for ever, as with Barman. A host that
     /// vanished without a word otherwise blocks `archive_command` until the disk under `pg_wal` is full.
     pub patience: Option<Duration>,
+    /// A socket by which later commands use the connection of the first (ssh's `ControlPath`), which stays for
+    /// [`KEPT_SECONDS`] after the last of them; `None` is a connection for each command.
+    pub control: Option<PathBuf>,
 }
+
+/// For how long a shared connection waits for the next command: longer than PostgreSQL replays a few segments.
+const KEPT_SECONDS: u32 = 60;
 
 /// The remote command did not do its work.
 #[derive(Debug, Error)]
@@ -85,6 +91,7 @@ impl RemoteBarman {
             config: None,
             server: server.into(),
             patience: None,
+            control: None,
         }
     }
 
@@ -92,6 +99,14 @@ impl RemoteBarman {
         let mut command = Command::new(&self.ssh);
         if let Some(port) = &self.port {
             command.arg("-p").arg(port);
+        }
+        if let Some(control) = &self.control {
+            command
+                .args(["-o", "ControlMaster=auto", "-o"])
+                .arg(format!("ControlPath={}", control.display()));
+            command.args(["-o", &format!("ControlPersist={KEPT_SECONDS}")]);
+            // A host that vanished must not keep those waiting that share the connection.
+            command.args(["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3"]);
         }
         command.args(["-q", "-T"]).arg(format!("{}@{}", self.user, self.host)).arg("barman");
         command
