@@ -36,7 +36,7 @@ pub struct RemoteBarman {
     /// vanished without a word otherwise blocks `archive_command` until the disk under `pg_wal` is full.
     pub patience: Option<Duration>,
     /// A socket by which later commands use the connection of the first (ssh's `ControlPath`), which stays for
-    /// [`KEPT_SECONDS`] after the last of them; `None` is a connection for each command.
+    /// a minute after the last of them; `None` is a connection for each command.
     pub control: Option<PathBuf>,
 }
 

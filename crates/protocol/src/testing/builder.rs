@@ -83,7 +83,7 @@ impl Builder {
     /// # Panics
     /// When that fails.
     pub fn prepare(self) -> Option<Cluster> {
-        let binaries = self.binaries.clone().or_else(|| servers().into_iter().next())?;
+        let binaries = self.binaries.clone().or_else(default_server)?;
         let account = Account::for_server();
         let cluster = Cluster::empty(binaries, account, self.port());
         template::create(cluster.binaries(), self.init, account, &cluster.data_dir());
@@ -118,4 +118,12 @@ impl Builder {
         hba.push_str("host all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n");
         cluster.replace("pg_hba.conf", &hba);
     }
+}
+
+/// The newest one that has its client programs, which packages of bare servers lack and many tests compare with; else the
+/// newest.
+fn default_server() -> Option<Binaries> {
+    let servers = servers();
+    let complete = servers.iter().find(|binaries| binaries.program("pg_basebackup").exists());
+    complete.or(servers.first()).cloned()
 }
