@@ -40,15 +40,16 @@ impl<'a> ConsoleObserver<'a> {
     fn copying(&self, event: &Event) -> bool {
         let out = self.output;
         match event {
-            Event::BackupStarting { server, path } => out.info(format!(
-                "Starting backup using postgres method for server {server} in {}",
+            Event::BackupStarting { server, method, path } => out.info(format!(
+                "Starting backup using {method} method for server {server} in {}",
                 path.display()
             )),
             Event::BackupPosition { lsn, segment, offset } => {
                 out.info(format!("Backup start at LSN: {lsn} ({segment}, {offset:08X})"));
             }
-            Event::CopyStarting { backup } => {
-                out.info(format!("Starting backup copy via pg_basebackup for {backup}"));
+            Event::CopyStarting { backup, program, jobs } => {
+                let jobs = jobs.map(|jobs| format!(" ({jobs} jobs)")).unwrap_or_default();
+                out.info(format!("Starting backup copy via {program} for {backup}{jobs}"));
                 out.start_progress("Copying", None);
             }
             Event::CopyRetry { attempt, error, retry_in } => {

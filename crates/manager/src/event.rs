@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tapster_catalog::BackupId;
+use tapster_catalog::{BackupId, BackupMode};
 use time::OffsetDateTime;
 use walfile::{Lsn, SegmentName, Timeline, WalName};
 
@@ -48,6 +48,8 @@ pub enum Event {
     BackupStarting {
         /// Server name.
         server: String,
+        /// How it is taken.
+        method: BackupMode,
         /// `base/<id>`.
         path: PathBuf,
     },
@@ -60,10 +62,14 @@ pub enum Event {
         /// Bytes from the start of that segment.
         offset: u32,
     },
-    /// The base backup stream begins.
+    /// The copy begins.
     CopyStarting {
         /// The backup.
         backup: BackupId,
+        /// What copies, in the words of Barman's messages: `pg_basebackup`, `local rsync`.
+        program: &'static str,
+        /// How many workers, where that can be chosen.
+        jobs: Option<u32>,
     },
     /// An attempt to copy failed; what it left is removed and it is tried again.
     CopyRetry {

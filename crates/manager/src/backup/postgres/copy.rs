@@ -1,0 +1,111 @@
+//! The base backup stream into the catalog's directory.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tapster_catalog::{BackupRecord, durable};
+use tapster_copy::extract::TablespaceTarget;
+use tapster_copy::{ChecksumAlgorithm, ExtractOptions, TarExtractor};
+use tapster_protocol::{BackupEvent, BaseBackupOptions, ManifestMode, Tablespace};
+
+use super::Copied;
+use crate::Context;
+use crate::backup::BackupStepError;
+use crate::backup::method::Job;
+use crate::event::{Event, Progress};
+
+/// The first major version that sends a backup manifest.
+const FIRST_WITH_MANIFEST: u32 = 13;
+/// How often progress is told.
+const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) fn with_retries(record: &BackupRecord, job: &Job<'_>) -> Result<Copied, BackupStepError> {
+    let Job { server, options, context } = *job;
+    let times = options.retry_times.unwrap_or(server.config.basebackup_retry_times);
+    let pause = options
+        .retry_sleep
+        .unwrap_or_else(|| Duration::from_secs(server.config.basebackup_retry_sleep.into()));
+    let mut attempt = 0;
+    loop {
+        let error = match once(record, job) {
+            Ok(copied) => return Ok(copied),
+            Err(error) => error,
+        };
+        if attempt >= times || context.stopped() {
+            return Err(error);
+        }
+        context.tell(Event::CopyRetry { attempt, error: error.to_string(), retry_in: pause });
+        durable::remove_tree(server.catalog.disk(), &server.layout().backup_dir(&record.id))?;
+        sleep(pause, context)?;
+        attempt += 1;
+    }
+}
+
+fn once(record: &BackupRecord, job: &Job<'_>) -> Result<Copied, BackupStepError> {
+    let Job { server, options, context } = *job;
+    let mut connection =
+        server.connect_streaming(&server.config.streaming_backup_name, context.stop.clone())?;
+    let has_manifest = connection.server_version().major() >= FIRST_WITH_MANIFEST;
+    let mut request =
+        BaseBackupOptions::with_label(format!("Tapster backup {} {}", server.name(), record.id));
+    request.fast_checkpoint = options.immediate_checkpoint.unwrap_or(server.config.immediate_checkpoint);
+    request.max_rate = options.bandwidth_limit.or(server.config.bandwidth_limit);
+    // Waiting for the archiver is our own work: the server would wait for ever where archive_command fails.
+    request.wait = false;
+    request.manifest = if has_manifest { ManifestMode::Yes } else { ManifestMode::No };
+
+    let mut stream = connection.base_backup(&request)?;
+    let dir = server.layout().backup_dir(&record.id);
+    durable::create_dir_all(server.catalog.disk(), &dir, None)?;
+    let mut extract = ExtractOptions::default();
+    extract.checksum = has_manifest.then_some(ChecksumAlgorithm::Crc32c);
+    extract.tablespaces = stream.tablespaces().iter().filter_map(|t| target(t, &dir)).collect();
+    let tablespaces = stream.tablespaces().iter().filter_map(|t| Some((t.oid?, t.location.clone()?)));
+    let tablespaces = tablespaces.collect();
+    let mut extractor = TarExtractor::create(&dir.join("data"), extract)?;
+    let mut done = 0u64;
+    let mut told = Instant::now();
+    while let Some(event) = stream.next()? {
+        match event {
+            BackupEvent::Archive { oid, .. } => extractor.start_archive(oid)?,
+            BackupEvent::Manifest => extractor.start_manifest()?,
+            BackupEvent::Data(bytes) => {
+                extractor.feed(bytes)?;
+                done += bytes.len() as u64;
+                if told.elapsed() >= PROGRESS_PAUSE {
+                    told = Instant::now();
+                    context.observer.progress(Progress { done, total: record.cluster_size });
+                }
+            }
+            _ => {}
+        }
+    }
+    let end = stream.finish()?;
+    extractor.finish()?;
+    context.observer.progress(Progress { done, total: Some(done) });
+    durable::sync_dir(server.catalog.disk(), &dir)?;
+    Ok(Copied { end, tablespaces })
+}
+
+/// Tablespaces go beside the data directory, as Barman keeps them; in-place ones stay inside it.
+fn target(tablespace: &Tablespace, dir: &Path) -> Option<(u32, TablespaceTarget)> {
+    let oid = tablespace.oid?;
+    let inside = tablespace.location.as_deref().is_some_and(|location| !Path::new(location).is_absolute());
+    let target = if inside {
+        TablespaceTarget::InPlace
+    } else {
+        TablespaceTarget::Directory(dir.join(oid.to_string()))
+    };
+    Some((oid, target))
+}
+
+fn sleep(pause: Duration, context: &Context<'_>) -> Result<(), BackupStepError> {
+    let end = Instant::now() + pause;
+    while Instant::now() < end {
+        if context.stopped() {
+            return Err(BackupStepError::Stopped);
+        }
+        std::thread::sleep(Duration::from_millis(100).min(pause));
+    }
+    Ok(())
+}
