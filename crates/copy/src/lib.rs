@@ -5,6 +5,7 @@
 //! * [`archive`]: the same archives become `base.tar`, `<oid>.tar`, compressed when asked.
 //! * [`manifest`]: PostgreSQL's `backup_manifest`: read, written, and a backup verified with it.
 //! * [`tree`]: one directory becomes another, in parallel; what a local restore does.
+//! * [`pages`]: checksums of data pages, verified while files pass.
 //! * [`sync`] and [`publish`]: what "on disk" means here, in one place.
 //!
 //! Memory stays bounded whatever the size of the cluster. Every name that comes from outside is checked
@@ -35,6 +36,7 @@ mod checksum;
 pub mod extract;
 pub mod manifest;
 mod observer;
+pub mod pages;
 pub mod publish;
 pub mod sync;
 pub mod tar;

@@ -18,6 +18,7 @@ mod archive;
 mod extract;
 mod hostile;
 mod manifest;
+mod pages;
 mod server;
 mod tar;
 mod tree;

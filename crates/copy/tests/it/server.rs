@@ -9,13 +9,13 @@ use tapster_copy::extract::TablespaceTarget;
 use tapster_copy::manifest::{ManifestFile, ManifestReader, ManifestWriter, Problem, VerifyOptions, verify};
 use tapster_copy::{ChecksumAlgorithm, ExtractError, ExtractOptions, Silent, SyncMethod, TarExtractor};
 
-struct Cluster {
+pub(crate) struct Cluster {
     bin: PathBuf,
     dir: tempfile::TempDir,
 }
 
 impl Cluster {
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
         let bin = versions
             .map(|entry| entry.unwrap().path().join("bin"))
@@ -35,15 +35,15 @@ impl Cluster {
         Some(cluster)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.path(name).to_str().unwrap().to_owned()
     }
 
-    fn command(&self, program: &str, arguments: &[&str]) -> std::process::Output {
+    pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> std::process::Output {
         let program = self.bin.join(program);
         let mut command = if root() {
             let mut command = Command::new("runuser");
@@ -55,7 +55,7 @@ impl Cluster {
         command.args(arguments).current_dir(self.dir.path()).output().unwrap()
     }
 
-    fn run(&self, program: &str, arguments: &[&str]) {
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) {
         let output = self.command(program, arguments);
         assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     }
