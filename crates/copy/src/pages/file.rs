@@ -49,9 +49,9 @@ pub fn check_page(page: &[u8; PAGE_SIZE], block: u32, start: Lsn) -> PageState {
     if (u0, u1) == (0, 0) {
         return if page.iter().all(|byte| *byte == 0) { PageState::New } else { PageState::Garbage };
     }
-    // The halves of an LSN in a page are swapped: the upper one comes first.
-    let (upper, lower) = (u32::from_le_bytes([l0, l1, l2, l3]), u32::from_le_bytes([l4, l5, l6, l7]));
-    if Lsn::new(u64::from(upper) << 32 | u64::from(lower)) >= start {
+    // Of the LSN in a page the upper half comes first.
+    let lsn = u64::from_le_bytes([l0, l1, l2, l3, l4, l5, l6, l7]).rotate_left(32);
+    if Lsn::new(lsn) >= start {
         return PageState::Newer;
     }
     let (stored, calculated) = (u16::from_le_bytes([s0, s1]), page_checksum(page, block));
@@ -180,8 +180,7 @@ mod tests {
 
     fn page(lsn: u64, block: u32, fill: u8) -> [u8; PAGE_SIZE] {
         let mut page = [fill; PAGE_SIZE];
-        page[..4].copy_from_slice(&((lsn >> 32) as u32).to_le_bytes());
-        page[4..8].copy_from_slice(&(lsn as u32).to_le_bytes());
+        page[..8].copy_from_slice(&lsn.rotate_left(32).to_le_bytes());
         let sum = page_checksum(&page, block);
         page[8..10].copy_from_slice(&sum.to_le_bytes());
         page
