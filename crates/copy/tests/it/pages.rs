@@ -34,8 +34,11 @@ fn verify(root: &Path, rules: PageRules) -> PageReport {
     report
 }
 
-/// What `pg_checksums --check` says: pages seen, and the bad ones with the two sums.
-fn judged(cluster: &Cluster) -> (u64, BTreeMap<(PathBuf, u64), (u16, u16)>) {
+/// File and block, and the checksum there and what it should be.
+type Verdict = BTreeMap<(PathBuf, u64), (u16, u16)>;
+
+/// What `pg_checksums --check` says: pages seen, and the bad ones.
+fn judged(cluster: &Cluster) -> (u64, Verdict) {
     let output = cluster.command("pg_checksums", &["--check", "-D", &cluster.text("data")]);
     let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     let blocks = out.lines().find_map(|line| line.strip_prefix("Blocks scanned:")).unwrap();
@@ -114,7 +117,7 @@ fn pg_checksums_finds_the_same_pages() {
         }
         other => panic!("{other:?}"),
     });
-    assert_eq!(found.collect::<BTreeMap<_, _>>(), bad);
+    assert_eq!(found.collect::<Verdict>(), bad);
     assert_eq!(bad.len(), 5, "{bad:?}");
     // What changed since the start of a backup is left to the WAL.
     let report = verify(&data, PageRules { start: Lsn::new(0), ..rules });
