@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tapster_manager::WalVerifyReport;
 use tapster_manager::text::pretty_bytes;
-use tapster_manager::wal_verify::{BackupReach, Commit, VerifiedLine, WalProblem, WalRange};
+use tapster_manager::wal_verify::{BackupProblem, BackupReach, Commit, VerifiedLine, WalProblem, WalRange};
 
 use super::Output;
 use crate::format::timestamp::python_datetime;
@@ -27,13 +27,23 @@ pub(crate) fn show(output: &Output, server: &str, report: &WalVerifyReport) {
         show_line(output, line);
     }
     for backup in &report.backups {
-        let (id, begin, consistent) = (&backup.id, backup.begin, backup.consistent);
-        match &backup.reach {
-            Some(range) => output.line(format!("Backup {id} can be recovered up to {}", end(range))),
-            None => output.error(format!(
-                "backup {id} cannot be recovered: its WAL from {begin} to {consistent} is not complete"
-            )),
+        show_backup(output, backup);
+    }
+}
+
+fn show_backup(output: &Output, backup: &BackupReach) {
+    let (id, begin, consistent) = (&backup.id, backup.begin, backup.consistent);
+    match &backup.reach {
+        Some(range) if backup.problems.is_empty() => {
+            output.line(format!("Backup {id} can be recovered up to {}", end(range)));
         }
+        Some(_) => {}
+        None => output.error(format!(
+            "backup {id} cannot be recovered: its WAL from {begin} to {consistent} is not complete"
+        )),
+    }
+    for problem in &backup.problems {
+        output.error(format!("backup {id} cannot be recovered: {problem}"));
     }
 }
 
@@ -116,12 +126,36 @@ fn backup_value(backup: &BackupReach) -> Value {
         "backup_id": backup.id.to_string(),
         "begin_lsn": backup.begin.to_string(),
         "consistent_lsn": backup.consistent.to_string(),
-        "recoverable": backup.reach.as_ref().map(range_value),
+        "recoverable": backup.reach.as_ref().filter(|_| backup.is_recoverable()).map(range_value),
+        "problems": backup.problems.iter().map(backup_problem_value).collect::<Vec<_>>(),
     })
 }
 
+fn backup_problem_value(problem: &BackupProblem) -> Value {
+    let text = |lsn: &Option<_>| lsn.as_ref().map(walfile::Lsn::to_string);
+    let value = match problem {
+        BackupProblem::Label { .. } => json!({"kind": "label"}),
+        BackupProblem::Begin { recorded, label } => json!({
+            "kind": "begin", "expected": recorded.to_string(), "found": label.to_string(),
+        }),
+        BackupProblem::Control { .. } => json!({"kind": "control"}),
+        BackupProblem::Checkpoint { redo, expected, found } => json!({
+            "kind": "checkpoint", "redo": redo.to_string(), "expected": text(expected), "found": text(found),
+        }),
+        BackupProblem::RedoRecord { at } => json!({"kind": "redo_record", "lsn": at.to_string()}),
+        BackupProblem::End { begin, expected, found } => json!({
+            "kind": "backup_end",
+            "begin": begin.to_string(),
+            "expected": expected.to_string(),
+            "found": text(found),
+        }),
+        _ => json!({"kind": "other"}),
+    };
+    with_message(value, problem)
+}
+
 fn problem_value(problem: &WalProblem) -> Value {
-    let mut value = match problem {
+    let value = match problem {
         WalProblem::Missing { first, last, count } => json!({
             "kind": "missing", "first": first.to_string(), "last": last.to_string(), "count": count,
         }),
@@ -149,6 +183,11 @@ fn problem_value(problem: &WalProblem) -> Value {
         }),
         _ => json!({"kind": "other"}),
     };
+    with_message(value, problem)
+}
+
+/// With the problem in words.
+fn with_message(mut value: Value, problem: &impl std::fmt::Display) -> Value {
     if let Some(map) = value.as_object_mut() {
         map.insert("message".to_owned(), problem.to_string().into());
     }

@@ -42,6 +42,29 @@ fn a_gap_is_an_error_with_a_line_of_its_own() {
     let (end, reached) =
         (&line["ranges"][0]["end_lsn"], &json["main"]["backups"][0]["recoverable"]["end_lsn"]);
     assert!(end.is_string() && end == reached, "{json}");
+    assert_eq!(json["main"]["backups"][0]["problems"], serde_json::json!([]));
+
+    // The label names a record that is no checkpoint.
+    let id = json["main"]["backups"][0]["backup_id"].as_str().unwrap();
+    let info = lab.server_dir().join("meta").join(format!("{id}-backup.info"));
+    let text = std::fs::read_to_string(&info).unwrap();
+    let checkpoint = text.split("CHECKPOINT LOCATION: ").nth(1).unwrap().split('\\').next().unwrap();
+    std::fs::write(&info, text.replace(&format!("LOCATION: {checkpoint}"), "LOCATION: 0/1000028")).unwrap();
+    let lost = tapster(&["wal", "verify", "main", "morning"]);
+    let begin = &json["main"]["backups"][0]["begin_lsn"].as_str().unwrap();
+    let problem = format!(
+        "the checkpoint that begins at {begin} stands at {checkpoint}, by its backup_label at 0/1000028"
+    );
+    assert_eq!((lost.code, lost.stderr), (1, format!("ERROR: backup {id} cannot be recovered: {problem}\n")));
+    let lost = tapster(&["-f", "json", "wal", "verify", "main", "morning"]);
+    let lost_json: serde_json::Value = serde_json::from_str(&lost.stdout).unwrap();
+    let backup = &lost_json["main"]["backups"][0];
+    assert_eq!((lost.code, &backup["recoverable"]), (1, &serde_json::Value::Null), "{lost_json}");
+    let expected = serde_json::json!([{
+        "kind": "checkpoint", "redo": begin, "expected": "0/1000028", "found": checkpoint, "message": problem,
+    }]);
+    assert_eq!(backup["problems"], expected);
+    std::fs::write(&info, text).unwrap();
 
     let last = lab.cluster.value("SELECT pg_walfile_name(pg_current_wal_insert_lsn())");
     let log = u64::from_str_radix(&last[16..], 16).unwrap();

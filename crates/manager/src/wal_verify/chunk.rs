@@ -11,6 +11,7 @@ use walfile::{
     Timeline, TimelineHistory, WalName,
 };
 
+use super::landmarks::Landmarks;
 use super::report::{Commit, LineEnd, WalProblem};
 
 /// How many records are read between two looks at the stop flag.
@@ -42,6 +43,7 @@ pub(super) struct ChunkResult {
     pub(super) record_bytes: u64,
     /// Records that do not agree with the history file, after the first [`MAX_TIMELINE_PROBLEMS`].
     pub(super) more_problems: u64,
+    pub(super) landmarks: Landmarks,
     timeline_problems: usize,
 }
 
@@ -74,6 +76,8 @@ pub(super) struct ChunkReader<'a> {
     /// The cluster that the WAL must be of, where that is known.
     pub(super) system: Option<SystemId>,
     pub(super) size: SegmentSize,
+    /// Where backups begin, in order.
+    pub(super) begins: &'a [Lsn],
     pub(super) stop: &'a AtomicBool,
 }
 
@@ -134,7 +138,13 @@ impl ChunkReader<'_> {
                     stretch.last_commit = commit(&record).or(stretch.last_commit);
                     None
                 }
-                Rmgr::XLOG => self.history_problem(&record, &before),
+                // Not the images of single pages, of which there are many.
+                Rmgr::XLOG if !matches!(record.type_name(), Some("FPI" | "FPI_FOR_HINT")) => {
+                    record.payload().ok().and_then(|payload| {
+                        result.landmarks.note(&record, &payload, self.begins);
+                        self.history_problem(record.lsn, &payload, &before)
+                    })
+                }
                 _ => None,
             };
             if let Some(problem) = disagrees {
@@ -166,8 +176,8 @@ impl ChunkReader<'_> {
     }
 
     /// What a record that names its timeline says against the history file.
-    fn history_problem(&self, record: &Record<'_>, before: &Before) -> Option<WalProblem> {
-        let (found, parent) = match record.payload().ok()? {
+    fn history_problem(&self, at: Lsn, payload: &Payload<'_>, before: &Before) -> Option<WalProblem> {
+        let (found, parent) = match payload {
             Payload::CheckpointShutdown(checkpoint) => (checkpoint.timeline, checkpoint.previous_timeline),
             Payload::EndOfRecovery(end) => (end.timeline, end.previous_timeline),
             _ => return None,
@@ -175,7 +185,7 @@ impl ChunkReader<'_> {
         if self.history_lost {
             return None;
         }
-        let (at, timeline) = (record.lsn, found);
+        let timeline = found;
         let expected = self.history.timeline_at(at);
         if found != expected {
             return Some(WalProblem::Timeline { at, expected, found });

@@ -3,6 +3,7 @@
 use walfile::{Lsn, SegmentNo, SegmentSize, TimelineHistory};
 
 use super::chunk::{Chunk, ChunkResult, Part, Stretch};
+use super::landmarks::Landmarks;
 use super::report::{LineEnd, VerifiedLine, WalProblem, WalRange};
 
 /// Whoever has more than this many problems needs no list of them, and memory must not depend on the archive.
@@ -21,6 +22,7 @@ pub(super) struct Join<'a> {
     /// A problem that was found in a segment of the next chunk, which may find it too.
     ahead: Option<(WalProblem, SegmentNo)>,
     end: Option<LineEnd>,
+    landmarks: Landmarks,
 }
 
 impl<'a> Join<'a> {
@@ -38,7 +40,8 @@ impl<'a> Join<'a> {
             record_bytes: 0,
         };
         let number = start.segment(size);
-        Self { history, size, line, next: None, number, ahead: None, end: None }
+        let landmarks = Landmarks::new();
+        Self { history, size, line, next: None, number, ahead: None, end: None, landmarks }
     }
 
     /// Adds the next chunk.
@@ -59,6 +62,7 @@ impl<'a> Join<'a> {
         self.line.records += result.records;
         self.line.record_bytes += result.record_bytes;
         self.end = result.end;
+        self.landmarks.add(result.landmarks);
         let mut goes_on = false;
         for part in result.parts {
             match part {
@@ -129,11 +133,11 @@ impl<'a> Join<'a> {
     }
 
     /// The line, once all chunks were added.
-    pub(super) fn finish(mut self) -> VerifiedLine {
+    pub(super) fn finish(mut self) -> (VerifiedLine, Landmarks) {
         if let Some((problem, _)) = self.ahead.take() {
             self.add_problem(problem);
         }
         self.line.end = self.end;
-        self.line
+        (self.line, self.landmarks)
     }
 }

@@ -4,11 +4,17 @@
 //! Segments are read in pieces on all processors. Each worker reads the records that begin in its piece and the first one
 //! after it, whose back link it checks; that must be the first one that the next worker found. So every record is checked
 //! once and every boundary from both sides.
+//!
+//! Of each backup the records are looked for on the way that recovery would look for: its checkpoint, and that of its end.
 
+mod backup;
 mod chunk;
 mod join;
+mod landmarks;
 mod line;
+mod reach;
 mod report;
+mod start;
 mod work;
 
 use std::collections::BTreeSet;
@@ -20,8 +26,9 @@ use thiserror::Error;
 use walfile::{LongPageHeader, Lsn, SegmentNo, SegmentSize, SystemId, Timeline, TimelineHistory};
 
 use crate::{Context, Server};
+pub use backup::{BackupProblem, BackupReach};
 pub(crate) use line::Line;
-pub use report::{BackupReach, Commit, LineEnd, VerifiedLine, WalProblem, WalRange, WalVerifyReport};
+pub use report::{Commit, LineEnd, VerifiedLine, WalProblem, WalRange, WalVerifyReport};
 
 /// Options of [`Server::verify_wal`].
 #[derive(Clone, Debug, Default)]
@@ -125,15 +132,19 @@ impl Server {
             None => Vec::new(),
         };
         let system = self.expected_system(&records)?;
-        let mut lines = work::verify(&lines, &store, size, system, options.jobs, context)?;
-        if let Some((_, main)) = lines.first_mut() {
-            main.problems.extend(lost.into_iter().map(|timeline| WalProblem::MissingHistory { timeline }));
+        // In order, since the records are.
+        let begins: Vec<_> = records.iter().filter_map(|record| record.begin_xlog).collect();
+        let mut lines = work::verify(&lines, &store, size, system, &begins, options.jobs, context)?;
+        if let Some(main) = lines.first_mut() {
+            main.found
+                .problems
+                .extend(lost.into_iter().map(|timeline| WalProblem::MissingHistory { timeline }));
         }
         if context.stop.load(Ordering::Relaxed) {
             return Err(WalVerifyError::Stopped);
         }
-        let backups = records.iter().filter_map(|record| reach(record, &lines)).collect();
-        let lines = lines.into_iter().map(|(_, line)| line).collect();
+        let backups = records.iter().filter_map(|record| reach::of(record, self.layout(), &lines)).collect();
+        let lines = lines.into_iter().map(|line| line.found).collect();
         Ok(WalVerifyReport {
             backup: records.first().map(|record| record.id),
             segment_size: size,
@@ -255,19 +266,6 @@ fn lost_histories(
     let wanted: BTreeSet<Timeline> =
         archived.keys().copied().chain(there.iter().filter_map(before)).filter(|t| *t > oldest).collect();
     Ok(wanted.into_iter().filter(|timeline| there.binary_search(timeline).is_err()).collect())
-}
-
-/// How far the WAL takes a backup: along the line on whose way it lies.
-fn reach(record: &BackupRecord, lines: &[(Line, VerifiedLine)]) -> Option<BackupReach> {
-    let Position { timeline, begin, consistent } = Position::of(record)?;
-    let holds = |line: &Line| line.history.timeline_at(begin) == timeline;
-    let reach = lines
-        .iter()
-        .filter(|(line, _)| holds(line))
-        .flat_map(|(_, verified)| &verified.ranges)
-        .find(|range| range.start <= begin && consistent <= range.end)
-        .copied();
-    Some(BackupReach { id: record.id, begin, consistent, reach })
 }
 
 /// How many segments a worker takes at a time: enough that the first record after them, which is read twice, does not count,

@@ -7,6 +7,8 @@ use time::OffsetDateTime;
 use walfile::record::Xid;
 use walfile::{Lsn, SegmentName, SegmentSize, Timeline, WalName};
 
+use super::backup::BackupReach;
+
 /// What [`Server::verify_wal`](crate::Server::verify_wal) found.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -25,7 +27,7 @@ impl WalVerifyReport {
     /// Whether nothing is missing and nothing is damaged, and every backup can be recovered.
     pub fn is_sound(&self) -> bool {
         self.lines.iter().all(|line| line.problems.is_empty())
-            && self.backups.iter().all(|backup| backup.reach.is_some())
+            && self.backups.iter().all(BackupReach::is_recoverable)
     }
 
     /// Whole segments that were read.
@@ -191,18 +193,4 @@ impl fmt::Display for WalProblem {
             Self::Join { expected, found: None } => write!(f, "the log does not go on at {expected}"),
         }
     }
-}
-
-/// How far a backup can be recovered.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct BackupReach {
-    /// The backup.
-    pub id: BackupId,
-    /// Where its redo begins.
-    pub begin: Lsn,
-    /// Where it becomes consistent.
-    pub consistent: Lsn,
-    /// The valid range that holds both; `None` when it cannot be recovered.
-    pub reach: Option<WalRange>,
 }

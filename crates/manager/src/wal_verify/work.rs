@@ -6,10 +6,11 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
 use tapster_catalog::WalStore;
-use walfile::{SegmentSize, SystemId};
+use walfile::{Lsn, SegmentSize, SystemId};
 
 use super::chunk::{Chunk, ChunkReader, ChunkResult};
 use super::join::Join;
+use super::landmarks::Landmarks;
 use super::line::Line;
 use super::report::VerifiedLine;
 use super::{WalVerifyError, chunk_length};
@@ -19,15 +20,23 @@ use crate::event::Progress;
 /// More threads than this only wait for the disk.
 const MAX_JOBS: usize = 256;
 
-/// Verifies each line with its own workers.
+/// A line, and what was found on it.
+pub(super) struct Verified {
+    pub(super) line: Line,
+    pub(super) found: VerifiedLine,
+    pub(super) landmarks: Landmarks,
+}
+
+/// Verifies each line with its own workers. Backups begin at `begins`, which are in order.
 pub(super) fn verify(
     lines: &[Line],
     store: &WalStore<'_>,
     size: SegmentSize,
     system: Option<SystemId>,
+    begins: &[Lsn],
     jobs: Option<usize>,
     context: &Context<'_>,
-) -> Result<Vec<(Line, VerifiedLine)>, WalVerifyError> {
+) -> Result<Vec<Verified>, WalVerifyError> {
     let available = || thread::available_parallelism().map_or(1, usize::from);
     let jobs = jobs.unwrap_or_else(available).clamp(1, MAX_JOBS);
     let total = lines.iter().map(Line::segments).sum::<u64>().saturating_mul(size.bytes());
@@ -42,6 +51,7 @@ pub(super) fn verify(
             history_lost: line.history_lost,
             system,
             size,
+            begins,
             stop: &context.stop,
         };
         in_order(line.chunks(length, size), jobs, &reader, &context.stop, |chunk, result| {
@@ -49,7 +59,8 @@ pub(super) fn verify(
             context.observer.progress(progress);
             join.add(chunk, result);
         })?;
-        verified.push((line.clone(), join.finish()));
+        let (found, landmarks) = join.finish();
+        verified.push(Verified { line: line.clone(), found, landmarks });
     }
     Ok(verified)
 }

@@ -20,3 +20,4 @@ mod cycle;
 mod offline;
 mod wal_blocks;
 mod wal_verify;
+mod wal_verify_backup;

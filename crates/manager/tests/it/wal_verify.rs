@@ -19,12 +19,12 @@ use walfile::{Lsn, SegmentName, SegmentSize, Timeline, WalName};
 const SIZE: SegmentSize = SegmentSize::MIN;
 
 /// A hub whose archive can be changed.
-struct Hub {
+pub(crate) struct Hub {
     home: tempfile::TempDir,
     server: Server,
 }
 
-fn open(home: &Path, conninfo: &str) -> Server {
+pub(crate) fn open(home: &Path, conninfo: &str) -> Server {
     let text = format!(
         "[barman]\nbarman_home = {home}\n[main]\nconninfo = {conninfo}\nstreaming_conninfo = {conninfo}\n\
          backup_method = postgres\narchiver = on\nimmediate_checkpoint = on\n",
@@ -62,14 +62,14 @@ impl Hub {
         std::fs::write(self.path(name), content).unwrap();
     }
 
-    fn verify(&self, backup: Option<&BackupRecord>, jobs: usize) -> WalVerifyReport {
+    pub(crate) fn verify(&self, backup: Option<&BackupRecord>, jobs: usize) -> WalVerifyReport {
         let mut options = WalVerifyOptions::default();
         options.backup = backup.cloned();
         options.jobs = Some(jobs);
         self.server.verify_wal(&options, &Context::new(&Silent)).unwrap()
     }
 
-    fn record(&self) -> BackupRecord {
+    pub(crate) fn record(&self) -> BackupRecord {
         self.server.catalog().records().unwrap().remove(0)
     }
 
@@ -93,7 +93,7 @@ impl Hub {
 }
 
 /// Archives until `name` is there.
-fn archive_until(server: &Server, name: &str) {
+pub(crate) fn archive_until(server: &Server, name: &str) {
     let patience = Instant::now() + Duration::from_secs(60);
     let path = server.catalog().layout().wal(name.parse().unwrap());
     while !path.exists() {
@@ -103,12 +103,9 @@ fn archive_until(server: &Server, name: &str) {
     }
 }
 
-/// A hub with a backup, some WAL on timeline 1 and some on timeline 2; and the last commit in it by the server's own word,
-/// as microseconds since 1970. Timeline 2 begins inside a segment, or
-/// with one.
-fn promoted(on_a_boundary: bool) -> Option<(Hub, i128)> {
-    let home = tempfile::tempdir().unwrap();
-    let incoming = home.path().join("main/incoming");
+/// A server with segments of 1 MiB that archives to the hub below `home`; its hub.
+pub(crate) fn archiving(home: &Path) -> Option<(Cluster, Server)> {
+    let incoming = home.join("main/incoming");
     let builder = Cluster::builder()
         .wal_segment_mb(1)
         .config("archive_mode = on")
@@ -116,12 +113,21 @@ fn promoted(on_a_boundary: bool) -> Option<(Hub, i128)> {
     // Under another name first: nobody may see half a file.
     let command = format!("cp %p {0}/.%f.tmp && mv {0}/.%f.tmp {0}/%f", incoming.display());
     let cluster = builder.config(&format!("archive_command = '{command}'")).start()?;
-    let server = open(home.path(), &cluster.conninfo().to_conninfo_string());
+    let server = open(home, &cluster.conninfo().to_conninfo_string());
     server.create_directories().unwrap();
-    for dir in [home.path(), &incoming] {
+    for dir in [home, &incoming] {
         let all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
         std::fs::set_permissions(dir, all).unwrap();
     }
+    Some((cluster, server))
+}
+
+/// A hub with a backup, some WAL on timeline 1 and some on timeline 2; and the last commit in it by the server's own word,
+/// as microseconds since 1970. Timeline 2 begins inside a segment, or
+/// with one.
+fn promoted(on_a_boundary: bool) -> Option<(Hub, i128)> {
+    let home = tempfile::tempdir().unwrap();
+    let (cluster, server) = archiving(home.path())?;
     let switch = || {
         let name = cluster.value("SELECT pg_walfile_name(pg_switch_wal())");
         archive_until(&server, &name);
@@ -223,6 +229,7 @@ fn an_archive_is_proved_and_what_is_wrong_with_it_is_found() {
     let report = first.verify(None, 2);
     assert!(report.backups[0].reach.is_none() && !report.is_sound(), "{report:?}");
 
+    crate::wal_verify_backup::what_a_backup_needs_is_looked_for(&hub);
     what_is_wrong_with_timelines_is_found(&hub, range);
     wal_of_another_cluster_is_found(&hub);
 
