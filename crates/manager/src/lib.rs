@@ -32,6 +32,7 @@ pub mod config;
 pub mod daemon;
 pub mod event;
 mod fork;
+mod generate_manifest;
 pub mod get_wal;
 pub mod list_backups;
 pub mod metrics;
@@ -71,6 +72,7 @@ pub use completeness::CompletenessError;
 pub use context::{Context, Observer, Silent, local_now};
 pub use cron::{CheckBackupError, CronError, CronJob, RetentionError};
 pub use event::{Event, Progress, WalSource};
+pub use generate_manifest::GenerateManifestError;
 pub use get_wal::{GetWalError, GetWalOptions, WalForm};
 pub use list_backups::{BackupList, ListBackupsError, ListedBackup};
 pub use processes::{ProcessError, RunningTask, Task};
@@ -88,3 +90,8 @@ pub use wal_find::{WalFindError, WalFindOptions, WalFindReport};
 pub use wal_index::{IndexWalError, WalIndexOptions, WalIndexReport};
 pub use wal_usage::WalUsage;
 pub use wal_verify::{WalVerifyError, WalVerifyOptions, WalVerifyReport};
+
+/// Processors this process may use: how many threads work on many files at a time.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -12,6 +12,7 @@ pub(crate) mod completions;
 pub(crate) mod cron;
 pub(crate) mod delete;
 mod errors;
+pub(crate) mod generate_manifest;
 pub(crate) mod get_wal;
 pub(crate) mod global;
 pub(crate) mod list_backups;
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     Cron(cron::CronArgs),
     /// `delete`
     Delete(delete::DeleteArgs),
+    /// `generate-manifest`
+    GenerateManifest(generate_manifest::GenerateManifestArgs),
     /// `get-wal`
     GetWal(get_wal::GetWalArgs),
     /// `list-backups`

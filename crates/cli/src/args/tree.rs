@@ -6,9 +6,10 @@ use clap::{CommandFactory, Error, FromArgMatches};
 
 use super::usage::Spelling;
 use super::{
-    Command, archive_wal, backup, check, check_backup, check_wal_archive, completions, cron, delete, get_wal,
-    global, list_backups, list_servers, metrics, pg, processes, put_wal, rebuild_xlogdb, receive_wal,
-    replication_status, restore, run, show_backup, switch_wal, wal, wal_archive, wal_restore,
+    Command, archive_wal, backup, check, check_backup, check_wal_archive, completions, cron, delete,
+    generate_manifest, get_wal, global, list_backups, list_servers, metrics, pg, processes, put_wal,
+    rebuild_xlogdb, receive_wal, replication_status, restore, run, show_backup, switch_wal, wal, wal_archive,
+    wal_restore,
 };
 use crate::invocation::Program;
 
@@ -143,6 +144,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     entry!("cron", cron::CronArgs, Command::Cron),
     entry!("delete", delete::DeleteArgs, Command::Delete),
+    entry!("generate-manifest", generate_manifest::GenerateManifestArgs, Command::GenerateManifest),
     entry!("get-wal", get_wal::GetWalArgs, Command::GetWal),
     entry!("list-backups" | "list-backup", list_backups::ListBackupsArgs, Command::ListBackups),
     entry!("list-processes" | "list-process", processes::ListProcessesArgs, Command::ListProcesses),

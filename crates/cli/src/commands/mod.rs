@@ -9,6 +9,7 @@ pub(crate) mod check_wal_archive;
 pub(crate) mod completions;
 pub(crate) mod cron;
 pub(crate) mod delete;
+pub(crate) mod generate_manifest;
 pub(crate) mod get_wal;
 pub(crate) mod list_backups;
 pub(crate) mod list_servers;

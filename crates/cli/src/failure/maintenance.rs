@@ -2,7 +2,10 @@
 
 use tapster_catalog::XlogDbError;
 use tapster_catalog::locks::LockError;
-use tapster_manager::{ArchiveInUse, CheckBackupError, CronError, ProcessError, RetentionError};
+use tapster_copy::manifest::GenerateError;
+use tapster_manager::{
+    ArchiveInUse, CheckBackupError, CronError, GenerateManifestError, ProcessError, RetentionError,
+};
 
 use super::{Failure, Place, chain};
 
@@ -43,6 +46,16 @@ impl Failure {
     /// A backup whose completeness was not looked at.
     pub(crate) fn check_backup(error: &CheckBackupError) -> Self {
         Self::user(chain(error))
+    }
+
+    /// A backup that got no manifest.
+    pub(crate) fn generate_manifest(error: &GenerateManifestError) -> Self {
+        match error {
+            GenerateManifestError::Generate(GenerateError::Exists { .. }) => {
+                Self::unexpected(error.to_string())
+            }
+            _ => Self::user(chain(error)),
+        }
     }
 
     /// A lock directory that was not cleaned.

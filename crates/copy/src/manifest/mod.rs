@@ -5,6 +5,7 @@
 //! taken as the bytes pass.
 
 mod error;
+mod generate;
 mod lexer;
 mod reader;
 mod tail;
@@ -12,6 +13,7 @@ mod verify;
 mod writer;
 
 pub use error::ManifestError;
+pub use generate::{GenerateError, GenerateOptions, GenerateReport, generate};
 pub use reader::{ManifestFile, ManifestReader, ManifestSummary};
 pub use verify::{Problem, VerifyError, VerifyOptions, VerifyReport, verify};
 pub use writer::{ManifestWriter, WriteManifestError};

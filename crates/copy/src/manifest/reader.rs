@@ -55,7 +55,7 @@ pub struct ManifestSummary {
     pub system_identifier: Option<u64>,
     /// How many files it lists.
     pub files: u64,
-    /// The WAL it needs, in the manifest's order.
+    /// The WAL it needs, in the manifest's order. A manifest that Barman made has none.
     pub wal_ranges: Vec<WalRange>,
     /// The SHA-256 in its last line, found right.
     pub checksum: Checksum,
@@ -169,7 +169,8 @@ impl<R: Read> ManifestReader<R> {
         let offset = self.lexer.offset();
         for (seen, key) in [
             (self.seen_files, "Files"),
-            (self.seen_ranges, "WAL-Ranges"),
+            // Barman writes version 1 without.
+            (self.seen_ranges || self.summary.version == 1, "WAL-Ranges"),
             (self.seen_checksum, "Manifest-Checksum"),
             (self.summary.version == 1 || self.summary.system_identifier.is_some(), "System-Identifier"),
         ] {

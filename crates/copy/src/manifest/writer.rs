@@ -152,7 +152,7 @@ fn push_json_string(target: &mut Vec<u8>, text: &str) {
 }
 
 /// A moment as the manifest writes it, `2026-11-21 03:15:20 GMT`.
-struct Date {
+pub(super) struct Date {
     year: u64,
     month: u64,
     day: u64,
@@ -162,7 +162,7 @@ struct Date {
 impl Date {
     /// The Gregorian date of a number of seconds since 1970 (days counted from 0000-03-01, so that the
     /// leap day is the last of its year).
-    fn from_unix(seconds: u64) -> Option<Self> {
+    pub(super) fn from_unix(seconds: u64) -> Option<Self> {
         let days = seconds / 86_400 + 719_468;
         let (era, day_of_era) = (days / 146_097, days % 146_097);
         let year_of_era =
@@ -176,11 +176,20 @@ impl Date {
     }
 }
 
+impl Date {
+    /// Without the word GMT, as Barman has it.
+    pub(super) fn without_zone(&self) -> impl fmt::Display + '_ {
+        fmt::from_fn(|f| {
+            let (hour, minute, second) = (self.second / 3600, self.second / 60 % 60, self.second % 60);
+            let Self { year, month, day, .. } = self;
+            write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+        })
+    }
+}
+
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (hour, minute, second) = (self.second / 3600, self.second / 60 % 60, self.second % 60);
-        let Self { year, month, day, .. } = self;
-        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} GMT")
+        write!(f, "{} GMT", self.without_zone())
     }
 }
 

@@ -16,6 +16,7 @@
 
 mod archive;
 mod extract;
+mod generate;
 mod hostile;
 mod manifest;
 mod pages;
