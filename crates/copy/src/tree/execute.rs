@@ -73,7 +73,7 @@ impl Plan {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))
                 .map_err(at("chmod", &path))?;
             let directory = sync::open_directory(&path)?;
-            file::set_mtime(&directory, entry).map_err(at("set the times of", &path))?;
+            file::set_mtime(&directory, entry.mtime).map_err(at("set the times of", &path))?;
         }
         Ok(())
     }

@@ -30,11 +30,16 @@ pub(super) fn copy(
         if ioctl_ficlone(&target, &source).is_ok() {
             observer.bytes(entry.size);
         } else {
-            data(&mut source, &mut target, (from, to), entry.size, observer, stop)?;
+            let found = data(&mut source, &mut target, (from, to), entry.size, STEP, stop, &mut |n| {
+                observer.bytes(n);
+            })?;
+            if found < entry.size {
+                return Err(TreeError::Short { path: from.to_path_buf(), expected: entry.size, found });
+            }
         }
     }
     fchmod(&target, Mode::from_raw_mode(entry.mode)).map_err(at("chmod", to))?;
-    set_mtime(&target, entry).map_err(at("set the times of", to))?;
+    set_mtime(&target, entry.mtime).map_err(at("set the times of", to))?;
     Ok(target)
 }
 
@@ -42,19 +47,21 @@ fn create(path: &Path) -> Result<File, SyncError> {
     File::options().write(true).create_new(true).mode(0o600).open(path).map_err(at("create", path))
 }
 
-pub(super) fn set_mtime(file: &File, entry: &Entry) -> rustix::io::Result<()> {
-    let time = Timespec { tv_sec: entry.mtime.0, tv_nsec: entry.mtime.1 };
+pub(crate) fn set_mtime(file: &File, (tv_sec, tv_nsec): (i64, i64)) -> rustix::io::Result<()> {
+    let time = Timespec { tv_sec, tv_nsec };
     futimens(file, &Timestamps { last_access: time, last_modification: time })
 }
 
-fn data(
+/// Moves `size` bytes, `step` at most at a time, or as many as there are; says how many.
+pub(crate) fn data(
     source: &mut File,
     target: &mut File,
     (from, to): (&Path, &Path),
     size: u64,
-    observer: &dyn CopyObserver,
+    step: usize,
     stop: &AtomicBool,
-) -> Result<(), TreeError> {
+    moved: &mut dyn FnMut(u64),
+) -> Result<u64, TreeError> {
     let mut done = 0_u64;
     let mut buffer = Vec::new();
     let mut in_kernel = true;
@@ -62,7 +69,7 @@ fn data(
         if stop.load(Ordering::Relaxed) {
             return Err(TreeError::Stopped);
         }
-        let step = usize::try_from(size - done).unwrap_or(STEP).min(STEP);
+        let step = usize::try_from(size - done).unwrap_or(step).min(step);
         let copied = if in_kernel {
             match copy_file_range(&*source, None, &*target, None, step) {
                 Ok(copied) => copied,
@@ -87,12 +94,12 @@ fn data(
             }
         };
         if copied == 0 {
-            return Err(TreeError::Short { path: from.to_path_buf(), expected: size, found: done });
+            break;
         }
         done = done.saturating_add(copied as u64);
-        observer.bytes(copied as u64);
+        moved(copied as u64);
     }
-    Ok(())
+    Ok(done)
 }
 
 /// Errors that reading and writing would meet as well.

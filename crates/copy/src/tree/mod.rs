@@ -5,7 +5,7 @@
 //! else is on disk, so that a restore that was interrupted does not look like a cluster.
 
 mod execute;
-mod file;
+pub(crate) mod file;
 mod plan;
 mod sizes;
 
@@ -41,6 +41,9 @@ pub enum TreeError {
         /// What could be read.
         found: u64,
     },
+    /// A thread of the copy ended before its time.
+    #[error("a thread of the copy panicked")]
+    Worker,
     /// The caller's stop flag was raised.
     #[error("the copy was stopped")]
     Stopped,

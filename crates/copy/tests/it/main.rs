@@ -18,6 +18,7 @@ mod archive;
 mod extract;
 mod generate;
 mod hostile;
+mod live;
 mod manifest;
 mod pages;
 mod server;

@@ -1,0 +1,107 @@
+//! Walking a tree that changes.
+
+use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::directories::Directories;
+use super::rules::{Rules, is_database, logged_fork, unlogged};
+use super::{LiveReport, LiveTree};
+use crate::sync::at;
+use crate::tree::TreeError;
+
+/// Deeper than any cluster; a link that leads to a directory above it ends here.
+const MAX_DEPTH: usize = 40;
+/// How many of the things left out are named.
+const MAX_SKIPPED: usize = 100;
+
+/// Makes the directories of the copy and gives each file to `file`, until that answers false.
+pub(super) fn walk(
+    tree: &LiveTree,
+    directories: &mut Directories,
+    report: &mut LiveReport,
+    file: &mut dyn FnMut(PathBuf) -> bool,
+) -> Result<(), TreeError> {
+    let mut pending = vec![(PathBuf::new(), 0)];
+    while let Some((directory, depth)) = pending.pop() {
+        let place = tree.source.join(&directory);
+        let root = directory.as_os_str().is_empty();
+        let gone = |error: &std::io::Error| {
+            error.kind() == ErrorKind::NotFound && !(root && matches!(tree.rules, Rules::Data { .. }))
+        };
+        let metadata = match std::fs::metadata(&place) {
+            Err(error) if gone(&error) => {
+                report.vanished += 1;
+                continue;
+            }
+            result => result.map_err(at("read", &place))?,
+        };
+        let target = tree.target.join(&directory);
+        if root {
+            directories.root(&tree.target, metadata.mode() & 0o7777)?;
+        } else {
+            directories.make(target, metadata.mode() & 0o7777)?;
+        }
+        let not_logged = if is_database(&directory) { not_logged(&place)? } else { HashSet::new() };
+        let entries = match std::fs::read_dir(&place) {
+            Err(error) if gone(&error) => {
+                report.vanished += 1;
+                continue;
+            }
+            result => result.map_err(at("read", &place))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(at("read", &place))?;
+            let name = entry.file_name();
+            let path = directory.join(&name);
+            let made_anew =
+                !not_logged.is_empty() && logged_fork(&name).is_some_and(|node| not_logged.contains(&node));
+            if made_anew || tree.rules.leaves_out(&path) {
+                continue;
+            }
+            let mut kind = entry.file_type().map_err(at("read", &entry.path()))?;
+            if kind.is_symlink() {
+                if tree.rules.leaves_out_link(&path) {
+                    continue;
+                }
+                let Ok(metadata) = std::fs::metadata(entry.path()) else {
+                    skip(report, entry.path());
+                    continue;
+                };
+                kind = metadata.file_type();
+            }
+            if kind.is_dir() {
+                if depth >= MAX_DEPTH {
+                    let error = std::io::Error::from(ErrorKind::InvalidFilename);
+                    return Err(at("go deeper than", &entry.path())(error).into());
+                }
+                pending.push((path, depth + 1));
+            } else if !kind.is_file() {
+                skip(report, entry.path());
+            } else if !file(path) {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn skip(report: &mut LiveReport, path: PathBuf) {
+    if report.skipped.len() < MAX_SKIPPED {
+        report.skipped.push(path);
+    }
+}
+
+/// The relations of a database that are not logged. Read before the names are gone through, as PostgreSQL does it.
+fn not_logged(place: &Path) -> Result<HashSet<u32>, TreeError> {
+    let entries = match std::fs::read_dir(place) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(HashSet::new()),
+        result => result.map_err(at("read", place))?,
+    };
+    let mut found = HashSet::new();
+    for entry in entries {
+        found.extend(unlogged(&entry.map_err(at("read", place))?.file_name()));
+    }
+    Ok(found)
+}
