@@ -44,5 +44,6 @@ mod wal_archive;
 mod wal_find;
 mod wal_inspect;
 mod wal_put;
+mod wal_replay;
 mod wal_restore;
 mod wal_verify;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use tapster_protocol::testing::Cluster;
 use tempfile::TempDir;
 
 /// Which of the two programs.
@@ -222,9 +223,12 @@ impl Sshd {
             path("sshd_config"),
             format!(
                 "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
-                 PidFile none\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 100\nForceCommand {}\n",
+                 PidFile none\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 100\n\
+                 SetEnv HOME={}\nForceCommand {}\n",
                 path("host").display(),
                 path("user.pub").display(),
+                // The user's own start-up files could print, and take their time.
+                dir.path().display(),
                 path("force").display()
             ),
         )
@@ -259,6 +263,30 @@ impl Sshd {
             .args(args)
             .stdin(Stdio::null());
         Some(command)
+    }
+
+    /// The words before `-U USER HOST SERVER ...` with which the server of a cluster runs the client `name`, in a directory of its own.
+    pub fn client_of(&self, cluster: &Cluster, name: &str) -> String {
+        let local = cluster.directory().join("ssh");
+        if !local.exists() {
+            let local = cluster.create_dir("ssh");
+            let config = fs::read_to_string(self.dir.path().join("ssh_config")).unwrap();
+            let key = self.dir.path().join("user").display().to_string();
+            let config = config.replace(&key, &local.join("user").display().to_string());
+            fs::write(local.join("ssh_config"), config).unwrap();
+            fs::copy(self.dir.path().join("user"), local.join("user")).unwrap();
+            write_script(
+                &local.join("ssh"),
+                &format!("exec {} -F {}/ssh_config \"$@\"", find("ssh").unwrap().display(), local.display()),
+            );
+            let owned = Command::new("chown").arg("-R").arg("--reference").args([&local, &local]).status();
+            assert!(owned.unwrap().success());
+        }
+        let link = local.join(name);
+        if !link.exists() {
+            symlink(assert_cmd::cargo::cargo_bin!("tapster"), &link).unwrap();
+        }
+        format!("PATH={}:$PATH {}", local.display(), link.display())
     }
 
     /// How many connections it has let in.

@@ -14,17 +14,33 @@ impl Builder {
     /// # Panics
     /// When anything fails.
     pub fn standby_of(self, primary: &Cluster, slot: Option<&str>) -> Cluster {
+        let cluster = self.copy_of(primary);
+        let slot = slot.map(|slot| format!("primary_slot_name = '{slot}'\n")).unwrap_or_default();
+        let from = primary.conninfo().to_conninfo_string().replace('\'', "''");
+        cluster.append("postgresql.conf", &format!("primary_conninfo = '{from}'\n{slot}"));
+        cluster.replace("standby.signal", "");
+        cluster.start();
+        cluster
+    }
+
+    /// Makes a standby of `primary` that has no connection to it, and does not start it: it is to replay what its
+    /// `restore_command` brings.
+    ///
+    /// # Panics
+    /// When anything fails.
+    pub fn archive_standby_of(self, primary: &Cluster) -> Cluster {
+        let cluster = self.copy_of(primary);
+        cluster.replace("standby.signal", "");
+        cluster
+    }
+
+    fn copy_of(&self, primary: &Cluster) -> Cluster {
         let cluster = Cluster::empty(primary.binaries().clone(), primary.account(), self.port());
         let data = cluster.create_dir("data");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         std::fs::set_permissions(&data, mode).expect("chmod the data directory");
         copy(primary, &cluster);
         self.configure(&cluster);
-        let slot = slot.map(|slot| format!("primary_slot_name = '{slot}'\n")).unwrap_or_default();
-        let from = primary.conninfo().to_conninfo_string().replace('\'', "''");
-        cluster.append("postgresql.conf", &format!("primary_conninfo = '{from}'\n{slot}"));
-        cluster.replace("standby.signal", "");
-        cluster.start();
         cluster
     }
 }
