@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use walfile::codec::{self, Compression};
+
 /// `custom_compression_filter`, `custom_decompression_filter` and `custom_compression_magic`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -32,11 +34,13 @@ impl CustomFilter {
         pairs.collect::<Option<Vec<u8>>>().filter(|magic| !magic.is_empty())
     }
 
-    /// Whether a file that begins so, and is of no known codec, was compressed by this filter.
+    /// Whether a file that begins so was compressed by this filter. Its magic goes before those of other codecs (but for bzip2's,
+    /// since Barman compares in the order of names); without one, what is of no known codec and is not plain was.
     pub fn wrote(&self, first: &[u8]) -> bool {
+        let known = codec::detect(first);
         match &self.magic {
-            Some(magic) => first.starts_with(magic),
-            None => !is_plain(first),
+            Some(magic) => known != Compression::Bzip2 && first.starts_with(magic),
+            None => known == Compression::None && !is_plain(first),
         }
     }
 
@@ -51,8 +55,10 @@ impl CustomFilter {
 
 /// A page header of a segment (magic, information bits), a history file, a backup label, or nothing at all.
 fn is_plain(first: &[u8]) -> bool {
-    let page = first.get(1) == Some(&0xD1) && first.get(3) == Some(&0);
-    let history = first.first().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'#');
+    let page = matches!(first.get(1), Some(0xD0 | 0xD1)) && first.get(3) == Some(&0);
+    let digits = first.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let history = first.first() == Some(&b'#')
+        || digits > 0 && matches!(first.get(digits), None | Some(b' ' | b'\t' | b'\n'));
     first.is_empty()
         || page
         || history
@@ -123,7 +129,11 @@ mod tests {
         assert!(!filter.wrote(b"\x10\xD1\x07\x00\x01\x00"));
         assert!(!filter.wrote(b"1\t0/3000000"));
         assert!(filter.wrote(b"\x89LZO\x00"));
+        assert!(filter.wrote(b"7z\xBC\xAF\x27\x1C") && !filter.wrote(b"\x1F\x8B\x08\0"));
+        assert!(!filter.wrote(b"\x97\xD0\x06\x00\x01\x00") && !filter.wrote(b"# a comment"));
         filter.magic = Some(b"LZ".to_vec());
         assert!(filter.wrote(b"LZ4") && !filter.wrote(b"xx"));
+        filter.magic = Some(vec![0x1F, 0x8B]);
+        assert!(filter.wrote(b"\x1F\x8B\x08\0"));
     }
 }

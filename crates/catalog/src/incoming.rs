@@ -8,6 +8,7 @@ use thiserror::Error;
 use walfile::{SegmentSize, WalName};
 
 use crate::ServerLayout;
+use crate::custom_filter::CustomFilter;
 use crate::durable::{self, Disk, DurableError, Publish, Step};
 use crate::{ingest, same_content};
 
@@ -94,6 +95,7 @@ pub struct Received<'d> {
     publish: Publish<'d>,
     name: WalName,
     archived: PathBuf,
+    custom: Option<&'d CustomFilter>,
 }
 
 /// Reads a file to its end into `incoming/` under a temporary name.
@@ -132,10 +134,16 @@ pub fn receive<'d>(
     if let Some(modified) = modified {
         publish.set_modified(modified)?;
     }
-    Ok(Received { disk, publish, name, archived: layout.wal(name) })
+    Ok(Received { disk, publish, name, archived: layout.wal(name), custom: None })
 }
 
-impl Received<'_> {
+impl<'d> Received<'d> {
+    /// What the archive has of this name may have been compressed by the user's own filter.
+    #[must_use]
+    pub fn with_custom_filter(self, custom: Option<&'d CustomFilter>) -> Self {
+        Self { custom, ..self }
+    }
+
     /// The bytes received, under their temporary name, for a checksum that comes after them.
     pub fn temp_path(&self) -> &Path {
         self.publish.temp_path()
@@ -168,7 +176,7 @@ impl Received<'_> {
     fn compare(&self, target: &Path) -> Result<Option<Accepted>, AcceptError> {
         let there = [target, &self.archived].into_iter().find(|path| path.exists());
         let Some(there) = there else { return Ok(None) };
-        let same = ingest::same_as_archived(self.name, there, self.publish.temp_path(), None)
+        let same = ingest::same_as_archived(self.name, there, self.publish.temp_path(), self.custom)
             .map_err(|e| DurableError::io(Step::Read, there, e))?;
         if !same {
             return Err(AcceptError::Different { path: there.to_owned() });

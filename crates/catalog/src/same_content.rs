@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use walfile::SegmentSize;
-use walfile::codec::Compression;
 
 use crate::custom_filter::CustomFilter;
 
@@ -32,7 +31,7 @@ pub(crate) fn decoded(path: &Path, filter: Option<&CustomFilter>) -> io::Result<
     let codec = walfile::codec::detect(first);
     io::Seek::rewind(&mut &file)?;
     let most = SegmentSize::MAX.bytes() + 1;
-    match filter.filter(|filter| codec == Compression::None && filter.wrote(first)) {
+    match filter.filter(|filter| filter.wrote(first)) {
         Some(filter) => Ok(Box::new(filter.decompressor(&file)?.take(most))),
         None => {
             let file = io::BufReader::with_capacity(64 * 1024, file);

@@ -48,7 +48,7 @@ impl Server {
     /// When the archive cannot be read or the index not written.
     pub fn rebuild_xlogdb(&self, context: &Context<'_>) -> Result<RebuildReport, XlogDbError> {
         self.create_directories()?;
-        XlogDb::lock(self.catalog.disk(), self.layout(), &context.stop)?.rebuild()
+        XlogDb::lock(self.catalog.disk(), self.layout(), &context.stop)?.rebuild(self.custom.as_ref())
     }
 
     /// Whether a new server may archive here: the archive is empty or, for one that was promoted or restored to

@@ -13,7 +13,7 @@ use thiserror::Error;
 use walfile::WalName;
 use walfile::codec::{Compression, Level};
 
-use crate::config::CompressionLevel;
+use crate::config::{CompressionLevel, ServerConfig};
 use crate::event::{Event, WalSource};
 use crate::{Context, Server};
 
@@ -146,34 +146,15 @@ impl Server {
         ingest.streaming_batch_size = config.streaming_archiver_batch_size as usize;
         ingest.file_archival_batch_size = config.archiver_batch_size as usize;
         ingest.compression = compression;
-        ingest.custom = self.custom_filter()?;
+        ingest.compression_name =
+            config.compression.clone().filter(|name| name.parse::<Compression>().is_err());
+        ingest.custom = custom_filter(config)?;
         ingest.compression_level = level(config.compression_level);
         ingest.workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         ingest.system_id =
             Identity::load(&self.layout().identity())?.and_then(|identity| identity.system_id.parse().ok());
         ingest.validate = !options.accept_invalid;
         Ok(ingest)
-    }
-
-    /// The filters of `compression = custom`.
-    pub(crate) fn custom_filter(&self) -> Result<Option<CustomFilter>, ArchiveError> {
-        let config = &self.config;
-        if config.compression.as_deref() != Some("custom") {
-            return Ok(None);
-        }
-        let missing =
-            |key: &str| ArchiveError::CustomFilter { key: key.to_owned(), server: self.name().to_owned() };
-        let filter = |key: &str, value: &Option<String>| value.clone().ok_or_else(|| missing(key));
-        let mut custom = CustomFilter::new(
-            filter("custom_compression_filter", &config.custom_compression_filter)?,
-            filter("custom_decompression_filter", &config.custom_decompression_filter)?,
-        );
-        if let Some(magic) = config.text("custom_compression_magic") {
-            let magic =
-                CustomFilter::parse_magic(magic).ok_or_else(|| missing("custom_compression_magic"))?;
-            custom.magic = Some(magic);
-        }
-        Ok(Some(custom))
     }
 
     /// Opens the WAL index under its lock.
@@ -183,6 +164,27 @@ impl Server {
     ) -> Result<XlogDb<'_>, tapster_catalog::XlogDbError> {
         XlogDb::lock(self.catalog.disk(), self.layout(), &context.stop)
     }
+}
+
+/// The filters of `compression = custom`.
+pub(crate) fn custom_filter(config: &ServerConfig) -> Result<Option<CustomFilter>, ArchiveError> {
+    if config.compression.as_deref() != Some("custom") {
+        return Ok(None);
+    }
+    let missing = |key: &str| ArchiveError::CustomFilter {
+        key: key.to_owned(),
+        server: config.name.as_str().to_owned(),
+    };
+    let filter = |key: &str, value: &Option<String>| value.clone().ok_or_else(|| missing(key));
+    let mut custom = CustomFilter::new(
+        filter("custom_compression_filter", &config.custom_compression_filter)?,
+        filter("custom_decompression_filter", &config.custom_decompression_filter)?,
+    );
+    if let Some(magic) = config.text("custom_compression_magic") {
+        let magic = CustomFilter::parse_magic(magic).ok_or_else(|| missing("custom_compression_magic"))?;
+        custom.magic = Some(magic);
+    }
+    Ok(Some(custom))
 }
 
 fn level(configured: CompressionLevel) -> Level {

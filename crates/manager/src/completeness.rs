@@ -1,7 +1,7 @@
 //! Whether the archive holds the WAL a backup needs (Barman's `check_backup`).
 
 use tapster_catalog::durable::DurableError;
-use tapster_catalog::wal_store::{WalStore, WalStoreError};
+use tapster_catalog::wal_store::WalStoreError;
 use tapster_catalog::{BackupRecord, BackupStatus};
 use thiserror::Error;
 use walfile::{SegmentName, SegmentNameError};
@@ -53,7 +53,7 @@ impl Server {
         let (Some(begin), Some(end)) = (record.begin_wal, record.end_wal) else {
             return Ok(Completeness::Waiting);
         };
-        let newest = WalStore::new(self.layout()).newest_segments()?;
+        let newest = self.wal_store().newest_segments()?;
         let Some(last) = newest.get(&begin.timeline()).copied() else { return Ok(Completeness::Waiting) };
         if last < begin {
             return Ok(Completeness::Waiting);

@@ -7,7 +7,6 @@
 use std::fmt;
 
 use tapster_catalog::segment_dir::SegmentDirError;
-use tapster_catalog::wal_store::WalStore;
 use tapster_protocol::receive::{ReceiveError, StreamStart};
 use tapster_protocol::{Connection, SystemIdentity};
 use walfile::{Lsn, SegmentSize, Timeline, WalName};
@@ -62,7 +61,7 @@ impl Server {
         connection: &mut Connection,
         timeline: Timeline,
     ) -> Result<(), ReceiveWalError> {
-        let stored = WalStore::new(self.layout()).history(timeline)?;
+        let stored = self.wal_store().history(timeline)?;
         let Some(stored) = stored else { return Ok(()) };
         if connection.timeline_history(timeline)?.parse().map_err(ReceiveError::from)? != stored {
             let path = self.layout().wal(WalName::History(timeline));

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use tapster_catalog::durable::{self, Clobber, DurableError, Publish, RealDisk};
-use tapster_catalog::wal_store::{FoundWal, WalStore, WalStoreError};
+use tapster_catalog::wal_store::{FoundWal, WalStoreError};
 use thiserror::Error;
 use walfile::codec::{self, Compression, Level};
 use walfile::{LongPageHeader, SegmentName, SegmentSize, WalName};
@@ -62,10 +62,6 @@ pub enum GetWalError {
 }
 
 impl Server {
-    fn wal_store(&self) -> WalStore<'_> {
-        WalStore::new(self.layout())
-    }
-
     /// Writes the file called `name` to `output` and returns where it was found.
     ///
     /// # Errors
@@ -80,7 +76,7 @@ impl Server {
         let stored_as_wanted = match options.form {
             WalForm::Plain => false,
             WalForm::Stored => true,
-            WalForm::Compressed(wanted) => raw.compression == wanted,
+            WalForm::Compressed(wanted) => raw.compression == wanted && !raw.custom,
         };
         if stored_as_wanted {
             let found = raw.found.clone();

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use tapster_catalog::custom_filter::CustomFilter;
 use tapster_catalog::durable::{self, DurableError};
-use tapster_catalog::{Catalog, Identity, ServerLayout};
+use tapster_catalog::{Catalog, Identity, ServerLayout, WalStore};
 use tapster_protocol::{
     ConnInfo, ConnInfoError, ConnectError, ConnectOptions, Connection, Environment, Mode,
 };
 use thiserror::Error;
 
+use crate::archive_wal;
 use crate::config::{Config, ServerConfig};
 
 /// A server of the configuration with its catalog. Each verb is a method, in the file named after it.
@@ -18,6 +20,8 @@ pub struct Server {
     pub(crate) config: ServerConfig,
     pub(crate) catalog: Catalog,
     pub(crate) environment: Environment,
+    /// The filters of `compression = custom`, if they can be used; without them archiving fails, and other WAL can be read.
+    pub(crate) custom: Option<CustomFilter>,
 }
 
 /// A server that cannot be worked with.
@@ -66,7 +70,8 @@ impl Server {
         let config =
             config.servers.get(name).ok_or_else(|| OpenError::Unknown { name: name.to_owned() })?.clone();
         let catalog = Catalog::open(config.layout(), local_offset());
-        Ok(Self { config, catalog, environment })
+        let custom = archive_wal::custom_filter(&config).ok().flatten();
+        Ok(Self { config, catalog, environment, custom })
     }
 
     /// Its configuration.
@@ -103,6 +108,11 @@ impl Server {
 
     pub(crate) fn layout(&self) -> &ServerLayout {
         self.catalog.layout()
+    }
+
+    /// Its WAL, whatever it is compressed with.
+    pub(crate) fn wal_store(&self) -> WalStore<'_> {
+        WalStore::new(self.layout()).with_custom_filter(self.custom.as_ref())
     }
 
     /// A normal connection (`conninfo`).

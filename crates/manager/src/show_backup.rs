@@ -1,6 +1,5 @@
 //! Everything there is to know about one backup.
 
-use tapster_catalog::wal_store::WalStore;
 use tapster_catalog::{BackupId, BackupRecord, BackupType, next_of, previous_of};
 use walfile::Timeline;
 
@@ -101,7 +100,7 @@ impl Server {
     /// Timelines in the archive that left this backup's timeline after its end.
     fn forked_timelines(&self, record: &BackupRecord) -> Vec<Timeline> {
         let (Some(own), Some(end)) = (record.timeline, record.end_xlog) else { return Vec::new() };
-        let store = WalStore::new(self.layout());
+        let store = self.wal_store();
         let Ok(timelines) = store.history_files() else { return Vec::new() };
         timelines
             .into_iter()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tapster_catalog::{WalDirectory, WalStore, WalStoreError};
+use tapster_catalog::{WalDirectory, WalStoreError};
 use thiserror::Error;
 use walfile::changed_blocks::{ChangedBlocks, announced_wal_level};
 use walfile::{
@@ -179,7 +179,7 @@ impl Server {
         options: &WalBlocksOptions,
         context: &Context<'_>,
     ) -> Result<WalBlocks, WalBlocksError> {
-        let store = WalStore::new(self.layout());
+        let store = self.wal_store();
         let timeline = match options.timeline {
             Some(timeline) => timeline,
             // Any size will do: only the timelines are asked for.

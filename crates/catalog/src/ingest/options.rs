@@ -55,6 +55,8 @@ pub struct IngestOptions {
     pub file_archival_batch_size: usize,
     /// What archived files become (`compression`).
     pub compression: Compression,
+    /// What the index calls it, when that is not the codec's own name: Barman writes `pigz`, `pygzip` and `pybzip2` as configured.
+    pub compression_name: Option<String>,
     /// How hard to compress (`compression_level`).
     pub compression_level: Level,
     /// The user's own codec (`compression = custom`): used instead of `compression`, and recognised in what is there.
@@ -88,6 +90,7 @@ impl IngestOptions {
             streaming_batch_size: 0,
             file_archival_batch_size: 0,
             compression: Compression::None,
+            compression_name: None,
             compression_level: Level::Medium,
             custom: None,
             workers: 1,

@@ -137,7 +137,7 @@ fn look<'d>(item: &Item, options: &IngestOptions) -> std::io::Result<Looked<'d>>
     let first = first.get(..got).unwrap_or_default();
     let stored_as = match (encryption::detect(first), walfile::codec::detect(first)) {
         (Some(_), _) => StoredAs::Encrypted,
-        (None, Compression::None) if is_custom(item, first, options) => StoredAs::Custom,
+        (None, codec) if codec != Compression::Bzip2 && is_custom(item, first, options) => StoredAs::Custom,
         (None, Compression::None) => StoredAs::Plain,
         (None, codec) => StoredAs::Compressed(codec),
     };
@@ -224,9 +224,11 @@ fn take<'d>(
     };
     let compression = match (stored_as, codec) {
         (StoredAs::Custom, _) | (StoredAs::Plain, Codec::Custom(_)) => Some("custom"),
-        (StoredAs::Plain, Codec::Known(codec)) | (StoredAs::Compressed(codec), _) => {
-            (codec != Compression::None).then(|| codec.name())
+        (StoredAs::Plain, Codec::Known(codec)) if codec != Compression::None => {
+            Some(options.compression_name.as_deref().unwrap_or(codec.name()))
         }
+        (StoredAs::Compressed(codec), _) => Some(codec.name()),
+        (StoredAs::Plain, Codec::Known(_)) => None,
         (StoredAs::Encrypted, _) => None,
     };
     let mut entry = XlogEntry {

@@ -153,7 +153,7 @@ fn already_archived<'p>(
     run.disk.sync_file(&item.target).map_err(|e| DurableError::io(Step::Sync, &item.target, e))?;
     placed.dirs.insert(durable::parent(&item.target));
     if !listed.contains(index, item.name, run.files)? {
-        let entry = entry_of(&item.target, item.name)
+        let entry = entry_of(&item.target, item.name, run.options.custom.as_ref())
             .map_err(|source| IngestError::Read { path: item.target.clone(), source })?;
         placed.entries.extend(entry);
     }

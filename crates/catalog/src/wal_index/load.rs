@@ -11,9 +11,11 @@ use std::sync::{Mutex, PoisonError};
 use walfile::{SegmentName, WalName};
 
 use super::format::{self, DirTime};
+use super::scan::scan_custom;
 use super::summary::{SegmentSummary, StoredFile};
-use super::{HashDir, WalIndexError, scan_file, store};
+use super::{HashDir, WalIndexError, store};
 use crate::ServerLayout;
+use crate::custom_filter::CustomFilter;
 use crate::durable::Disk;
 use crate::locks::{Lock, LockName};
 
@@ -44,6 +46,7 @@ pub struct WalIndex<'a> {
     now: i64,
     stop: &'a AtomicBool,
     workers: usize,
+    custom: Option<&'a CustomFilter>,
 }
 
 /// Where the summaries of a directory came from.
@@ -83,13 +86,19 @@ impl<'a> WalIndex<'a> {
         now: time::OffsetDateTime,
         stop: &'a AtomicBool,
     ) -> Self {
-        Self { disk, layout, now: now.unix_timestamp(), stop, workers: 1 }
+        Self { disk, layout, now: now.unix_timestamp(), stop, workers: 1, custom: None }
     }
 
     /// Reads segments on so many threads.
     #[must_use]
     pub const fn with_workers(self, workers: usize) -> Self {
         Self { workers, ..self }
+    }
+
+    /// What the user's own filter compressed is decompressed by it.
+    #[must_use]
+    pub const fn with_custom_filter(self, custom: Option<&'a CustomFilter>) -> Self {
+        Self { custom, ..self }
     }
 
     /// The directories of the archive, in the order of names.
@@ -237,7 +246,7 @@ impl<'a> WalIndex<'a> {
             return Err(WalIndexError::Stopped { dir: path.to_owned() });
         }
         let path = path.join(name.to_string());
-        match scan_file(&path, name) {
+        match scan_custom(&path, name, self.custom) {
             Ok(content) => Ok(Some(SegmentSummary { name, stored, content })),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(WalIndexError::Read { path, source }),

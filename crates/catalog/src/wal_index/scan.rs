@@ -1,15 +1,14 @@
 //! The summary of a segment from its bytes, as they pass by.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::Path;
 
-use walfile::codec::{decoder, detect};
 use walfile::record::RecordHeader;
-use walfile::{EndReason, LongPageHeader, Lsn, RecordDecoder, SegmentName, SegmentSize};
+use walfile::{EndReason, LongPageHeader, Lsn, RecordDecoder, SegmentName};
 
 use super::summary::{Completeness, SegmentContent, matters};
-use crate::same_content::read_up_to;
+use crate::custom_filter::CustomFilter;
+use crate::same_content::{decoded, read_up_to};
 
 /// The longest piece of a record on either side of a segment's end that is kept. A commit has 34 bytes and more; with
 /// both pieces at hand no segment must be read for it.
@@ -117,14 +116,19 @@ impl SegmentContent {
 /// # Errors
 /// When the file cannot be opened or read.
 pub fn scan_file(path: &Path, name: SegmentName) -> io::Result<SegmentContent> {
-    let file = File::open(path)?;
-    let mut first = [0; 16];
-    let got = read_up_to(&file, &mut first)?;
-    io::Seek::rewind(&mut &file)?;
-    let codec = detect(first.get(..got).unwrap_or_default());
-    let file = BufReader::with_capacity(64 * 1024, file);
-    let Ok(input) = decoder(file, codec) else { return Ok(SegmentContent::default()) };
-    let mut input = input.take(SegmentSize::MAX.bytes());
+    scan_custom(path, name, None)
+}
+
+pub(super) fn scan_custom(
+    path: &Path,
+    name: SegmentName,
+    custom: Option<&CustomFilter>,
+) -> io::Result<SegmentContent> {
+    let mut input = match decoded(path, custom) {
+        Ok(input) => input,
+        Err(e) if is_content(&e) => return Ok(SegmentContent::default()),
+        Err(e) => return Err(e),
+    };
     let mut scan = SegmentScan::new(name);
     let mut buffer = vec![0; 256 * 1024];
     loop {

@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use walfile::{SegmentSize, WalName};
 
 use crate::ServerLayout;
+use crate::custom_filter::CustomFilter;
 
 /// Where a file was found.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -53,18 +54,25 @@ pub struct FoundWal {
 pub struct WalStore<'a> {
     layout: &'a ServerLayout,
     segment_size: Option<SegmentSize>,
+    custom: Option<&'a CustomFilter>,
 }
 
 impl<'a> WalStore<'a> {
     /// The WAL of a server whose segment size is not known: any size a segment can have is accepted.
     pub const fn new(layout: &'a ServerLayout) -> Self {
-        Self { layout, segment_size: None }
+        Self { layout, segment_size: None, custom: None }
     }
 
     /// Only segments of this size are handed out.
     #[must_use]
     pub const fn with_segment_size(self, segment_size: SegmentSize) -> Self {
         Self { segment_size: Some(segment_size), ..self }
+    }
+
+    /// What the user's own filter compressed is decompressed by it.
+    #[must_use]
+    pub const fn with_custom_filter(self, custom: Option<&'a CustomFilter>) -> Self {
+        Self { custom, ..self }
     }
 
     /// Where the file may lie, in the order of looking. With `partial`, also where its beginning may lie.
@@ -123,7 +131,7 @@ impl<'a> WalStore<'a> {
     /// [`WalStoreError::NotFound`]; [`WalStoreError::Encrypted`]; [`WalStoreError::Length`] for an uncompressed segment
     /// that is not whole (a compressed one fails at its end, when reading).
     pub fn open(&self, name: WalName, partial: bool) -> Result<WalReader, WalStoreError> {
-        WalReader::new(self.open_raw(name, partial)?, self.segment_size)
+        WalReader::new(self.open_raw(name, partial)?, self.segment_size, self.custom)
     }
 
     /// Opens the file as it is stored.
@@ -132,7 +140,7 @@ impl<'a> WalStore<'a> {
     /// [`WalStoreError::NotFound`], or what the system says.
     pub fn open_raw(&self, name: WalName, partial: bool) -> Result<RawWal, WalStoreError> {
         for place in self.possible_places(name, partial) {
-            match RawWal::open(&place) {
+            match RawWal::open(&place, self.custom) {
                 Ok(Some(raw)) => return Ok(raw),
                 Ok(None) => {}
                 Err(e) if is_absent(&e) => {}

@@ -8,6 +8,7 @@ use walfile::codec::{Compression, decoder, detect};
 use walfile::{SegmentSize, WalName};
 
 use super::{FoundWal, WalStoreError};
+use crate::custom_filter::CustomFilter;
 use crate::{encryption, same_content};
 
 /// A file as it is stored, read from its start.
@@ -22,13 +23,15 @@ pub struct RawWal {
     pub length: u64,
     /// What it is compressed with, by its first bytes.
     pub compression: Compression,
+    /// It is compressed by the user's own filter; `compression` is then [`Compression::None`].
+    pub custom: bool,
     /// `gpg` when it is encrypted.
     pub encryption: Option<&'static str>,
 }
 
 impl RawWal {
     /// `None` when it is no regular file.
-    pub(super) fn open(found: &FoundWal) -> io::Result<Option<Self>> {
+    pub(super) fn open(found: &FoundWal, custom: Option<&CustomFilter>) -> io::Result<Option<Self>> {
         let mut file = File::open(&found.path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
@@ -39,8 +42,9 @@ impl RawWal {
         file.rewind()?;
         let first = first.get(..got).unwrap_or_default();
         let encryption = encryption::detect(first);
-        let compression = if encryption.is_some() { Compression::None } else { detect(first) };
-        Ok(Some(Self { file, found: found.clone(), length: metadata.len(), compression, encryption }))
+        let custom = encryption.is_none() && custom.is_some_and(|custom| custom.wrote(first));
+        let compression = if encryption.is_some() || custom { Compression::None } else { detect(first) };
+        Ok(Some(Self { file, found: found.clone(), length: metadata.len(), compression, custom, encryption }))
     }
 }
 
@@ -61,7 +65,11 @@ enum LengthRule {
 }
 
 impl WalReader {
-    pub(super) fn new(raw: RawWal, segment_size: Option<SegmentSize>) -> Result<Self, WalStoreError> {
+    pub(super) fn new(
+        raw: RawWal,
+        segment_size: Option<SegmentSize>,
+        custom: Option<&CustomFilter>,
+    ) -> Result<Self, WalStoreError> {
         if let Some(encryption) = raw.encryption {
             return Err(WalStoreError::Encrypted { path: raw.found.path, encryption: encryption.to_owned() });
         }
@@ -70,7 +78,7 @@ impl WalReader {
             (WalName::Segment(_), None) => LengthRule::AnySegment,
             _ => LengthRule::AtMostASegment,
         };
-        if raw.compression == Compression::None && !rule.allows(raw.length) {
+        if raw.compression == Compression::None && !raw.custom && !rule.allows(raw.length) {
             return Err(WalStoreError::Length {
                 path: raw.found.path,
                 expected: segment_size.map(SegmentSize::bytes),
@@ -78,9 +86,10 @@ impl WalReader {
             });
         }
         let read = |source| WalStoreError::Read { path: raw.found.path.clone(), source };
-        let input: Box<dyn Read + Send> = match raw.compression {
-            Compression::None => Box::new(raw.file),
-            codec => {
+        let input: Box<dyn Read + Send> = match (raw.compression, custom.filter(|_| raw.custom)) {
+            (_, Some(custom)) => Box::new(custom.decompressor(&raw.file).map_err(read)?),
+            (Compression::None, None) => Box::new(raw.file),
+            (codec, None) => {
                 let file = BufReader::with_capacity(64 * 1024, raw.file);
                 Box::new(decoder(file, codec).map_err(|e| read(e.into()))?)
             }

@@ -86,7 +86,7 @@ impl<'a> XlogDb<'a> {
         let exists = index.path.try_exists().map_err(|source| index.unreadable(source))?;
         if !exists {
             durable::create_dir_all(disk, &layout.xlogdb_dir, None)?;
-            index.rebuild()?;
+            index.rebuild(None)?;
             if layout.old_xlogdb() != index.path {
                 durable::remove_file(disk, &layout.old_xlogdb())?;
             }

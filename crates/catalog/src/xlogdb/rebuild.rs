@@ -9,6 +9,7 @@ use std::path::Path;
 use walfile::WalName;
 
 use super::{XlogDb, XlogDbError, XlogEntry, python_mtime};
+use crate::custom_filter::CustomFilter;
 use crate::{ServerLayout, encryption};
 
 /// What [`XlogDb::rebuild`] listed.
@@ -29,11 +30,11 @@ pub struct RebuildReport {
 
 impl XlogDb<'_> {
     /// Writes the index anew from the names, sizes, times and first bytes of the archived files, in the order of names.
-    /// The time is that of the archived file, which is the original's.
+    /// The time is that of the archived file, which is the original's. Files that `custom` wrote are listed as such.
     ///
     /// # Errors
     /// When the archive cannot be read or the index not written; the old one is then still there.
-    pub fn rebuild(&mut self) -> Result<RebuildReport, XlogDbError> {
+    pub fn rebuild(&mut self, custom: Option<&CustomFilter>) -> Result<RebuildReport, XlogDbError> {
         let mut report = RebuildReport::default();
         let mut output = self.rewrite()?;
         let root = self.layout.wals.clone();
@@ -44,10 +45,10 @@ impl XlogDb<'_> {
                     continue;
                 }
                 for file in sorted_names(&path)? {
-                    self.list(&path.join(&file), &file, &mut report, &mut output)?;
+                    self.list(&path.join(&file), &file, custom, &mut report, &mut output)?;
                 }
             } else if path != self.path && path != self.layout.old_xlogdb() && !is_hidden(&name) {
-                self.list(&path, &name, &mut report, &mut output)?;
+                self.list(&path, &name, custom, &mut report, &mut output)?;
             }
         }
         self.finish(output)?;
@@ -58,6 +59,7 @@ impl XlogDb<'_> {
         &self,
         path: &Path,
         name: &OsString,
+        custom: Option<&CustomFilter>,
         report: &mut RebuildReport,
         output: &mut impl io::Write,
     ) -> Result<(), XlogDbError> {
@@ -68,8 +70,8 @@ impl XlogDb<'_> {
             }
             return Ok(());
         };
-        let entry =
-            entry_of(path, name).map_err(|source| XlogDbError::Read { path: path.to_owned(), source })?;
+        let entry = entry_of(path, name, custom)
+            .map_err(|source| XlogDbError::Read { path: path.to_owned(), source })?;
         let Some(entry) = entry else { return Ok(()) };
         match name {
             WalName::Segment(_) => report.wal_files += 1,
@@ -82,7 +84,11 @@ impl XlogDb<'_> {
 }
 
 /// The index entry of an archived file, from the file itself; `None` when it is no regular file.
-pub(crate) fn entry_of(path: &Path, name: WalName) -> io::Result<Option<XlogEntry>> {
+pub(crate) fn entry_of(
+    path: &Path,
+    name: WalName,
+    custom: Option<&CustomFilter>,
+) -> io::Result<Option<XlogEntry>> {
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
@@ -92,8 +98,9 @@ pub(crate) fn entry_of(path: &Path, name: WalName) -> io::Result<Option<XlogEntr
     file.by_ref().take(16).read_to_end(&mut first)?;
     let encryption = encryption::detect(&first).map(str::to_owned);
     let compression = match walfile::codec::detect(&first) {
-        walfile::codec::Compression::None => None,
         _ if encryption.is_some() => None,
+        _ if custom.is_some_and(|custom| custom.wrote(&first)) => Some("custom".to_owned()),
+        walfile::codec::Compression::None => None,
         codec => Some(codec.name().to_owned()),
     };
     let mtime = python_mtime(metadata.mtime(), metadata.mtime_nsec());

@@ -63,7 +63,7 @@ fn a_missing_index_is_rebuilt_and_the_old_one_goes() {
         ]
     );
     assert!(!layout.old_xlogdb().exists());
-    let report = index.rebuild().unwrap();
+    let report = index.rebuild(None).unwrap();
     assert_eq!(
         (report.wal_files, report.backup_labels, report.history, report.partial, report.unexpected),
         (3, 1, 1, 1, 1)
@@ -118,7 +118,7 @@ fn l_a18_appending_and_rebuilding_at_once_loses_no_line() {
     };
     start.wait();
     for _ in 0..20 {
-        XlogDb::lock(&RealDisk, &layout, &GO_ON).unwrap().rebuild().unwrap();
+        XlogDb::lock(&RealDisk, &layout, &GO_ON).unwrap().rebuild(None).unwrap();
     }
     writer.join().unwrap();
     let index = XlogDb::lock(&RealDisk, &layout, &GO_ON).unwrap();

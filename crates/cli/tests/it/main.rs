@@ -41,6 +41,7 @@ mod tools;
 mod tools_basebackup;
 mod tools_receivewal;
 mod wal_archive;
+mod wal_custom;
 mod wal_find;
 mod wal_inspect;
 mod wal_put;

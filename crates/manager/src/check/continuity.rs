@@ -1,6 +1,5 @@
 //! Whether WAL is missing behind the latest backup: what comes after a gap can never be replayed, however much of it there is.
 
-use tapster_catalog::WalStore;
 use walfile::{Lsn, SegmentName, SegmentNo, SegmentSize, TimelineHistory};
 
 use super::CheckReport;
@@ -60,7 +59,7 @@ impl Server {
         let mut records = self.catalog().records()?;
         records.retain(|record| Position::of(record).is_some());
         let latest = records.into_iter().max_by_key(|record| record.begin_xlog);
-        let store = WalStore::new(self.layout());
+        let store = self.wal_store();
         let Some(size) = latest
             .as_ref()
             .map(|record| Ok(record.segment_size()))

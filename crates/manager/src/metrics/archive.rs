@@ -1,6 +1,6 @@
 //! What the archive's names tell: its newest segment, its holes, and from where to where recovery can go.
 
-use tapster_catalog::wal_store::{RunsCache, SegmentRuns, WalStore};
+use tapster_catalog::wal_store::{RunsCache, SegmentRuns};
 use tapster_catalog::{BackupRecord, BackupStatus};
 use time::OffsetDateTime;
 use walfile::{Lsn, SegmentNo, SegmentSize, Timeline};
@@ -15,7 +15,7 @@ impl Server {
         records: &[BackupRecord],
         cache: &mut RunsCache,
     ) -> Result<ArchiveMetrics, WalVerifyError> {
-        let store = WalStore::new(self.layout());
+        let store = self.wal_store();
         let size = match records.iter().rfind(|record| record.status.is_copied()) {
             Some(record) => record.segment_size(),
             None => match first_size(&store)? {

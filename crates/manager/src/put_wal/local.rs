@@ -40,15 +40,16 @@ impl Server {
         if length.0 != metadata.len() {
             return Err(invalid(NotThisWal::Length { expected: Some(metadata.len()), found: length.0 }));
         }
-        let accepted: Accepted = received.commit().map_err(|error| match error {
-            AcceptError::Different { path: there } => {
-                let again = File::open(path).ok();
-                let moved =
-                    again.and_then(|file| self.keep_duplicate(name, file, context.now()).ok()).flatten();
-                PutWalError::Different { name, server: self.name().to_owned(), path: there, moved }
-            }
-            error => error.into(),
-        })?;
+        let accepted: Accepted =
+            received.with_custom_filter(self.custom.as_ref()).commit().map_err(|error| match error {
+                AcceptError::Different { path: there } => {
+                    let again = File::open(path).ok();
+                    let moved =
+                        again.and_then(|file| self.keep_duplicate(name, file, context.now()).ok()).flatten();
+                    PutWalError::Different { name, server: self.name().to_owned(), path: there, moved }
+                }
+                error => error.into(),
+            })?;
         Ok(PutWal { files: vec![(name, accepted)] })
     }
 

@@ -77,7 +77,7 @@ impl Server {
 
     fn commit(&self, file: Pending<'_>, context: &Context<'_>) -> Result<Accepted, PutWalError> {
         let Pending { name, received, mut content, .. } = file;
-        received.commit().map_err(|error| match error {
+        received.with_custom_filter(self.custom.as_ref()).commit().map_err(|error| match error {
             AcceptError::Different { path } => {
                 // The temporary file is gone by now, its content is not while it is open.
                 let rewound = io::Seek::rewind(&mut content).is_ok();

@@ -64,7 +64,7 @@ impl Server {
             return Ok(None);
         }
         let first = missing.position.segment(size);
-        let store = WalStore::new(self.layout()).with_segment_size(size);
+        let store = self.wal_store().with_segment_size(size);
         let mut number = first;
         while number <= system.position.segment(size)
             && self.is_whole(

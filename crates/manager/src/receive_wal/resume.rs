@@ -2,7 +2,6 @@
 
 use std::io::Read as _;
 
-use tapster_catalog::WalStore;
 use tapster_catalog::segment_dir::Resume;
 use tapster_protocol::receive::StreamStart;
 use walfile::{LongPageHeader, Lsn, SegmentName, SegmentSize, SystemId};
@@ -22,7 +21,7 @@ impl Server {
         if let Some((timeline, position)) = resume.from {
             return Ok(Some(StreamStart::new(timeline, position)));
         }
-        let newest = WalStore::new(self.layout()).newest_segments()?;
+        let newest = self.wal_store().newest_segments()?;
         let Some((timeline, last)) = newest.into_iter().next_back() else { return Ok(None) };
         Ok(last.end(size).ok().map(|end| StreamStart::new(timeline, end)))
     }
@@ -31,7 +30,7 @@ impl Server {
     /// clusters must not follow one another in one archive then either.
     pub(super) fn stored_system_id(&self, known: StreamStart, size: SegmentSize) -> Option<SystemId> {
         let before = Lsn::new(known.position.get().saturating_sub(1));
-        let store = WalStore::new(self.layout());
+        let store = self.wal_store();
         // The segment that goes on, or when nothing of it has come yet the one before it, or after a reset what is archived.
         let near = [known.position, before].map(|at| SegmentName::containing(known.timeline, at, size));
         let archived = store.newest_segments().unwrap_or_default();

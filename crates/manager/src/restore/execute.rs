@@ -13,7 +13,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tapster_catalog::locks::{Lock, LockError, LockName};
-use tapster_catalog::wal_store::WalStore;
 use tapster_catalog::{BackupId, CatalogError};
 use tapster_copy::tree::{Plan, RESTORE_EXCLUDES, TreeError, TreeOptions};
 use tapster_copy::{CopyObserver, publish, sync};
@@ -242,7 +241,7 @@ impl Server {
             return Err(RestoreError::Stopped { destination: plan.destination.clone() });
         }
         let size = plan.record.segment_size();
-        let store = WalStore::new(self.layout()).with_segment_size(size);
+        let store = self.wal_store().with_segment_size(size);
         let mut reader = store.open(name, plan.options.partial_wal)?;
         let from = reader.found().path.clone();
         let path = dir.join(name.to_string());
@@ -277,7 +276,7 @@ impl Server {
         if found == expected {
             return Ok(());
         }
-        let whole = WalStore::new(self.layout()).find(segment.into(), false)?.is_some();
+        let whole = self.wal_store().find(segment.into(), false)?.is_some();
         if whole || found > expected {
             return Err(RestoreError::WalSize { segment, expected, found });
         }

@@ -221,7 +221,7 @@ impl Server {
         let going = self.catalog.deletions_in_progress()?;
         records.retain(|record| !going.contains(&record.id));
         records.sort_by_key(|record| record.end_time);
-        let store = WalStore::new(self.layout());
+        let store = self.wal_store();
         let (histories, broken) = read_histories(&store)?;
         if let Some(TimelineTarget::Number(wanted)) = options.timeline {
             if broken.contains(&wanted) {
@@ -298,7 +298,7 @@ impl<'a> Archive<'a> {
         context: &Context<'_>,
     ) -> Result<Self, RestorePlanError> {
         let size = record.segment_size();
-        let store = WalStore::new(server.layout()).with_segment_size(size);
+        let store = server.wal_store().with_segment_size(size);
         let (histories, broken) = read_histories(&store)?;
         let begin = record.begin_wal;
         let mut archive = Archive {

@@ -36,7 +36,7 @@ impl<'a> Search<'a> {
         options: &'a WalFindOptions,
         context: &'a Context<'a>,
     ) -> Result<Self, WalFindError> {
-        let store = WalStore::new(server.layout());
+        let store = server.wal_store();
         let timelines = store.history_files()?;
         let mut histories = BTreeMap::new();
         let mut report = WalFindReport::default();
@@ -57,8 +57,9 @@ impl<'a> Search<'a> {
         let stop = std::sync::Arc::clone(&self.context.stop);
         let layout = self.server.layout();
         let jobs = self.options.jobs.unwrap_or_else(processors);
-        let index =
-            WalIndex::new(self.server.catalog().disk(), layout, self.context.now(), &stop).with_workers(jobs);
+        let index = WalIndex::new(self.server.catalog().disk(), layout, self.context.now(), &stop)
+            .with_workers(jobs)
+            .with_custom_filter(self.server.custom.as_ref());
         for dir in index.directories()? {
             let found = match index.load(dir) {
                 Err(WalIndexError::Stopped { .. }) => return Err(WalFindError::Stopped),

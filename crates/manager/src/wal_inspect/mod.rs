@@ -9,7 +9,6 @@ mod stats;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use tapster_catalog::WalStore;
 use walfile::{ArchiveEnd, ArchiveStop, EndReason, Lsn, Record, WalArchive};
 
 use crate::{Context, Server};
@@ -105,7 +104,7 @@ impl Server {
         context: &Context<'_>,
         visit: &mut Visit<'_>,
     ) -> Result<(), WalInspectError> {
-        let store = WalStore::new(self.layout());
+        let store = self.wal_store();
         let mut options = options.clone();
         if options.span.start.is_none() && options.span.first.is_none() {
             options.span.first = Some(range::first_archived(self, &store, options.span.timeline)?);

@@ -109,7 +109,7 @@ impl Server {
         }
         records.retain(|record| Position::of(record).is_some());
         records.sort_by_key(|record| record.begin_xlog);
-        let store = WalStore::new(self.layout());
+        let store = self.wal_store();
         let size = match records.first() {
             Some(record) => record.segment_size(),
             None => {
