@@ -11,10 +11,12 @@ mod invocation;
 mod logging;
 mod observer;
 mod output;
+mod recovery;
 mod session;
 mod startup;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use args::global::GlobalArgs;
@@ -27,7 +29,12 @@ fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let program = Program::from_argv0(words.next().as_deref());
     let words: Vec<OsString> = words.collect();
-    let session = match args::parse(program, &words) {
+    let restore_command = recovery::is_restore_command(program, &words);
+    ExitCode::from(recovery::contain(restore_command, || run(program, &words, restore_command)))
+}
+
+fn run(program: Program, words: &[OsString], restore_command: bool) -> u8 {
+    let session = match args::parse(program, words) {
         Ok(Outcome::Run(global, command)) => {
             let session = Session::new(program, *global);
             if let Err(failure) = dispatch(command, &session) {
@@ -40,13 +47,16 @@ fn main() -> ExitCode {
             session.output.raw_line(text);
             session
         }
-        Err(failure) => {
+        Err(mut failure) => {
+            if restore_command {
+                failure.exit_code = recovery::usage_exit(failure.exit_code, words, Path::new("."));
+            }
             let session = Session::new(program, GlobalArgs::default());
             session.output.failure(&failure);
             session
         }
     };
-    ExitCode::from(session.output.finish())
+    session.output.finish()
 }
 
 fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {

@@ -26,7 +26,7 @@ const STOP_RECOVERY: u8 = 200;
 
 /// Sends one WAL file, or says which ones could be sent.
 pub(crate) fn run(args: &GetWalArgs, session: &Session) -> Result<(), Failure> {
-    let setup = Setup::new(session)?;
+    let setup = Setup::for_postgresql(session)?;
     let server = setup.one(&args.server, Rules::CATALOG)?;
     let output = &session.output;
     if args.test {

@@ -16,7 +16,7 @@ use crate::startup::{Rules, Setup};
 
 /// Stores what comes on standard input, and says nothing when that went well.
 pub(crate) fn run(args: &PutWalArgs, session: &Session) -> Result<(), Failure> {
-    let setup = Setup::new(session)?;
+    let setup = Setup::for_postgresql(session)?;
     let server = receiving_server(&setup, &args.server)?;
     if args.test {
         session.output.line(format!("Ready to accept WAL files for the server {}", server.name()));

@@ -19,6 +19,7 @@ const CONNECTION: u8 = 3;
 
 /// Sends the file over ssh.
 pub(crate) fn run(args: &WalArchiveArgs, session: &Session) -> Result<(), Failure> {
+    session.output.tolerate_lost_lines();
     let deadly = Deadly::watch()?;
     let send = &args.send;
     let mut remote = RemoteBarman::new(&*send.user, &*args.host, &*args.server);
@@ -49,7 +50,7 @@ pub(crate) fn run_local(args: &LocalWalArchiveArgs, session: &Session) -> Result
             .with_exit_code(LOCAL));
     }
     let path = std::path::absolute(&args.wal_path).unwrap_or_else(|_| args.wal_path.clone());
-    let setup = Setup::new(session)?;
+    let setup = Setup::for_postgresql(session)?;
     let server = receiving_server(&setup, &args.server)?;
     let observer = setup.observer(&args.server);
     let context = setup.context(&observer);

@@ -31,7 +31,8 @@ const STOP_RECOVERY: u8 = 255;
 
 /// Fetches the file over ssh.
 pub(crate) fn run(args: &WalRestoreArgs, session: &Session) -> Result<(), Failure> {
-    let deadly = Deadly::watch()?;
+    session.output.tolerate_lost_lines();
+    let deadly = Deadly::watch().map_err(|failure| failure.with_exit_code(STOP_RECOVERY))?;
     let fetch = &args.fetch;
     let mut remote = RemoteBarman::new(&*fetch.user, &*args.host, &*args.server);
     remote.port.clone_from(&fetch.port);
@@ -109,11 +110,12 @@ pub(crate) fn run_local(args: &LocalWalRestoreArgs, session: &Session) -> Result
     }
     let hard = |failure: Failure| failure.with_exit_code(STOP_RECOVERY);
     let destination = std::path::absolute(&args.wal_dest).unwrap_or_else(|_| args.wal_dest.clone());
-    let setup = Setup::new(session).map_err(hard)?;
+    let setup = Setup::for_postgresql(session).map_err(hard)?;
     let server = setup.one(&args.server, Rules::CATALOG).map_err(hard)?;
-    let name = args.wal_name.parse().map_err(|_| {
-        Failure::user(format!("'{}' is not a valid wal file name", args.wal_name)).with_exit_code(DESTINATION)
-    })?;
+    let name = args
+        .wal_name
+        .parse()
+        .map_err(|_| hard(Failure::user(format!("'{}' is not a valid wal file name", args.wal_name))))?;
     match server.restore_wal(name, args.partial, &destination) {
         Ok(_) => Ok(()),
         Err(error @ GetWalError::Store(WalStoreError::NotFound { .. })) => {

@@ -63,7 +63,8 @@ pub(crate) struct Failure {
     pub(crate) details: Option<String>,
     /// What to do, printed as `HINT: …`.
     pub(crate) hint: Option<String>,
-    /// The exit code; never above 125, which PostgreSQL takes for "stop recovery".
+    /// The exit code. To a `restore_command` one up to 125 says that the archive has no such file, and PostgreSQL ends
+    /// recovery there; one above stops it.
     pub(crate) exit_code: u8,
 }
 

@@ -115,6 +115,7 @@ pub(crate) struct Output {
     failed: AtomicBool,
     silent: AtomicBool,
     own_json: AtomicBool,
+    lines_may_get_lost: AtomicBool,
     exit_code: AtomicU8,
 }
 
@@ -145,6 +146,7 @@ impl Output {
             failed: AtomicBool::new(false),
             silent: AtomicBool::new(false),
             own_json: AtomicBool::new(false),
+            lines_may_get_lost: AtomicBool::new(false),
             exit_code: AtomicU8::new(1),
         }
     }
@@ -162,6 +164,11 @@ impl Output {
     /// The command writes JSON itself, an object per line, so that none stands at the end.
     pub(crate) fn own_json(&self) {
         self.own_json.store(true, Ordering::Relaxed);
+    }
+
+    /// The command's result is no line: one that cannot be printed does not make it fail.
+    pub(crate) fn tolerate_lost_lines(&self) {
+        self.lines_may_get_lost.store(true, Ordering::Relaxed);
     }
 
     /// Whether anything went wrong so far.
@@ -341,7 +348,8 @@ impl Output {
     }
 
     /// Writes and flushes. A reader that went away (`| head`) is no error of ours: what follows is dropped.
-    /// Any other failure of a stream cannot be reported on it either, but must not look like success.
+    /// Any other failure of stdout, where results are, must not look like success. What stderr has is no result, and whether
+    /// it tells of a failure was settled before.
     fn write(&self, bytes: &[u8], to_err: bool) {
         let bar = lock(&self.bar);
         let result = match bar.as_ref() {
@@ -349,6 +357,8 @@ impl Output {
             None => self.write_sink(bytes, to_err),
         };
         if let Err(error) = result
+            && !to_err
+            && !self.lines_may_get_lost.load(Ordering::Relaxed)
             && error.kind() != io::ErrorKind::BrokenPipe
         {
             self.mark_failed();

@@ -116,3 +116,18 @@ fn a_closed_pipe_is_not_an_error_but_a_full_disk_is() {
         assert_eq!(output.finish(), code);
     }
 }
+
+#[test]
+fn what_cannot_be_said_on_stderr_changes_no_exit_code() {
+    let full = || Box::new(Failing(io::ErrorKind::StorageFull));
+    let output = Output::with_sinks(Settings::default(), Box::new(Memory::default()), full());
+    output.warning("lost");
+    output.error_without_failing("lost, too");
+    assert_eq!(output.finish(), 0);
+    let output = Output::with_sinks(Settings::default(), full(), full());
+    output.tolerate_lost_lines();
+    output.info("lost");
+    assert_eq!(output.finish(), 0);
+    output.error("lost, and yet an error");
+    assert_eq!(output.finish(), 1);
+}

@@ -12,6 +12,7 @@ use tracing::level_filters::LevelFilter;
 use crate::failure::{Failure, Place};
 use crate::logging;
 use crate::observer::ConsoleObserver;
+use crate::output::Output;
 use crate::session::Session;
 
 pub(crate) use servers::Rules;
@@ -33,13 +34,30 @@ impl<'s> Setup<'s> {
     /// # Errors
     /// There is no usable configuration, or this is not its user and cannot become it.
     pub(crate) fn new(session: &'s Session) -> Result<Self, Failure> {
+        let setup = Self::read(session)?;
+        setup.show_remarks(|output, error| output.error(error))?;
+        Ok(setup)
+    }
+
+    /// [`Self::new`] for what PostgreSQL calls as `archive_command` and `restore_command`. Only what became of the file may
+    /// decide the exit code then: a mistake in the configuration of another server, or a line that cannot be printed since
+    /// the disk of the log is full, would make PostgreSQL archive the same file for ever, or end recovery.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn for_postgresql(session: &'s Session) -> Result<Self, Failure> {
+        session.output.tolerate_lost_lines();
+        let setup = Self::read(session)?;
+        setup.show_remarks(|output, error| output.error_without_failing(error))?;
+        Ok(setup)
+    }
+
+    fn read(session: &'s Session) -> Result<Self, Failure> {
         let config = Config::load(&config_sources(session))?;
         user::become_user(&config.global.barman_user, &config.path)?;
         start_log(session, &config);
         session.output.debug(format!("configuration read from {}", config.path.display()));
-        let setup = Self { session, config, environment: Environment::from_process() };
-        setup.show_remarks()?;
-        Ok(setup)
+        Ok(Self { session, config, environment: Environment::from_process() })
     }
 
     /// Who and what an error message is about.
@@ -69,12 +87,12 @@ impl<'s> Setup<'s> {
         self.environment.clone()
     }
 
-    fn show_remarks(&self) -> Result<(), Failure> {
+    fn show_remarks(&self, show_error: impl Fn(&Output, &str)) -> Result<(), Failure> {
         for warning in &self.config.warnings {
             self.show_warning(warning);
         }
         for error in &self.config.errors {
-            self.session.output.error(error);
+            show_error(&self.session.output, error);
         }
         for conflict in &self.config.conflicts {
             self.session.output.error(conflict);

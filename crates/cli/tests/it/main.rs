@@ -42,6 +42,7 @@ mod tools_basebackup;
 mod tools_receivewal;
 mod wal_archive;
 mod wal_custom;
+mod wal_exit_codes;
 mod wal_find;
 mod wal_inspect;
 mod wal_put;
