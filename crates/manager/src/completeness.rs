@@ -1,7 +1,7 @@
 //! Whether the archive holds the WAL a backup needs (Barman's `check_backup`).
 
 use tapster_catalog::durable::DurableError;
-use tapster_catalog::wal_store::WalStoreError;
+use tapster_catalog::wal_store::{Place, WalStoreError};
 use tapster_catalog::{BackupRecord, BackupStatus};
 use thiserror::Error;
 use walfile::{SegmentName, SegmentNameError};
@@ -23,49 +23,71 @@ pub enum CompletenessError {
     Save(#[from] DurableError),
 }
 
+/// How the error of a backup begins that FAILED since a file was missing.
+const MISSING: &str = "At least one WAL file is missing.";
+
+/// Whether the backup FAILED for nothing but WAL that was missing, which may have come since.
+pub(crate) fn failed_for_wal(record: &BackupRecord) -> bool {
+    record.status == BackupStatus::Failed
+        && record.error.as_ref().is_some_and(|error| error.starts_with(MISSING))
+}
+
 impl Server {
-    /// Moves a record from `WAITING_FOR_WALS` to `DONE` when all its WAL has arrived, or to `FAILED` when a file is missing while
-    /// later ones are there; saves it when it changed.
+    /// Moves a record from `WAITING_FOR_WALS` to `DONE` when all its WAL has arrived, or to `FAILED` when a file is nowhere while
+    /// later ones are archived; and back, when such a file has come after all. Saves it when it changed.
     ///
     /// # Errors
     /// When the archive cannot be read or the record not be saved.
     pub fn update_completeness(&self, record: &mut BackupRecord) -> Result<(), CompletenessError> {
-        if !matches!(record.status, BackupStatus::WaitingForWals | BackupStatus::Done) {
+        let waits = matches!(record.status, BackupStatus::WaitingForWals | BackupStatus::Done);
+        if !waits && !failed_for_wal(record) {
             return Ok(());
         }
-        let before = record.status;
-        match self.completeness(record)? {
-            Completeness::Complete => record.status = BackupStatus::Done,
-            Completeness::Waiting => record.status = BackupStatus::WaitingForWals,
+        let (status, error) = match self.completeness(record)? {
+            Completeness::Complete => (BackupStatus::Done, None),
+            Completeness::Waiting => (BackupStatus::WaitingForWals, None),
             Completeness::Missing(name) => {
-                record.status = BackupStatus::Failed;
-                record.error =
-                    Some(format!("At least one WAL file is missing. The first missing WAL file is {name}"));
+                (BackupStatus::Failed, Some(format!("{MISSING} The first missing WAL file is {name}")))
             }
-        }
-        if record.status != before {
+        };
+        if record.status != status || (record.error != error && failed_for_wal(record)) {
+            record.status = status;
+            record.error = error;
             self.catalog.save(record)?;
         }
         Ok(())
+    }
+
+    /// Whether [`Self::update_completeness`] would change the status.
+    pub(crate) fn completeness_changed(&self, record: &BackupRecord) -> Result<bool, CompletenessError> {
+        let status = match self.completeness(record)? {
+            Completeness::Complete => BackupStatus::Done,
+            Completeness::Waiting => BackupStatus::WaitingForWals,
+            Completeness::Missing(_) => BackupStatus::Failed,
+        };
+        Ok(record.status != status)
     }
 
     fn completeness(&self, record: &BackupRecord) -> Result<Completeness, CompletenessError> {
         let (Some(begin), Some(end)) = (record.begin_wal, record.end_wal) else {
             return Ok(Completeness::Waiting);
         };
-        let newest = self.wal_store().newest_segments()?;
+        let store = self.wal_store();
+        let newest = store.newest_segments()?;
         let Some(last) = newest.get(&begin.timeline()).copied() else { return Ok(Completeness::Waiting) };
         if last < begin {
             return Ok(Completeness::Waiting);
         }
+        let mut complete = end <= last;
         for name in begin.through(end, record.segment_size())?.take_while(|name| *name <= last) {
-            // An archive that cannot be looked into must not make a good backup FAILED.
-            let path = self.layout().wal(name.into());
-            if !path.try_exists().map_err(|source| WalStoreError::Read { path, source })? {
-                return Ok(Completeness::Missing(name));
+            // An archive that cannot be looked into must not make a good backup FAILED, and neither must a file that has come
+            // and waits to be archived, perhaps since it is not yet whole, while later ones were.
+            match store.find(name.into(), false)? {
+                Some(found) => complete &= found.place == Place::Archive,
+                None => return Ok(Completeness::Missing(name)),
             }
         }
-        Ok(if end <= last { Completeness::Complete } else { Completeness::Waiting })
+        Ok(if complete { Completeness::Complete } else { Completeness::Waiting })
     }
 }
 

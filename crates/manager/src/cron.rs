@@ -8,6 +8,7 @@ use tapster_catalog::{BackupId, BackupRecord, BackupStatus, CatalogError, Durabl
 use tapster_retention::Status;
 use thiserror::Error;
 
+use crate::completeness::failed_for_wal;
 use crate::event::Event;
 use crate::processes::{ProcessError, Task};
 use crate::{Context, Server};
@@ -111,16 +112,29 @@ impl Server {
             self.cron_wal(launch, context)?;
         }
         let records = self.catalog.records()?;
-        if let Some(waiting) = records.iter().find(|record| record.status == BackupStatus::WaitingForWals) {
-            let job = CronJob::CheckBackup(waiting.id);
-            if self.is_free(&LockName::BackupId(waiting.id))? {
-                self.launch(job, launch, context)?;
+        for record in self.worth_checking(&records) {
+            if self.is_free(&LockName::BackupId(record.id))? {
+                self.launch(CronJob::CheckBackup(record.id), launch, context)?;
             }
         }
         if context.stopped() {
             return Ok(Vec::new());
         }
         self.enforce_retention(&records, context)
+    }
+
+    /// Barman checks the oldest backup that waits for WAL, and no other while that one does. If its WAL never comes, others
+    /// would wait as long; so those that have theirs are checked too, and those that FAILED for want of WAL that came later.
+    fn worth_checking<'r>(&self, records: &'r [BackupRecord]) -> Vec<&'r BackupRecord> {
+        let waits = |record: &&BackupRecord| record.status == BackupStatus::WaitingForWals;
+        let oldest = records.iter().find(waits).map(|record| record.id);
+        // What cannot be told here, the check will tell.
+        let changed = |record: &BackupRecord| self.completeness_changed(record).unwrap_or(true);
+        records
+            .iter()
+            .filter(|record| waits(record) || failed_for_wal(record))
+            .filter(|record| oldest == Some(record.id) || changed(record))
+            .collect()
     }
 
     fn cron_wal(
@@ -206,15 +220,20 @@ impl Server {
     /// Looks again whether the WAL `record` needs has arrived, and saves what came of it. Returns the status.
     ///
     /// # Errors
-    /// When the archive cannot be read, the record not be saved, or somebody works on the backup.
+    /// When the archive cannot be read, the record not be saved, or somebody works on the backup; also when it has FAILED and
+    /// not for want of WAL that is there now.
     pub fn check_backup(&self, record: &mut BackupRecord) -> Result<BackupStatus, CheckBackupError> {
-        if record.status == BackupStatus::Failed {
+        let failed = record.status == BackupStatus::Failed;
+        if failed && !failed_for_wal(record) {
             return Err(CheckBackupError::Failed);
         }
         let _lock = Lock::try_acquire(&self.layout().lock(&LockName::BackupId(record.id)))?;
         // Somebody may have worked on it until now.
         *record = self.catalog.load(&record.id)?;
         self.update_completeness(record)?;
+        if failed && record.status == BackupStatus::Failed {
+            return Err(CheckBackupError::Failed);
+        }
         Ok(record.status)
     }
 }

@@ -1,13 +1,14 @@
 //! What is to be done every minute: complete backups whose WAL has come, and delete what the retention policy is done with.
 
-use tapster_catalog::BackupStatus;
 use tapster_catalog::locks::{Lock, LockError, LockName};
+use tapster_catalog::{BackupRecord, BackupStatus};
 
 use super::observer::Relay;
 use super::task::{Step, TaskState};
 use super::{Shared, TaskError};
+use crate::completeness::failed_for_wal;
 use crate::event::Event;
-use crate::{Context, CronError, Server};
+use crate::{CheckBackupError, Context, CronError, Server};
 
 /// Does it until stopped.
 pub(super) fn run(server: &Server, task: &TaskState, shared: &Shared) {
@@ -37,11 +38,16 @@ impl Server {
         };
         let mut failed = Vec::new();
         let mut records = self.catalog.records()?;
-        for record in records.iter_mut().filter(|record| record.status == BackupStatus::WaitingForWals) {
+        let unsettled = |record: &&mut BackupRecord| {
+            record.status == BackupStatus::WaitingForWals || failed_for_wal(record)
+        };
+        for record in records.iter_mut().filter(unsettled) {
             if context.stopped() {
                 return Ok(failed);
             }
             match self.check_backup(record) {
+                // Its WAL is still missing.
+                Err(CheckBackupError::Failed) => {}
                 Err(error) if !error.is_busy() => failed.push(error.into()),
                 _ => {}
             }

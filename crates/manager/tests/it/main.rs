@@ -15,6 +15,7 @@
 )]
 
 mod check;
+mod completeness;
 mod config;
 mod cycle;
 mod offline;

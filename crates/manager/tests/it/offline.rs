@@ -19,16 +19,16 @@ use walfile::{Lsn, Timeline};
 const ID: &str = "20261121T000000";
 const SEGMENT: u64 = 16 * 1024 * 1024;
 
-struct Hub {
-    home: tempfile::TempDir,
-    server: Server,
-    record: BackupRecord,
+pub struct Hub {
+    pub home: tempfile::TempDir,
+    pub server: Server,
+    pub record: BackupRecord,
 }
 
 impl Hub {
     /// A backup that begins and ends in segment 5 of timeline 1, and an archive after a failover in segment 6: the old primary
     /// went on to 9, the new one is at 7.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let conf = home.path().join("tapster.conf");
         let text = format!(
@@ -68,7 +68,7 @@ impl Hub {
         self.server.catalog().layout().data_dir(&self.record.id)
     }
 
-    fn archive(&self, name: &str, content: &str) {
+    pub fn archive(&self, name: &str, content: &str) {
         let path = self.server.catalog().layout().wal(name.parse().unwrap());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
