@@ -87,6 +87,8 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Completions(args) => commands::completions::run(&args, session),
         Command::PgReceiveWal(args) => commands::receivewal::run(&args, session),
         Command::PutWal(args) => commands::put_wal::run(&args, session),
+        Command::VerifyBackup(args) => commands::verify_backup::run(&args, session),
+        Command::PgVerifyBackup(args) => commands::verifybackup::run(&args, session),
         Command::WalBlocks(args) => commands::wal::blocks::run(&args, session),
         Command::WalFind(args) => commands::wal::find::run(&args, session),
         Command::WalIndex(args) => commands::wal::index::run(&args, session),

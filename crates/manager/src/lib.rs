@@ -52,6 +52,7 @@ pub mod wal_verify;
 
 mod archive_index;
 mod archive_wal;
+mod chain;
 mod completeness;
 mod context;
 mod cron;
@@ -62,11 +63,14 @@ mod remote;
 mod replication_status;
 mod server;
 mod switch_wal;
+mod verify_backup;
 mod wal_host;
+mod wal_range;
 
 pub use archive_index::ArchiveInUse;
 pub use archive_wal::{ArchiveError, ArchiveOptions};
 pub use backup::{BackupError, BackupName, BackupNameError, BackupOptions, BackupReport, BackupStepError};
+pub use chain::ChainError;
 pub use check::{CheckLine, CheckOptions, CheckReport};
 pub use completeness::CompletenessError;
 pub use context::{Context, Observer, Silent, local_now};
@@ -85,9 +89,11 @@ pub use restore::{RestoreError, RestoreOptions, RestorePlan, RestorePlanError, R
 pub use server::{OpenError, Server, ServerConnectError};
 pub use show_backup::BackupDetails;
 pub use switch_wal::{SwitchError, Switched};
+pub use verify_backup::{BackupVerifyError, BackupVerifyOptions, BackupVerifyReport};
 pub use wal_errors::{WalErrorsAction, WalErrorsError, WalErrorsOptions, WalErrorsReport};
 pub use wal_find::{WalFindError, WalFindOptions, WalFindReport};
 pub use wal_index::{IndexWalError, WalIndexOptions, WalIndexReport};
+pub use wal_range::WalRangeFault;
 pub use wal_usage::WalUsage;
 pub use wal_verify::{WalVerifyError, WalVerifyOptions, WalVerifyReport};
 

@@ -32,6 +32,7 @@ pub(crate) mod switch_wal;
 mod tree;
 mod usage;
 pub(crate) mod values;
+pub(crate) mod verify_backup;
 pub(crate) mod wal;
 pub(crate) mod wal_archive;
 pub(crate) mod wal_restore;
@@ -92,6 +93,10 @@ pub(crate) enum Command {
     SwitchWal(switch_wal::SwitchWalArgs),
     /// `terminate-process`
     TerminateProcess(processes::TerminateProcessArgs),
+    /// `verify-backup`
+    VerifyBackup(verify_backup::VerifyBackupArgs),
+    /// `verifybackup`
+    PgVerifyBackup(Box<pg::verifybackup::VerifyBackupTool>),
     /// `wal blocks`
     WalBlocks(Box<wal::blocks::WalBlocksArgs>),
     /// `run`

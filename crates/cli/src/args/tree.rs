@@ -8,8 +8,8 @@ use super::usage::Spelling;
 use super::{
     Command, archive_wal, backup, check, check_backup, check_wal_archive, completions, cron, delete,
     generate_manifest, get_wal, global, list_backups, list_servers, metrics, pg, processes, put_wal,
-    rebuild_xlogdb, receive_wal, replication_status, restore, run, show_backup, switch_wal, wal, wal_archive,
-    wal_restore,
+    rebuild_xlogdb, receive_wal, replication_status, restore, run, show_backup, switch_wal, verify_backup,
+    wal, wal_archive, wal_restore,
 };
 use crate::invocation::Program;
 
@@ -171,6 +171,18 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("show-backup" | "show-backups", show_backup::ShowBackupArgs, Command::ShowBackup),
     entry!("switch-wal" | "switch-xlog", switch_wal::SwitchWalArgs, Command::SwitchWal),
     entry!("terminate-process", processes::TerminateProcessArgs, Command::TerminateProcess),
+    entry!("verify-backup" | "verify", verify_backup::VerifyBackupArgs, Command::VerifyBackup),
+    Entry {
+        name: "verifybackup",
+        aliases: &[],
+        own: true,
+        dialect: Dialect::Getopt(&pg::verifybackup::TOOL),
+        describe: describe::<pg::verifybackup::VerifyBackupToolArgs>,
+        read: |description, args| {
+            let args = read::<pg::verifybackup::VerifyBackupToolArgs>(description, args)?;
+            Ok(Command::PgVerifyBackup(Box::new(args.check()?)))
+        },
+    },
     entry!(
         "wal blocks",
         wal::blocks::WalBlocksArgs,

@@ -18,7 +18,7 @@ pub(crate) fn run(args: &GenerateManifestArgs, session: &Session) -> Result<(), 
         .generate_manifest(&record, &setup.context(&observer))
         .map_err(|error| session.unless_stopped(Failure::generate_manifest(&error)))?;
     session.output.info(format!(
-        "Backup manifest for backup '{}' successfully generated for server {}",
+        "Backup manifest for backup '{}' successfully generated for server ['{}']",
         args.backup, args.server
     ));
     Ok(())

@@ -26,6 +26,8 @@ pub(crate) mod run;
 pub(crate) mod show_backup;
 mod signals;
 pub(crate) mod switch_wal;
+pub(crate) mod verify_backup;
+pub(crate) mod verifybackup;
 pub(crate) mod wal;
 pub(crate) mod wal_archive;
 pub(crate) mod wal_restore;

@@ -2,12 +2,15 @@
 
 use tapster_catalog::XlogDbError;
 use tapster_catalog::locks::LockError;
-use tapster_copy::manifest::GenerateError;
+
+use tapster_copy::manifest::{GenerateError, VerifyError};
 use tapster_manager::{
-    ArchiveInUse, CheckBackupError, CronError, GenerateManifestError, ProcessError, RetentionError,
+    ArchiveInUse, BackupVerifyError, CheckBackupError, CronError, GenerateManifestError, ProcessError,
+    RetentionError,
 };
 
 use super::{Failure, Place, chain};
+use crate::output::verification;
 
 impl Failure {
     /// An index that cannot be read or written.
@@ -53,6 +56,18 @@ impl Failure {
         match error {
             GenerateManifestError::Generate(GenerateError::Exists { .. }) => {
                 Self::unexpected(error.to_string())
+            }
+            _ => Self::user(chain(error)),
+        }
+    }
+
+    /// A backup that was not verified.
+    pub(crate) fn verify_backup(error: &BackupVerifyError) -> Self {
+        match error {
+            BackupVerifyError::Verify { data, source: VerifyError::Manifest(error) } => {
+                let text = verification::manifest(error);
+                Self::user(format!("verify backup failure on directory '{}'", data.display()))
+                    .with_details(format!("pg_verifybackup: error: {text}"))
             }
             _ => Self::user(chain(error)),
         }

@@ -30,7 +30,7 @@ pub(crate) struct Place<'a> {
 
 impl Place<'_> {
     /// A command to type, such as `barman check main`.
-    fn command(&self, words: &str) -> String {
+    pub(crate) fn command(&self, words: &str) -> String {
         format!("{} {words} {}", self.program.name(), self.server)
     }
 }

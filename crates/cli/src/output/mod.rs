@@ -13,6 +13,7 @@ mod mask;
 mod progress;
 pub(crate) mod replication;
 pub(crate) mod restore;
+pub(crate) mod verification;
 pub(crate) mod wal_blocks;
 pub(crate) mod wal_errors;
 pub(crate) mod wal_find;

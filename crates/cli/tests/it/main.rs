@@ -40,6 +40,7 @@ mod streaming;
 mod tools;
 mod tools_basebackup;
 mod tools_receivewal;
+mod tools_verifybackup;
 mod wal_archive;
 mod wal_custom;
 mod wal_exit_codes;

@@ -17,6 +17,58 @@ fn succeeded(run: &Run) -> &str {
     &run.stdout
 }
 
+/// Both say the same about a damaged backup and a missing manifest, and ours also misses WAL.
+fn damaged_alike(lab: &Lab, id: &str) {
+    let verify = ["verify", "main", id];
+    let data = lab.server_dir().join(format!("base/{id}/data"));
+    let (file, manifest) = (data.join("PG_VERSION"), data.join("backup_manifest"));
+    let version = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "99\n").unwrap();
+    alike(lab, &verify);
+    std::fs::write(&file, version).unwrap();
+    alike(lab, &["generate-manifest", "main", id]);
+
+    std::fs::rename(&manifest, lab.path("kept")).unwrap();
+    let (ours, theirs) = (lab.run(&verify), lab.barman(&verify).unwrap());
+    assert_eq!((ours.stdout, ours.code), (theirs.stdout, theirs.code));
+    assert!(ours.stderr.ends_with(&theirs.stderr), "{} {}", ours.stderr, theirs.stderr);
+    alike_manifests(lab, id, &manifest);
+    std::fs::rename(lab.path("kept"), &manifest).unwrap();
+
+    let wals = lab.server_dir().join("wals");
+    let aside = lab.path("wals-aside");
+    std::fs::rename(&wals, &aside).unwrap();
+    let run = lab.run(&verify);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("WAL parsing failed for timeline 1"), "{run:?}");
+    lab.ok(&["verify-backup", "--no-wal", "main", id]);
+    std::fs::rename(aside, wals).unwrap();
+    lab.ok(&verify);
+}
+
+/// Ours and theirs list the same files in the same way, and each verifies with the other program.
+fn alike_manifests(lab: &Lab, id: &str, manifest: &std::path::Path) {
+    let mut made = Vec::new();
+    for ours in [true, false] {
+        let make = ["generate-manifest", "main", id];
+        let run = if ours { lab.run(&make) } else { lab.barman(&make).unwrap() };
+        let text = format!("Backup manifest for backup '{id}' successfully generated for server ['main']\n");
+        assert_eq!(succeeded(&run), text);
+        alike(lab, &["verify-backup", "main", id]);
+        let text = std::fs::read_to_string(manifest).unwrap();
+        let mut lines: Vec<String> = text
+            .lines()
+            .filter(|l| l.starts_with("{\"C"))
+            .map(|l| l[..l.rfind('}').unwrap()].to_owned())
+            .collect();
+        lines.sort();
+        assert!(lines.len() > 900);
+        made.push(lines);
+        std::fs::remove_file(manifest).unwrap();
+    }
+    assert!(made[0] == made[1], "not the same files");
+}
+
 const LOOKS: [&[&str]; 10] = [
     &["list-backups", "main"],
     &["list-backups", "main", "--minimal"],
@@ -66,6 +118,10 @@ fn barman_reads_verifies_and_restores_what_tapster_wrote() {
     assert!(config.exists());
     let verified = lab.barman(&["verify-backup", "main", "latest"]).unwrap();
     assert!(succeeded(&verified).contains("backup successfully verified"), "{verified:?}");
+    for format in ["console", "json"] {
+        alike(&lab, &["-f", format, "verify-backup", "main", "latest"]);
+    }
+    damaged_alike(&lab, record["main"]["backup_id"].as_str().unwrap());
     let data = lab.destination("by-barman");
     succeeded(&lab.barman(&["restore", "main", "latest", data.to_str().unwrap()]).unwrap());
     assert_eq!(lab.ask_restored(&data, "SELECT count(*) FROM t"), "200");

@@ -5,17 +5,22 @@
 //! taken as the bytes pass.
 
 mod error;
+mod findings;
 mod generate;
 mod lexer;
+mod problem;
 mod reader;
 mod tail;
 mod verify;
+mod verify_archives;
 mod writer;
 
 pub use error::ManifestError;
 pub use generate::{GenerateError, GenerateOptions, GenerateReport, generate};
+pub use problem::Problem;
 pub use reader::{ManifestFile, ManifestReader, ManifestSummary};
-pub use verify::{Problem, VerifyError, VerifyOptions, VerifyReport, verify};
+pub use verify::{VerifyError, VerifyOptions, VerifyReport, verify};
+pub use verify_archives::verify_archives;
 pub use writer::{ManifestWriter, WriteManifestError};
 
 use walfile::{Lsn, Timeline};

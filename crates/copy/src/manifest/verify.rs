@@ -10,13 +10,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, PoisonError};
 
 use thiserror::Error;
 
-use super::{ManifestError, ManifestFile, ManifestReader, ManifestSummary};
+use super::findings::Findings;
+use super::{ManifestError, ManifestFile, ManifestReader, ManifestSummary, Problem};
 use crate::observer::CopyObserver;
 use crate::sync::{SyncError, at};
 
@@ -34,71 +35,26 @@ pub struct VerifyOptions {
     pub tablespaces: BTreeMap<u32, PathBuf>,
     /// Most problems kept in the report; all are counted.
     pub max_problems: usize,
+    /// End with the first problem (`pg_verifybackup -e`).
+    pub stop_at_first: bool,
 }
 
 impl Default for VerifyOptions {
     fn default() -> Self {
         let (ignore, tablespaces) = (Vec::new(), BTreeMap::new());
-        Self { threads: 2, skip_checksums: false, ignore, tablespaces, max_problems: 1000 }
+        Self {
+            threads: 2,
+            skip_checksums: false,
+            ignore,
+            tablespaces,
+            max_problems: 1000,
+            stop_at_first: false,
+        }
     }
 }
 
-/// What `pg_verifybackup` never looks at: written by recovery or by the backup program after the backup.
-const IGNORED: [&str; 5] =
-    ["backup_manifest", "pg_wal", "postgresql.auto.conf", "recovery.signal", "standby.signal"];
-
-/// One thing wrong with a backup.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum Problem {
-    /// Listed, not there.
-    #[error("'{}' is in the manifest but not on disk", path.display())]
-    Missing {
-        /// Relative to the data directory.
-        path: PathBuf,
-    },
-    /// There, not listed.
-    #[error("'{}' is on disk but not in the manifest", path.display())]
-    Extra {
-        /// Relative to the data directory.
-        path: PathBuf,
-    },
-    /// Another size.
-    #[error("'{}' has {found} bytes on disk but {expected} in the manifest", path.display())]
-    Size {
-        /// Relative to the data directory.
-        path: PathBuf,
-        /// Per the manifest.
-        expected: u64,
-        /// On disk.
-        found: u64,
-    },
-    /// Other contents.
-    #[error("'{}' has the checksum {found} on disk but {expected} in the manifest", path.display())]
-    Checksum {
-        /// Relative to the data directory.
-        path: PathBuf,
-        /// Per the manifest.
-        expected: String,
-        /// On disk.
-        found: String,
-    },
-    /// Not a regular file, or a name that leads out of the backup.
-    #[error("'{}' is not a regular file inside the backup", path.display())]
-    NotAFile {
-        /// As the manifest has it.
-        path: PathBuf,
-    },
-    /// Cannot be read.
-    #[error("cannot read '{}': {source}", path.display())]
-    Unreadable {
-        /// Relative to the data directory.
-        path: PathBuf,
-        /// What the operating system said.
-        #[source]
-        source: io::Error,
-    },
-}
+/// The real one has 8 KiB.
+pub(super) const MAX_CONTROL_FILE: u64 = 64 * 1024;
 
 /// The outcome of a verification.
 #[derive(Debug)]
@@ -110,7 +66,7 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Problems found, of which `problems` holds the first ones.
     pub problem_count: u64,
-    /// At most [`VerifyOptions::max_problems`] of them, in no particular order.
+    /// At most [`VerifyOptions::max_problems`] of them, sorted by their paths.
     pub problems: Vec<Problem>,
     /// What else the manifest says.
     pub manifest: ManifestSummary,
@@ -130,7 +86,7 @@ pub enum VerifyError {
     /// The manifest cannot be read.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// A directory cannot be read.
+    /// A directory or `global/pg_control` cannot be read.
     #[error(transparent)]
     Io(#[from] SyncError),
     /// The caller's stop flag was raised.
@@ -151,7 +107,8 @@ pub fn verify(
     stop: &AtomicBool,
 ) -> Result<VerifyReport, VerifyError> {
     let open = || File::open(manifest).map_err(at("open", manifest));
-    let work = Work { root, options, observer, stop, found: Mutex::default() };
+    let findings = Findings::new(options, stop);
+    let work = Work { root, options, observer, findings };
     let (mut listed, keys) = (NameSum::default(), RandomState::new());
     let mut reader = ManifestReader::new(open()?)?;
     let (sender, queue) = sync_channel::<ManifestFile>(256);
@@ -163,7 +120,7 @@ pub fn verify(
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(file) = next else { return };
-                    if !work.stopped() {
+                    if !work.findings.ended() {
                         work.check(&file, &mut buffer);
                     }
                 }
@@ -172,9 +129,9 @@ pub fn verify(
         // Dropped on the way out, also after an error: the threads end then.
         let sender = sender;
         let mut file = ManifestFile::default();
-        while !work.stopped() && reader.next_file(&mut file)? {
+        while !work.findings.ended() && reader.next_file(&mut file)? {
             let path = Path::new(OsStr::from_bytes(&file.path));
-            if !work.ignored(path) {
+            if !work.findings.ignored(path) {
                 listed.add(&keys, path);
                 if sender.send(file.clone()).is_err() {
                     break;
@@ -183,12 +140,26 @@ pub fn verify(
         }
         Ok::<(), ManifestError>(())
     })?;
-    if work.stopped() {
+    if work.findings.stopped() {
         return Err(VerifyError::Stopped);
     }
     let summary = reader.finish()?;
+    if work.findings.ended() {
+        return Ok(work.findings.report(summary));
+    }
+    let control = root.join("global/pg_control");
+    match File::open(&control) {
+        // One that is not there is named as such.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        file => {
+            let mut bytes = Vec::new();
+            file.and_then(|file| file.take(MAX_CONTROL_FILE).read_to_end(&mut bytes))
+                .map_err(at("read", &control))?;
+            work.findings.control_file(&bytes, &summary);
+        }
+    }
     let mut on_disk = NameSum::default();
-    work.walk(&mut |path| on_disk.add(&keys, path))?;
+    work.walk(true, &mut |path| on_disk.add(&keys, path))?;
     if on_disk != listed {
         let mut known = HashSet::new();
         let mut reader = ManifestReader::new(open()?)?;
@@ -196,20 +167,13 @@ pub fn verify(
         while reader.next_file(&mut file)? {
             known.insert(keys.hash_one(Path::new(OsStr::from_bytes(&file.path))));
         }
-        work.walk(&mut |path| {
+        work.walk(false, &mut |path| {
             if !known.contains(&keys.hash_one(path)) {
-                work.problem(Problem::Extra { path: path.to_path_buf() });
+                work.findings.problem(Problem::Extra { path: path.to_path_buf() });
             }
         })?;
     }
-    let found = work.found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(VerifyReport {
-        files: found.files,
-        bytes: found.bytes,
-        problem_count: found.count,
-        problems: found.problems,
-        manifest: summary,
-    })
+    Ok(work.findings.report(summary))
 }
 
 /// A set of names, as their number and the sum of their keyed hashes.
@@ -226,40 +190,14 @@ impl NameSum {
     }
 }
 
-#[derive(Default)]
-struct Found {
-    files: u64,
-    bytes: u64,
-    count: u64,
-    problems: Vec<Problem>,
-}
-
 struct Work<'a> {
     root: &'a Path,
     options: &'a VerifyOptions,
     observer: &'a dyn CopyObserver,
-    stop: &'a AtomicBool,
-    found: Mutex<Found>,
+    findings: Findings<'a>,
 }
 
 impl Work<'_> {
-    fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
-    fn ignored(&self, path: &Path) -> bool {
-        IGNORED.iter().any(|name| path.starts_with(name))
-            || self.options.ignore.iter().any(|name| path.starts_with(name))
-    }
-
-    fn problem(&self, problem: Problem) {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.count = found.count.saturating_add(1);
-        if found.problems.len() < self.options.max_problems {
-            found.problems.push(problem);
-        }
-    }
-
     /// Where a listed file lies; `None` when its name leads elsewhere.
     fn locate(&self, path: &Path) -> Option<PathBuf> {
         if path.as_os_str().is_empty() || !path.components().all(|part| matches!(part, Component::Normal(_)))
@@ -283,15 +221,7 @@ impl Work<'_> {
             Some(place) => self.compare(listed, &path, &place, buffer),
         };
         self.observer.file(&path);
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.files = found.files.saturating_add(1);
-        match outcome {
-            Ok(bytes) => found.bytes = found.bytes.saturating_add(bytes),
-            Err(problem) => {
-                drop(found);
-                self.problem(problem);
-            }
-        }
+        self.findings.file(outcome);
     }
 
     fn compare(
@@ -328,7 +258,7 @@ impl Work<'_> {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Err(error),
                 }
-                if self.stopped() {
+                if self.findings.ended() {
                     return Ok(());
                 }
             }
@@ -336,7 +266,7 @@ impl Work<'_> {
         if let Err(source) = read {
             return Err(Problem::Unreadable { path, source });
         }
-        if self.stopped() {
+        if self.findings.ended() {
             return Ok(total);
         }
         if total != listed.size {
@@ -350,26 +280,28 @@ impl Work<'_> {
         Ok(total)
     }
 
-    /// Names every file below the root and the tablespaces.
-    fn walk(&self, visit: &mut dyn FnMut(&Path)) -> Result<(), VerifyError> {
+    /// Names every file below the root and the tablespaces; for the first time, also what no backup holds is told.
+    fn walk(&self, first: bool, visit: &mut dyn FnMut(&Path)) -> Result<(), VerifyError> {
         let mut pending = vec![(self.root.to_path_buf(), PathBuf::new())];
         while let Some((directory, relative)) = pending.pop() {
-            if self.stopped() {
+            if self.findings.stopped() {
                 return Err(VerifyError::Stopped);
             }
             let in_tablespaces = relative == Path::new("pg_tblspc");
             for entry in std::fs::read_dir(&directory).map_err(at("read", &directory))? {
                 let entry = entry.map_err(at("read", &directory))?;
                 let path = relative.join(entry.file_name());
-                if self.ignored(&path) {
+                if self.findings.ignored(&path) {
                     continue;
                 }
                 let kind = entry.file_type().map_err(at("read", &directory))?;
                 if kind.is_dir() || in_tablespaces && kind.is_symlink() {
                     let place = self.locate(&path).unwrap_or_else(|| entry.path());
                     pending.push((place, path));
-                } else {
+                } else if kind.is_file() || kind.is_symlink() {
                     visit(&path);
+                } else if first {
+                    self.findings.problem(Problem::NotAFile { path });
                 }
             }
         }

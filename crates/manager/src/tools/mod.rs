@@ -8,6 +8,7 @@
 pub mod basebackup;
 pub mod receivewal;
 pub mod recovery_settings;
+pub mod verifybackup;
 
 mod libpq;
 

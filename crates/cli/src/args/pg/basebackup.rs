@@ -304,6 +304,7 @@ impl BaseBackup {
 /// Help.
 pub(crate) const TOOL: Tool = Tool {
     purpose: "takes a base backup of a running PostgreSQL server.",
+    operands: "[OPTION]...",
     options: "
 Options controlling the output:
   -D, --pgdata=DIRECTORY write the backup into this directory
@@ -349,4 +350,5 @@ General options:
   -s, --status-interval=INTERVAL
                          seconds between status messages to the server
 ",
+    other: super::connection::HELP,
 };

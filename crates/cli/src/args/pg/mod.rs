@@ -7,6 +7,7 @@ pub(crate) mod connection;
 pub(crate) mod rate;
 pub(crate) mod receivewal;
 pub(crate) mod tablespace;
+pub(crate) mod verifybackup;
 
 use std::ffi::OsString;
 
@@ -24,18 +25,30 @@ pub(crate) const USAGE_EXIT: u8 = 1;
 pub(crate) struct Tool {
     /// First line, after the name.
     pub(crate) purpose: &'static str,
+    /// What follows the name in the usage line.
+    pub(crate) operands: &'static str,
     /// The options.
     pub(crate) options: &'static str,
+    /// Options the tools have in common.
+    pub(crate) other: &'static str,
 }
+
+/// The options of tools that do not connect.
+const OTHER: &str = "
+Other options:
+  -V, --version          print the version and end
+  -?, --help             print this text and end
+";
 
 impl Tool {
     /// `--help`, without a newline at the end.
     pub(crate) fn help(&self, name: &str) -> String {
         format!(
-            "{name} {}\n\nUsage:\n  {name} [OPTION]...\n\n{}\n\n{}",
+            "{name} {}\n\nUsage:\n  {name} {}\n\n{}\n\n{}",
             self.purpose,
+            self.operands,
             self.options.trim_matches('\n'),
-            connection::HELP.trim_matches('\n')
+            self.other.trim_matches('\n')
         )
     }
 }

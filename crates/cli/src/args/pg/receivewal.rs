@@ -146,6 +146,7 @@ impl ReceiveWalArgs {
 /// Help.
 pub(crate) const TOOL: Tool = Tool {
     purpose: "receives the write-ahead log of a PostgreSQL server as it is written.",
+    operands: "[OPTION]...",
     options: "
 Options:
   -D, --directory=DIR    write the WAL files into this directory
@@ -165,4 +166,5 @@ Optional actions:
       --create-slot      create the replication slot named with --slot
       --drop-slot        drop the replication slot named with --slot
 ",
+    other: super::connection::HELP,
 };
