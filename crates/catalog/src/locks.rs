@@ -127,7 +127,10 @@ impl Lock {
             }
             // Whoever held it before may have removed the file (delete does); then this one locks nothing.
             if is_still_at(&file, path).map_err(fail)? {
-                write_pid(&file).map_err(fail)?;
+                // The lock is held whether there is room for the number or not; without, it must not be another's.
+                if write_pid(&file).is_err() {
+                    drop(file.set_len(0));
+                }
                 return Ok(Self { file, path: path.to_owned() });
             }
         }

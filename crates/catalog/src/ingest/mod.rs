@@ -91,6 +91,12 @@ struct Progress<'r> {
     /// Which files of the run the index lists, once that was looked up.
     listed: Listed,
     observer: &'r mut dyn IngestObserver,
+    /// So many files are done.
+    done: usize,
+    /// The observer was asked about so many files.
+    asked: usize,
+    /// The file at which the run stopped with an error.
+    failed: Option<usize>,
 }
 
 impl<'a> Run<'a> {
@@ -103,12 +109,27 @@ impl<'a> Run<'a> {
     ) -> Result<SourceReport, IngestError> {
         observer.source(self.source, found, self.files.len());
         let report = SourceReport::new(self.source, found, self.files.len());
-        let mut progress = Progress { report, prepared_dirs, listed: Listed::default(), observer };
+        let listed = Listed::default();
+        let mut progress =
+            Progress { report, prepared_dirs, listed, observer, done: 0, asked: 0, failed: None };
         let workers = self.options.workers.clamp(1, self.files.len().max(1));
-        if workers == 1 || self.options.group <= 1 {
-            self.one_after_another(&mut progress)?;
+        let group = self.options.group.max(1);
+        let mut run = if workers == 1 || group == 1 {
+            self.one_after_another(group, &mut progress)
         } else {
-            self.side_by_side(workers, &mut progress)?;
+            self.side_by_side(workers, &mut progress)
+        };
+        if group > 1 && run.as_ref().is_err_and(IngestError::is_out_of_space) {
+            // The temporary files of those that were under way took the room, and are gone by now. One at a time, each file's
+            // source makes room for the next.
+            progress.failed = None;
+            run = self.one_after_another(1, &mut progress);
+        }
+        if let Err(error) = run {
+            if let Some((index, item)) = progress.failed.and_then(|index| Some((index, self.item(index)?))) {
+                progress.observer.failed(&self.file(&item, index), &error);
+            }
+            return Err(error);
         }
         let mut report = progress.report;
         if report.aborted.is_some() || report.stopped {
@@ -121,10 +142,11 @@ impl<'a> Run<'a> {
         Ok(report)
     }
 
-    fn one_after_another(&self, progress: &mut Progress<'_>) -> Result<(), IngestError> {
-        let mut next = 0;
+    /// From where the run has come to, so many files with one sync of the index.
+    fn one_after_another(&self, group: usize, progress: &mut Progress<'_>) -> Result<(), IngestError> {
+        let mut next = progress.done;
         while next < self.files.len() {
-            let until = self.admit(next, next + self.options.group.max(1), progress)?;
+            let until = self.admit(next, next + group, progress)?;
             let mut failed = false;
             let prepared = (next..until).map_while(|index| {
                 let prepared = (!failed).then(|| self.prepare(index).and_then(Prepared::synced));
@@ -179,9 +201,12 @@ impl<'a> Run<'a> {
                 return Ok(index);
             }
             let Some(item) = self.item(index) else { return Ok(index) };
-            if let ControlFlow::Break(why) = progress.observer.before(&self.file(&item, index)) {
-                progress.report.aborted = Some(why);
-                return Ok(index);
+            if index >= progress.asked {
+                if let ControlFlow::Break(why) = progress.observer.before(&self.file(&item, index)) {
+                    progress.report.aborted = Some(why);
+                    return Ok(index);
+                }
+                progress.asked = index + 1;
             }
             let dir = durable::parent(&item.target);
             if !progress.prepared_dirs.contains(dir) {
@@ -214,7 +239,8 @@ impl<'a> Run<'a> {
             match prepared {
                 Ok(prepared) => ready.push((item, prepared)),
                 Err(error) => {
-                    failure = Some((index, item, error));
+                    failure = Some(error);
+                    progress.failed = Some(index);
                     break;
                 }
             }
@@ -224,14 +250,9 @@ impl<'a> Run<'a> {
         for ((index, item), outcome) in (first..).zip(&items).zip(outcomes) {
             progress.observer.after(&self.file(item, index), &outcome);
             progress.report.count(item.name, outcome);
+            progress.done = index + 1;
         }
-        match failure {
-            Some((index, item, error)) => {
-                progress.observer.failed(&self.file(&item, index), &error);
-                Err(error)
-            }
-            None => Ok(()),
-        }
+        failure.map_or(Ok(()), Err)
     }
 
     fn item(&self, index: usize) -> Option<Item> {

@@ -42,6 +42,27 @@ pub enum IngestError {
     },
 }
 
+impl IngestError {
+    /// Whether the file system, or somebody's part of it, is full.
+    pub fn is_out_of_space(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            // A codec's error may hide the one of writing.
+            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            if error.downcast_ref::<io::Error>().is_some_and(|error| {
+                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }) {
+                return true;
+            }
+            cause = match inner {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            };
+        }
+        false
+    }
+}
+
 /// What became of a file.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

@@ -8,6 +8,9 @@ use std::process::{Command, Stdio};
 use crate::chaos::{
     Running, Stored, acknowledged, finish_segment, lab, lsn, wait_for, wait_until_received, write_wal,
 };
+use crate::sshd::{Hub, SYSTEM, Which, told};
+
+const FIRST: &str = "0000000100000000000000F0";
 
 /// A file system in memory; unmounted when dropped.
 struct SmallDisk(PathBuf);
@@ -115,4 +118,57 @@ fn a_backup_and_a_restore_on_a_full_disk_say_so() {
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.stderr.contains(" MiB free, the restore needs "), "{run:?}");
     assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
+}
+
+/// Segments of 1 MiB that do not compress, in the queue.
+fn queue(hub: &Hub, count: u64) -> Vec<(String, Vec<u8>)> {
+    let segment = |number: u64| {
+        let name = format!("00000001{:08X}{:08X}", number >> 12, number & 0xFFF);
+        let mut bytes = crate::sshd::segment(FIRST, SYSTEM, number);
+        bytes.truncate(1 << 20);
+        bytes[8..16].copy_from_slice(&(number << 20).to_le_bytes());
+        bytes[32..36].copy_from_slice(&(1_u32 << 20).to_le_bytes());
+        std::fs::write(hub.main("incoming").join(&name), &bytes).unwrap();
+        (name, bytes)
+    };
+    (1..=count).map(segment).collect()
+}
+
+/// Several files at once would need room that one after the other finds; and who has no room at all loses nothing.
+#[test]
+fn a_queue_is_archived_one_by_one_where_there_is_no_room_for_more() {
+    let hub = Hub::new();
+    let home = hub.dir.path().join("home");
+    let saved = hub.dir.path().join("saved");
+    std::fs::rename(&home, &saved).unwrap();
+    let Some(_disk) = SmallDisk::mount(&home, 16) else { return };
+    assert!(Command::new("cp").arg("-a").arg(saved.join(".")).arg(&home).status().unwrap().success());
+    let config = std::fs::read_to_string(hub.config()).unwrap();
+    std::fs::write(hub.config(), config.replace("archiver = on\n", "archiver = on\ncompression = zstd\n"))
+        .unwrap();
+    let segments = queue(&hub, 12);
+    let archive = || {
+        let mut command = Which::Ours.command("barman").unwrap();
+        told(&command.arg("-c").arg(hub.config()).args(["archive-wal", "main"]).output().unwrap())
+    };
+    let filler = home.join("filler");
+    // No room at all: not even for a line of the index, or for the number of the process in its lock.
+    drop(std::fs::write(&filler, vec![1; 16 << 20]));
+    let full = archive();
+    assert!(full.0 == 1 && full.2.contains("No space left on device"), "{full:?}");
+    assert!(!full.2.contains("cannot lock"), "{full:?}");
+    assert_eq!(hub.names("incoming").len(), 12);
+    std::fs::write(&filler, vec![1; 2700 << 10]).unwrap();
+    let one_by_one = archive();
+    assert_eq!(one_by_one.0, 0, "{one_by_one:?}");
+    assert_eq!(hub.names("incoming"), [""; 0]);
+    let stored = hub.names("wals/0000000100000000");
+    assert_eq!(stored, segments.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
+    let listed = std::fs::read_to_string(hub.main("wals/main-xlog.db")).unwrap();
+    assert_eq!(listed.lines().count(), segments.len(), "{listed}");
+    for (name, bytes) in &segments {
+        let mut command = Which::Ours.command("barman").unwrap();
+        let got = command.arg("-c").arg(hub.config()).args(["get-wal", "main", name]).output().unwrap();
+        assert!(got.stdout == *bytes, "{name}");
+    }
 }
