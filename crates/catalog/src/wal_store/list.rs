@@ -11,7 +11,8 @@ use super::{WalStore, WalStoreError, is_absent};
 use crate::ServerLayout;
 
 impl WalStore<'_> {
-    /// The segments from `first` on that are there without a gap, at most `limit` (`get-wal --peek`).
+    /// The segments from `first` on that are there without a gap, at most `limit` (`get-wal --peek`). Where the timeline of `first`
+    /// ends they go on as the history file of the newest timeline says that descends from just there.
     ///
     /// # Errors
     /// As [`WalStore::find`]; also when `first` cannot exist with this segment size.
@@ -23,15 +24,45 @@ impl WalStore<'_> {
     ) -> Result<Vec<SegmentName>, WalStoreError> {
         let mut names = Vec::new();
         let mut next = Some(first);
-        while let Some(name) = next.filter(|_| names.len() < limit) {
+        let mut path: Option<TimelineHistory> = None;
+        while let Some(mut name) = next.filter(|_| names.len() < limit) {
             if !self.exists(name.into())? {
-                break;
+                let continued = if names.is_empty() { None } else { self.continued(name, size)? };
+                let Some((other, history)) = continued else { break };
+                name = other;
+                path = Some(history);
             }
             names.push(name);
             // A name that cannot exist with this size has no successor.
             next = name.next(size).ok().flatten();
+            if let (Some(path), Some(after)) = (&path, next) {
+                next = Some(on_path(path, after, size).unwrap_or(after));
+            }
         }
         Ok(names)
+    }
+
+    /// The segment that takes the place of `ended`, the first that is not there of its timeline: on the newest timeline whose
+    /// history leaves that one no earlier than there.
+    fn continued(
+        &self,
+        ended: SegmentName,
+        size: SegmentSize,
+    ) -> Result<Option<(SegmentName, TimelineHistory)>, WalStoreError> {
+        let Ok(start) = ended.start(size) else { return Ok(None) };
+        let newer = self.history_files()?.into_iter().rev().take_while(|newer| *newer > ended.timeline());
+        for timeline in newer {
+            // Recovery would not follow one that cannot be read.
+            let Ok(Some(history)) = self.history(timeline) else { continue };
+            if history.switch_from(ended.timeline()).is_some_and(|switch| switch >= start)
+                && let Some(name) = on_path(&history, ended, size)
+                && name != ended
+                && self.exists(name.into())?
+            {
+                return Ok(Some((name, history)));
+            }
+        }
+        Ok(None)
     }
 
     /// The first segment from `first` through `last` that is nowhere; `None` when all are there.
@@ -116,6 +147,13 @@ impl WalStore<'_> {
             .map(Some)
             .map_err(|source| WalStoreError::History { path, source })
     }
+}
+
+/// The segment of this place on the way to the history's timeline: where one is left within a segment, that of the next timeline,
+/// which repeats what was before.
+fn on_path(history: &TimelineHistory, name: SegmentName, size: SegmentSize) -> Option<SegmentName> {
+    let last = name.start(size).ok()?.saturating_add(size.bytes() - 1);
+    Some(name.number(size).ok()?.name(history.timeline_at(last), size))
 }
 
 pub(super) fn names(dir: &Path) -> Result<Vec<OsString>, WalStoreError> {

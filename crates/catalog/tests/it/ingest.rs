@@ -496,6 +496,40 @@ fn wal_is_found_in_barmans_order() {
     assert_eq!(missing, Some(segment_name("000000010000000000000007")));
 }
 
+/// Peeking goes on where the timeline ends, on the one that recovery to the newest would take; L-A6, L-A16.
+#[test]
+fn l_a6_the_segments_of_the_next_timeline_follow() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let put = |number: u64, timeline: u32| {
+        let path = layout.incoming.join(format!("{timeline:08X}{number:016X}"));
+        fs::write(path, segment(&format!("{timeline:08X}{number:016X}"), 1)).unwrap();
+    };
+    for (timeline, number) in [(1, 5), (1, 6), (2, 7), (2, 8), (3, 8), (3, 9), (4, 7), (0xA, 4), (0xA, 5)] {
+        put(number, timeline);
+    }
+    let history = |timeline: u32, text: &str| {
+        fs::write(layout.incoming.join(format!("{timeline:08X}.history")), text).unwrap();
+    };
+    history(2, "1\t0/7000A0\tno recovery target specified\n");
+    // In the middle of segment 8, which the old timeline has as well.
+    history(3, "1\t0/7000A0\tx\n2\t0/834000\tx\n");
+    // Left before the segments that are asked for.
+    history(4, "1\t0/500000\tx\n");
+    history(5, "no history\n");
+    history(0xA, "1\t0/412345\tx\n");
+    let store = WalStore::new(&layout).with_segment_size(SIZE);
+    let names = |first: &str, limit| -> Vec<String> {
+        let names = store.successive(segment_name(first), SIZE, limit).unwrap();
+        names.into_iter().map(|name| format!("{}/{}", name.timeline(), &name.to_string()[23..])).collect()
+    };
+    assert_eq!(names("000000010000000000000005", 9), ["1/5", "1/6", "2/7", "3/8", "3/9"]);
+    assert_eq!(names("000000010000000000000005", 3), ["1/5", "1/6", "2/7"]);
+    assert_eq!(names("000000020000000000000007", 9), ["2/7", "2/8"]);
+    assert_eq!(names("0000000A0000000000000004", 9), ["10/4", "10/5"]);
+    assert_eq!(names("000000010000000000000007", 9), [""; 0]);
+}
+
 #[test]
 fn l_a20_l_a33_newest_segments_and_histories() {
     let home = tempfile::tempdir().unwrap();

@@ -14,10 +14,10 @@ pub(crate) struct GetWalArgs {
     #[arg(long, short = 'P')]
     pub(crate) partial: bool,
     /// send it compressed with gzip
-    #[arg(long, short = 'z', short_alias = 'x')]
+    #[arg(long, short = 'z', short_alias = 'x', overrides_with = "bzip2")]
     pub(crate) gzip: bool,
     /// send it compressed with bzip2
-    #[arg(long, short = 'j')]
+    #[arg(long, short = 'j', overrides_with = "gzip")]
     pub(crate) bzip2: bool,
     /// send it as it is stored
     #[arg(long)]

@@ -8,9 +8,7 @@ use std::process::{Command, Stdio};
 use crate::chaos::{
     Running, Stored, acknowledged, finish_segment, lab, lsn, wait_for, wait_until_received, write_wal,
 };
-use crate::sshd::{Hub, SYSTEM, Which, told};
-
-const FIRST: &str = "0000000100000000000000F0";
+use crate::sshd::{Hub, Which, small_segment, told};
 
 /// A file system in memory; unmounted when dropped.
 struct SmallDisk(PathBuf);
@@ -124,10 +122,7 @@ fn a_backup_and_a_restore_on_a_full_disk_say_so() {
 fn queue(hub: &Hub, count: u64) -> Vec<(String, Vec<u8>)> {
     let segment = |number: u64| {
         let name = format!("00000001{:08X}{:08X}", number >> 12, number & 0xFFF);
-        let mut bytes = crate::sshd::segment(FIRST, SYSTEM, number);
-        bytes.truncate(1 << 20);
-        bytes[8..16].copy_from_slice(&(number << 20).to_le_bytes());
-        bytes[32..36].copy_from_slice(&(1_u32 << 20).to_le_bytes());
+        let bytes = small_segment(&name, number);
         std::fs::write(hub.main("incoming").join(&name), &bytes).unwrap();
         (name, bytes)
     };

@@ -27,6 +27,7 @@ mod commands_cycle;
 mod commands_errors;
 mod cron;
 mod daemon;
+mod get_wal;
 mod help;
 mod lab;
 mod links;

@@ -73,6 +73,17 @@ pub fn segment(name: &str, system: u64, seed: u64) -> Vec<u8> {
     bytes
 }
 
+/// The same of a cluster with segments of 1 MiB.
+pub fn small_segment(name: &str, seed: u64) -> Vec<u8> {
+    let mut bytes = segment(name, SYSTEM, seed);
+    bytes.truncate(1 << 20);
+    let number = |range: std::ops::Range<usize>| u64::from_str_radix(&name[range], 16).unwrap();
+    let address = (number(8..16) << 32) + (number(16..24) << 20);
+    bytes[8..16].copy_from_slice(&address.to_le_bytes());
+    bytes[32..36].copy_from_slice(&(1_u32 << 20).to_le_bytes());
+    bytes
+}
+
 /// A catalog with the server `main`.
 pub struct Hub {
     pub dir: TempDir,
