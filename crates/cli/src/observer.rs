@@ -66,6 +66,10 @@ impl<'a> ConsoleObserver<'a> {
                 out.info(format!("Copy done (time: {})", human_elapsed(*elapsed)));
             }
             Event::Finalising => out.info("Finalising the backup."),
+            Event::ManifestGenerated { backup, server } => out.info(format!(
+                "Backup manifest for backup '{backup}' successfully generated for server {server}"
+            )),
+            Event::FinalisingOnServer => out.info("Asking PostgreSQL server to finalize the backup."),
             Event::FirstBackup { server, removed } => {
                 out.info(format!("This is the first backup for server {server}"));
                 if !removed.is_empty() {

@@ -85,8 +85,17 @@ pub enum Event {
         /// Time the copy took.
         elapsed: Duration,
     },
+    /// A backup that was copied file by file has got its manifest.
+    ManifestGenerated {
+        /// The backup.
+        backup: BackupId,
+        /// Server name.
+        server: String,
+    },
     /// The record is being completed.
     Finalising,
+    /// All files are copied, and the server is told that the backup is over.
+    FinalisingOnServer,
     /// This backup has no predecessor, so older WAL is useless; the names follow.
     FirstBackup {
         /// Server name.

@@ -60,18 +60,26 @@ fn options(args: &BackupArgs) -> Result<BackupOptions, Failure> {
     options.bandwidth_limit = args.bwlimit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
     options.retry_times = args.retry_times().map(|times| u32::try_from(times).unwrap_or(u32::MAX));
     options.retry_sleep = args.retry_sleep.map(Duration::from_secs);
+    options.reuse_backup = args.reuse_backup.map(|reuse| match reuse {
+        ReuseBackup::Copy => tapster_manager::config::ReuseBackup::Copy,
+        ReuseBackup::Link => tapster_manager::config::ReuseBackup::Link,
+        ReuseBackup::Off => tapster_manager::config::ReuseBackup::Off,
+    });
+    let count = |number: Option<u64>| number.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+    options.jobs = count(args.jobs);
+    options.jobs_start_batch_size = count(args.jobs_start_batch_size);
+    options.jobs_start_batch_period = count(args.jobs_start_batch_period);
+    options.keepalive_interval = count(args.keepalive_interval);
+    options.manifest = args.manifest();
     options.check_timeout = args.check_timeout.map(Duration::from_secs);
     Ok(options)
 }
 
 /// Better no backup than one that is not what was asked for. Options that only tune a file copy (`--jobs`, …) do
-/// nothing with the postgres method, in Barman too.
+/// nothing with the postgres method, in Barman too; what is asked of the wrong method otherwise is refused by the manager.
 fn refuse_unsupported(args: &BackupArgs) -> Result<(), Failure> {
-    let reuses = matches!(args.reuse_backup, Some(ReuseBackup::Copy | ReuseBackup::Link));
     for (given, option) in [
         (args.incremental.is_some(), "--incremental"),
-        (reuses, "--reuse-backup"),
-        (args.manifest() == Some(false), "--no-manifest"),
         (args.cloud_staging_directory.is_some(), "--cloud-staging-directory"),
         (args.cloud_staging_max_size.is_some(), "--cloud-staging-max-size"),
     ] {

@@ -120,6 +120,21 @@ pub enum BackupStepError {
         /// Why.
         source: std::io::Error,
     },
+    /// The backup is complete, but could not be given a manifest.
+    #[error("the backup manifest could not be made: {0}")]
+    Manifest(#[source] Box<crate::GenerateManifestError>),
+    /// The session that held the server in backup mode is gone, and with it what was copied.
+    #[error("Connection to the Postgres server was lost during the backup.")]
+    SessionLost {
+        /// What the connection said last.
+        source: Option<Box<QueryError>>,
+    },
+    /// The server answered something else than was asked for.
+    #[error("the server's answer has no usable {column}")]
+    Answer {
+        /// What is missing.
+        column: &'static str,
+    },
     /// Somebody asked to stop.
     #[error("stopped on request")]
     Stopped,

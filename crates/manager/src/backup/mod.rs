@@ -8,6 +8,7 @@
 mod describe;
 mod end;
 mod error;
+mod files;
 mod method;
 mod options;
 mod postgres;
@@ -22,9 +23,10 @@ use tapster_catalog::locks::{Lock, LockError, LockName};
 use tapster_catalog::{BackupId, BackupRecord, BackupStatus};
 use walfile::SegmentName;
 
+use self::files::Files;
 use self::method::{Job, Method};
 use self::postgres::Postgres;
-use crate::config::BackupMethod;
+use crate::config::{BackupMethod, ReuseBackup};
 use crate::event::Event;
 use crate::{CheckOptions, Context, Server};
 
@@ -66,15 +68,42 @@ impl Server {
         self.refuse_unsupported()?;
         let job = Job { server: self, options, context };
         match self.config.backup_method {
-            BackupMethod::Postgres => self.backup_by(&Postgres, &job),
-            BackupMethod::Rsync
-            | BackupMethod::LocalRsync
-            | BackupMethod::Snapshot
-            | BackupMethod::LocalToCloud => {
+            BackupMethod::Postgres => {
+                self.refuse_options(options)?;
+                self.backup_by(&Postgres, &job)
+            }
+            BackupMethod::LocalRsync => self.backup_files(&Files::local(&job), &job),
+            BackupMethod::Rsync | BackupMethod::Snapshot | BackupMethod::LocalToCloud => {
                 let method = self.config.text("backup_method").unwrap_or_default();
                 Err(self.unsupported(format!("backup_method = {method}")))
             }
         }
+    }
+
+    /// A file copy, which gets a manifest when one is asked for.
+    fn backup_files(&self, files: &Files, job: &Job<'_>) -> Result<BackupReport, BackupError> {
+        if self.config.backup_options.exclusive {
+            return Err(self.unsupported("backup_options = exclusive_backup".to_owned()));
+        }
+        let report = self.backup_by(files, job)?;
+        if job.options.manifest.unwrap_or(self.config.autogenerate_manifest) {
+            self.generate_manifest(&report.record, job.context)
+                .map_err(|error| BackupStepError::Manifest(Box::new(error)))?;
+            job.context
+                .tell(Event::ManifestGenerated { backup: report.record.id, server: self.name().to_owned() });
+        }
+        Ok(report)
+    }
+
+    /// Options that the method does not obey.
+    fn refuse_options(&self, options: &BackupOptions) -> Result<(), BackupError> {
+        if options.reuse_backup.is_some_and(|reuse| reuse != ReuseBackup::Off) {
+            return Err(self.unsupported("--reuse-backup".to_owned()));
+        }
+        if options.manifest == Some(false) {
+            return Err(self.unsupported("--no-manifest".to_owned()));
+        }
+        Ok(())
     }
 
     fn backup_by<M: Method>(&self, method: &M, job: &Job<'_>) -> Result<BackupReport, BackupError> {

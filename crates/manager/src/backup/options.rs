@@ -5,6 +5,8 @@ use std::time::Duration;
 use tapster_catalog::BackupId;
 use thiserror::Error;
 
+use crate::config::ReuseBackup;
+
 /// Options of [`Server::backup`](crate::Server::backup).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -23,6 +25,19 @@ pub struct BackupOptions {
     pub retry_times: Option<u32>,
     /// Pause before each of them; the configuration's `basebackup_retry_sleep` without it.
     pub retry_sleep: Option<Duration>,
+    /// What becomes of files that the previous backup has already; the configuration's `reuse_backup` without it.
+    pub reuse_backup: Option<ReuseBackup>,
+    /// Workers of a file copy; the configuration's `parallel_jobs` without it.
+    pub jobs: Option<u32>,
+    /// How many of them are started at once over ssh; the configuration's `parallel_jobs_start_batch_size` without it.
+    pub jobs_start_batch_size: Option<u32>,
+    /// Seconds between two such batches; the configuration's `parallel_jobs_start_batch_period` without it.
+    pub jobs_start_batch_period: Option<u32>,
+    /// Seconds between signs of life on the session that holds the server in backup mode, zero for none; the
+    /// configuration's `keepalive_interval` without it.
+    pub keepalive_interval: Option<u32>,
+    /// Whether a file copy gets a manifest at its end; the configuration's `autogenerate_manifest` without it.
+    pub manifest: Option<bool>,
     /// How long the checks before the backup may take; the configuration's `check_timeout` without it.
     pub check_timeout: Option<Duration>,
 }

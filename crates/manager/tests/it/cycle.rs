@@ -47,7 +47,7 @@ fn server(cluster: &Cluster, home: &Path, extra: &str) -> Server {
 }
 
 /// Runs the receiver of `server` while `work` runs.
-fn while_receiving<T>(cluster: &Cluster, server: &Server, work: impl FnOnce() -> T) -> T {
+pub(crate) fn while_receiving<T>(cluster: &Cluster, server: &Server, work: impl FnOnce() -> T) -> T {
     let stop = Arc::new(AtomicBool::new(false));
     std::thread::scope(|scope| {
         let receiver =
@@ -72,7 +72,7 @@ fn while_receiving<T>(cluster: &Cluster, server: &Server, work: impl FnOnce() ->
 }
 
 /// Starts PostgreSQL on a restored directory and asks it one question after recovery has ended.
-fn ask_restored(cluster: &Cluster, data: &Path, sql: &str) -> String {
+pub(crate) fn ask_restored(cluster: &Cluster, data: &Path, sql: &str) -> String {
     let sockets = cluster.create_dir(&format!("sockets-{}", data.file_name().unwrap().display()));
     if rustix_is_root() {
         let owner = cluster.data_dir();

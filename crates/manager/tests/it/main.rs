@@ -18,6 +18,7 @@ mod check;
 mod completeness;
 mod config;
 mod cycle;
+mod files;
 mod offline;
 mod wal_blocks;
 mod wal_verify;

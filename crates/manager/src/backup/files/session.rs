@@ -1,0 +1,178 @@
+//! The session that holds the server in backup mode.
+//!
+//! The mode ends with the session that began it, so whatever happens to this program, the server does not stay in it. The
+//! other way round, a session that is lost makes the copy worthless; it is looked after from a thread of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tapster_protocol::{Connection, QueryError, Rows, quote};
+use walfile::{Lsn, Timeline};
+
+use crate::backup::BackupStepError;
+use crate::backup::method::{Job, Position};
+use crate::remote::Remote;
+
+/// The first major version with `pg_backup_start` instead of `pg_start_backup`, and without exclusive backups.
+const FIRST_NEW_NAMES: u32 = 15;
+/// The first one with `idle_session_timeout`.
+const FIRST_IDLE_TIMEOUT: u32 = 14;
+/// How often the flags are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A server in backup mode, by this session.
+pub(in crate::backup) struct Session {
+    connection: Connection,
+    in_recovery: bool,
+}
+
+/// How a backup ended.
+pub(super) struct Stopped {
+    pub(super) end: Position,
+    pub(super) label: Vec<u8>,
+}
+
+fn text<'r>(rows: &'r Rows, column: &'static str) -> Result<&'r str, BackupStepError> {
+    rows.get(0, column).ok_or(BackupStepError::Answer { column })
+}
+
+fn position(rows: &Rows) -> Result<Position, BackupStepError> {
+    let answer = |column| BackupStepError::Answer { column };
+    let lsn: Lsn = text(rows, "lsn")?.parse().map_err(|_| answer("lsn"))?;
+    let timeline: Timeline = text(rows, "timeline")?.parse().map_err(|_| answer("timeline"))?;
+    Ok(Position { timeline, lsn })
+}
+
+impl Session {
+    /// Begins a backup. Waits for the checkpoint, unless it is told to stop.
+    pub(super) fn begin(
+        job: &Job<'_>,
+        label: &str,
+        in_recovery: bool,
+    ) -> Result<(Self, Position), BackupStepError> {
+        let mut connection = job.server.connect(job.context.stop.clone())?;
+        let major = connection.server_version().major();
+        if major >= FIRST_IDLE_TIMEOUT {
+            connection.query("SET idle_session_timeout TO 0")?;
+        }
+        let fast = job.options.immediate_checkpoint.unwrap_or(job.server.config.immediate_checkpoint);
+        let label = quote::literal(label);
+        let call = if major >= FIRST_NEW_NAMES {
+            format!("pg_backup_start({label}, {fast})")
+        } else {
+            format!("pg_start_backup({label}, {fast}, false)")
+        };
+        let rows = connection.query(&format!(
+            "SELECT b::text AS lsn, (SELECT timeline_id FROM pg_control_checkpoint())::text AS timeline FROM {call} AS b"
+        ))?;
+        let begin = position(&rows)?;
+        // From here on a request to stop ends the copy; the session is still needed to end the backup.
+        connection.set_stop_flag(Arc::new(AtomicBool::new(false)));
+        Ok((Self { connection, in_recovery }, begin))
+    }
+
+    pub(super) fn remote(&mut self) -> Remote<'_> {
+        Remote::new(&mut self.connection)
+    }
+
+    pub(super) fn major(&self) -> u32 {
+        self.connection.server_version().major()
+    }
+
+    /// Ends the backup. Does not wait for the archiver: that is our own work, and the server would wait for ever where
+    /// `archive_command` fails.
+    pub(super) fn stop(mut self) -> Result<Stopped, BackupStepError> {
+        // On a standby the checkpoint may still be one of the timeline before.
+        let timeline = if self.in_recovery {
+            "(SELECT min_recovery_end_timeline FROM pg_control_recovery())"
+        } else {
+            "(SELECT timeline_id FROM pg_control_checkpoint())"
+        };
+        let call = if self.major() >= FIRST_NEW_NAMES {
+            "pg_backup_stop(false)"
+        } else {
+            "pg_stop_backup(false, false)"
+        };
+        let rows = self
+            .connection
+            .query(&format!("SELECT lsn::text, {timeline}::text AS timeline, labelfile FROM {call}"))
+            .map_err(lost)?;
+        let stopped = Stopped { end: position(&rows)?, label: text(&rows, "labelfile")?.as_bytes().to_vec() };
+        if !self.in_recovery {
+            self.remote().switch_wal().map_err(lost)?;
+        }
+        Ok(stopped)
+    }
+
+    /// Ends the backup mode after a failure, which matters more than what the server says to it.
+    pub(super) fn give_up(self) {
+        if let Err(error) = self.stop() {
+            tracing::debug!(%error, "ending the backup mode of a failed backup");
+        }
+    }
+}
+
+/// What the server refuses is told as it is; everything else means that it is not there any more.
+fn lost(error: QueryError) -> BackupStepError {
+    match error {
+        QueryError::Server(refusal) if !refusal.is_fatal() => QueryError::Server(refusal).into(),
+        other => BackupStepError::SessionLost { source: Some(Box::new(other)) },
+    }
+}
+
+/// A session that is kept alive while something else is done.
+pub(super) struct KeepAlive {
+    end: Sender<()>,
+    thread: JoinHandle<(Session, Result<(), QueryError>)>,
+    halt: Arc<AtomicBool>,
+}
+
+impl KeepAlive {
+    /// Sends a query every `interval` (never when it is zero). [`KeepAlive::halt`] is raised when the session is lost, or
+    /// when `stop` is raised.
+    pub(super) fn start(
+        mut session: Session,
+        interval: Duration,
+        stop: Arc<AtomicBool>,
+    ) -> std::io::Result<Self> {
+        let halt = Arc::new(AtomicBool::new(stop.load(Ordering::Relaxed)));
+        let raised = Arc::clone(&halt);
+        let (end, ended) = mpsc::channel::<()>();
+        let thread = std::thread::Builder::new().name("keep-alive".to_owned()).spawn(move || {
+            let mut last = Instant::now();
+            let mut result = Ok(());
+            while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                if stop.load(Ordering::Relaxed) {
+                    raised.store(true, Ordering::Relaxed);
+                }
+                if result.is_ok() && !interval.is_zero() && last.elapsed() >= interval {
+                    last = Instant::now();
+                    result = session.connection.query("SELECT 1").map(|_| ());
+                    if result.is_err() {
+                        raised.store(true, Ordering::Relaxed);
+                    }
+                }
+            }
+            (session, result)
+        })?;
+        Ok(Self { end, thread, halt })
+    }
+
+    /// The flag at which the work beside is to stop.
+    pub(super) fn halt(&self) -> &Arc<AtomicBool> {
+        &self.halt
+    }
+
+    /// The session again, unless it was lost.
+    pub(super) fn finish(self) -> Result<Session, BackupStepError> {
+        let _ = self.end.send(());
+        match self.thread.join() {
+            Ok((session, Ok(()))) => Ok(session),
+            Ok((_, Err(source))) => Err(BackupStepError::SessionLost { source: Some(Box::new(source)) }),
+            Err(_) => Err(BackupStepError::SessionLost { source: None }),
+        }
+    }
+}
