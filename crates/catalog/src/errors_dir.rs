@@ -119,7 +119,7 @@ pub fn list(
     Ok(files)
 }
 
-/// Puts a file back into `incoming/` under its old name, durably; the next run of the archiver takes or refuses it. Returns
+/// Puts a file back into `incoming/` under its old name, durably; the next run of the file archiver takes or refuses it. Returns
 /// its new place; `None` when there is one of this name already, or it never was a WAL file.
 ///
 /// # Errors

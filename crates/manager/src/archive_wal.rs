@@ -49,7 +49,9 @@ pub enum ArchiveError {
         server: String,
     },
     /// Files that could not be read; they are still in their queues, and all others were archived.
-    #[error("{count} files could not be read and stay in the queue, the first of them {first}: {problem}")]
+    #[error(
+        "{count} files could not be read or moved and stay in the queue, the first of them {first}: {problem}"
+    )]
     Unreadable {
         /// How many.
         count: usize,
@@ -88,16 +90,26 @@ impl Server {
         options: &ArchiveOptions,
         context: &Context<'_>,
     ) -> Result<IngestReport, ArchiveError> {
-        let ingest_options = self.ingest_options(options, context)?;
+        self.run_ingest(&self.ingest_options(options, context)?, context)
+    }
+
+    pub(crate) fn run_ingest(
+        &self,
+        options: &IngestOptions,
+        context: &Context<'_>,
+    ) -> Result<IngestReport, ArchiveError> {
         let mut teller = Teller { server: self, context, current: None };
-        let report =
-            ingest::ingest(self.catalog.disk(), self.layout(), &ingest_options, &mut teller, &context.stop)?;
+        let report = ingest::ingest(self.catalog.disk(), self.layout(), options, &mut teller, &context.stop)?;
         for source in &report.sources {
             let names: Vec<String> = source
                 .unknown
                 .iter()
                 .filter_map(|(path, _)| Some(path.file_name()?.to_string_lossy().into_owned()))
                 .collect();
+            for (_, problem) in &source.unmovable {
+                context
+                    .tell(Event::Warning(format!("an object that is no WAL stays in the queue: {problem}")));
+            }
             if !names.is_empty() {
                 context.tell(Event::Unknown { server: self.name().to_owned(), names });
             }
@@ -235,10 +247,9 @@ impl IngestObserver for Teller<'_, '_> {
                 server: server(),
                 reason: reason.to_string(),
             }),
-            Outcome::Unreadable { problem } => self.context.tell(Event::Warning(format!(
-                "{} is left in the queue: it cannot be read: {problem}",
-                file.name
-            ))),
+            Outcome::Unreadable { problem } => {
+                self.context.tell(Event::Warning(format!("{} is left in the queue: {problem}", file.name)))
+            }
             Outcome::Unsettled { reason } => self.context.tell(Event::Warning(format!(
                 "{} is left in the queue: {reason}, and it changed a moment ago",
                 file.name

@@ -95,14 +95,15 @@ impl Server {
     ///
     /// # Errors
     /// When the directory cannot be read or changed, a name is not there, or, unless it only lists, an archiver is running.
+    /// Where file archival is off, what is retried is archived at once, which can fail as well.
     pub fn wal_errors(
         &self,
         options: &WalErrorsOptions,
         context: &Context<'_>,
     ) -> Result<WalErrorsReport, WalErrorsError> {
-        let ingest = self.ingest_options(&ArchiveOptions::default(), context)?;
+        let mut ingest = self.ingest_options(&ArchiveOptions::default(), context)?;
         let changes = options.action != WalErrorsAction::List && !options.dry_run;
-        let _lock =
+        let lock =
             changes.then(|| Lock::try_acquire(&self.layout().lock(&LockName::ArchiveWal))).transpose()?;
         let mut files = errors_dir::list(self.layout(), &ingest, options.compare)?;
         for name in &options.names {
@@ -121,6 +122,13 @@ impl Server {
                 step = self.carry_out(&file, step)?;
             }
             entries.push(WalErrorsEntry { file, step });
+        }
+        drop(lock);
+        let queued = entries.iter().any(|entry| entry.step == WalErrorsStep::Retried);
+        if changes && queued && !self.config.archiver {
+            // Nobody else looks into that queue.
+            (ingest.file_archival, ingest.streaming) = (true, false);
+            self.run_ingest(&ingest, context)?;
         }
         Ok(WalErrorsReport { entries, planned_only: !changes })
     }

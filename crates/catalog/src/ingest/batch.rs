@@ -1,67 +1,59 @@
 //! Which files of a source directory are ingested in this run (Barman's `get_next_batch`).
 
 use std::ffi::OsString;
+use std::fs::FileType;
 use std::path::{Path, PathBuf};
 
 use walfile::WalName;
 
 use super::{IngestError, Source};
 
-/// What one run takes from one source.
+/// What waits in one source.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// To be archived, in the order of names; extra partials last.
     pub(super) files: Vec<WalName>,
     /// Not WAL: to be moved away.
     pub(super) unknown: Vec<PathBuf>,
-    /// Objects found, before the batch size cut them.
+    /// Objects found.
     pub(super) found: usize,
 }
 
-/// Lists `dir`. Hidden names are passed over; names ending in `.tmp` are being written, but count against `batch_size`
-/// (zero: unlimited) as they do in Barman.
-pub(super) fn next(source: Source, dir: &Path, batch_size: usize) -> Result<Batch, IngestError> {
-    let mut names = visible_names(dir)?;
-    names.sort_unstable();
-    let found = names.len();
-    if batch_size > 0 {
-        names.truncate(batch_size);
-    }
-    let mut batch = Batch { found, ..Batch::default() };
+/// Lists `dir`. Passed over are hidden names, those ending in `.tmp`, which are being written, and the `lost+found` of a file
+/// system of its own.
+pub(super) fn next(source: Source, dir: &Path) -> Result<Batch, IngestError> {
+    let mut entries = visible_entries(dir)?;
+    entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let mut batch = Batch { found: entries.len(), ..Batch::default() };
     let mut partials = Vec::new();
-    for name in names {
-        let path = dir.join(&name);
+    for (name, kind) in entries {
         if name.as_encoded_bytes().ends_with(b".tmp") {
             continue;
         }
-        // Following a symbolic link, as Barman does.
-        let metadata = match std::fs::metadata(&path) {
-            Ok(metadata) => Some(metadata),
-            // The receiver renamed or another archiver took it; a dangling link stays an unknown object.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                if path.symlink_metadata().is_ok() {
-                    batch.unknown.push(path);
-                }
-                continue;
-            }
-            Err(_) => None,
-        };
-        let may_be_file = match metadata {
-            Some(metadata) => metadata.is_file(),
-            // Not to be looked at is no reason to call a file unknown, except for a link in circles.
-            None => !path.is_symlink(),
-        };
+        let Some(may_be_file) = may_be_file(&dir.join(&name), kind) else { continue };
         let wal = name.to_str().and_then(|name| name.parse::<WalName>().ok());
         match wal.filter(|_| may_be_file) {
             Some(partial @ WalName::Partial(_)) if source == Source::Streaming => partials.push(partial),
             Some(wal) => batch.files.push(wal),
-            None => batch.unknown.push(path),
+            None => batch.unknown.push(dir.join(name)),
         }
     }
     if source == Source::Streaming {
         hold_back(&mut batch, partials);
     }
     Ok(batch)
+}
+
+/// Follows a symbolic link, as Barman does; one that leads nowhere is no file. `None` when it is gone: the receiver renamed it,
+/// or another archiver took it.
+fn may_be_file(path: &Path, kind: FileType) -> Option<bool> {
+    if !kind.is_symlink() {
+        return Some(kind.is_file());
+    }
+    match std::fs::metadata(path) {
+        Ok(metadata) => Some(metadata.is_file()),
+        Err(_) => path.symlink_metadata().is_ok().then_some(false),
+    }
 }
 
 /// Leaves the receiver what it needs to find its position: the last partial, or else the last whole segment. Older
@@ -78,19 +70,25 @@ fn hold_back(batch: &mut Batch, mut partials: Vec<WalName>) {
     }
 }
 
-fn visible_names(dir: &Path) -> Result<Vec<OsString>, IngestError> {
+fn visible_entries(dir: &Path) -> Result<Vec<(OsString, FileType)>, IngestError> {
     let fail = |source| IngestError::Read { path: dir.to_owned(), source };
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(fail(e)),
     };
-    let mut names = Vec::new();
+    let mut visible = Vec::new();
     for entry in entries {
-        let name = entry.map_err(fail)?.file_name();
-        if !name.as_encoded_bytes().starts_with(b".") {
-            names.push(name);
+        let entry = entry.map_err(fail)?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(b".") || name == "lost+found" {
+            continue;
+        }
+        match entry.file_type() {
+            Ok(kind) => visible.push((name, kind)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(fail(e)),
         }
     }
-    Ok(names)
+    Ok(visible)
 }

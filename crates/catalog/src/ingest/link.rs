@@ -45,6 +45,8 @@ pub(super) struct Link<'d> {
     path: PathBuf,
     /// The file, opened before it was sealed, and its permission bits.
     seal: Option<(DurableFile, u32)>,
+    /// The file may have its second name.
+    linked: bool,
 }
 
 impl<'d> Link<'d> {
@@ -57,7 +59,7 @@ impl<'d> Link<'d> {
     ) -> Result<Option<Self>, IngestError> {
         let path = item.path.clone();
         if item.source == Source::Streaming {
-            return Ok(Some(Self { disk, path, seal: None }));
+            return Ok(Some(Self { disk, path, seal: None, linked: false }));
         }
         // It belongs to somebody else, or was sealed by a run that crashed: then nobody can write, and we neither.
         let Ok(mut file) = DurableFile::open(disk, &path, OpenMode::Existing, None) else {
@@ -66,7 +68,7 @@ impl<'d> Link<'d> {
         if file.set_mode(mode & !0o222).is_err() {
             return Ok(None);
         }
-        let link = Self { disk, path, seal: Some((file, mode)) };
+        let link = Self { disk, path, seal: Some((file, mode)), linked: false };
         if source.is_at(&link.path) {
             return Ok(Some(link));
         }
@@ -77,6 +79,12 @@ impl<'d> Link<'d> {
     /// Whoever wrote it may not have synced it.
     pub(super) fn sync(&self) -> Result<(), DurableError> {
         self.disk.sync_file(&self.path).map_err(|e| DurableError::io(Step::Sync, &self.path, e))
+    }
+
+    /// From here on a failure leaves the seal: whoever wrote to the source would write to the archive. The next run
+    /// completes the work.
+    pub(super) const fn linked(&mut self) {
+        self.linked = true;
     }
 
     /// Gives back the permission bits. That they are the source's is a courtesy, so it may fail.
@@ -95,6 +103,8 @@ impl<'d> Link<'d> {
 
 impl Drop for Link<'_> {
     fn drop(&mut self) {
-        self.give_back();
+        if !self.linked {
+            self.give_back();
+        }
     }
 }

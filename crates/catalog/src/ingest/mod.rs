@@ -65,8 +65,12 @@ pub fn ingest(
     let sources = [(Source::Streaming, options.streaming), (Source::FileArchival, options.file_archival)];
     for (source, _) in sources.into_iter().filter(|(_, enabled)| *enabled) {
         let dir = source.dir(layout);
-        let Batch { files, unknown, found } = batch::next(source, dir, options.batch_size(source))?;
-        let run = Run { disk, layout, options, stop, source, dir, files: &files };
+        let Batch { files, unknown, found } = batch::next(source, dir)?;
+        let size = match options.batch_size(source) {
+            0 => files.len(),
+            limit => files.len().min(limit),
+        };
+        let run = Run { disk, layout, options, stop, source, dir, files: &files, size };
         report.sources.push(run.run(found, unknown, &mut prepared_dirs, observer)?);
     }
     Ok(report)
@@ -81,6 +85,8 @@ struct Run<'a> {
     source: Source,
     dir: &'a Path,
     files: &'a [WalName],
+    /// Files to archive in this run. Those that cannot be taken and stay do not count, or they would hold up the others.
+    size: usize,
 }
 
 /// How far a run has come.
@@ -90,6 +96,8 @@ struct Progress<'r> {
     prepared_dirs: &'r mut HashSet<PathBuf>,
     /// Which files of the run the index lists, once that was looked up.
     listed: Listed,
+    /// Files that could not be taken.
+    stayed: usize,
     observer: &'r mut dyn IngestObserver,
     /// So many files are done.
     done: usize,
@@ -107,11 +115,11 @@ impl<'a> Run<'a> {
         prepared_dirs: &mut HashSet<PathBuf>,
         observer: &mut dyn IngestObserver,
     ) -> Result<SourceReport, IngestError> {
-        observer.source(self.source, found, self.files.len());
-        let report = SourceReport::new(self.source, found, self.files.len());
+        observer.source(self.source, found, self.size);
+        let report = SourceReport::new(self.source, found, self.size);
         let listed = Listed::default();
         let mut progress =
-            Progress { report, prepared_dirs, listed, observer, done: 0, asked: 0, failed: None };
+            Progress { report, prepared_dirs, listed, stayed: 0, observer, done: 0, asked: 0, failed: None };
         let workers = self.options.workers.clamp(1, self.files.len().max(1));
         let group = self.options.group.max(1);
         let mut run = if workers == 1 || group == 1 {
@@ -136,8 +144,11 @@ impl<'a> Run<'a> {
             return Ok(report);
         }
         for path in unknown {
-            let moved = refuse(self.disk, self.layout, &path, Refusal::Unknown, self.options.now)?;
-            report.unknown.push((path, moved));
+            match refuse(self.disk, self.layout, &path, Refusal::Unknown, self.options.now) {
+                Ok(moved) => report.unknown.push((path, moved)),
+                // It does no harm where it is, and must not keep the WAL beside it out of the archive.
+                Err(error) => report.unmovable.push((path, error.to_string())),
+            }
         }
         Ok(report)
     }
@@ -145,8 +156,11 @@ impl<'a> Run<'a> {
     /// From where the run has come to, so many files with one sync of the index.
     fn one_after_another(&self, group: usize, progress: &mut Progress<'_>) -> Result<(), IngestError> {
         let mut next = progress.done;
-        while next < self.files.len() {
+        loop {
             let until = self.admit(next, next + group, progress)?;
+            if until == next {
+                return Ok(());
+            }
             let mut failed = false;
             let prepared = (next..until).map_while(|index| {
                 let prepared = (!failed).then(|| self.prepare(index).and_then(Prepared::synced));
@@ -160,7 +174,6 @@ impl<'a> Run<'a> {
             }
             next = until;
         }
-        Ok(())
     }
 
     fn side_by_side(&self, workers: usize, progress: &mut Progress<'_>) -> Result<(), IngestError> {
@@ -194,7 +207,7 @@ impl<'a> Run<'a> {
 
     /// Asks the observer about the files from `from` up to `until`, and makes their directories. Returns how far it came.
     fn admit(&self, from: usize, until: usize, progress: &mut Progress<'_>) -> Result<usize, IngestError> {
-        let until = until.min(self.files.len());
+        let until = until.min(self.files.len()).min(self.size + progress.stayed);
         for index in from..until {
             if self.stop.load(Ordering::Relaxed) {
                 progress.report.stopped = true;
@@ -249,6 +262,7 @@ impl<'a> Run<'a> {
         let outcomes = publish::publish(self, &mut progress.listed, items.iter().zip(prepared))?;
         for ((index, item), outcome) in (first..).zip(&items).zip(outcomes) {
             progress.observer.after(&self.file(item, index), &outcome);
+            progress.stayed += usize::from(outcome.stays());
             progress.report.count(item.name, outcome);
             progress.done = index + 1;
         }
@@ -269,7 +283,7 @@ impl<'a> Run<'a> {
             path: &item.path,
             target: &item.target,
             number: index + 1,
-            count: self.files.len(),
+            count: self.size.max(index + 1),
         }
     }
 }

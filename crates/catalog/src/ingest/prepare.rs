@@ -27,7 +27,6 @@ pub(super) struct Item {
 }
 
 /// How far a file got on its own.
-#[expect(clippy::large_enum_variant, reason = "as many as files are under way, and nearly all of them Ready")]
 #[derive(Debug)]
 pub(super) enum Prepared<'d> {
     /// Its bytes are durable under a temporary name (or under the source's, to be linked).
@@ -39,10 +38,10 @@ pub(super) enum Prepared<'d> {
         source: SourceId,
     },
     /// The archive has it with the same content.
-    Same,
+    Same(SourceId),
     /// The archive has the name with other content.
-    Different,
-    Invalid(Invalid),
+    Different(SourceId),
+    Invalid(Invalid, SourceId),
     Unsettled(Invalid),
     Unreadable(String),
     Vanished,
@@ -87,7 +86,7 @@ pub(super) fn prepare<'d>(
 fn unreadable<'d>(item: &Item, error: &std::io::Error) -> Prepared<'d> {
     match error.kind() {
         ErrorKind::NotFound if !item.path.exists() => Prepared::Vanished,
-        _ => Prepared::Unreadable(error.to_string()),
+        _ => Prepared::Unreadable(format!("it cannot be read: {error}")),
     }
 }
 
@@ -157,11 +156,12 @@ fn look<'d>(item: &Item, options: &IngestOptions) -> std::io::Result<Looked<'d>>
     }
     if item.target.try_exists()? {
         let same = same_as_archived(item.name, &item.target, &item.path, options.custom.as_ref())?;
-        return Ok(Looked::Done(if same { Prepared::Same } else { Prepared::Different }));
+        let source = SourceId::of(&metadata);
+        return Ok(Looked::Done(if same { Prepared::Same(source) } else { Prepared::Different(source) }));
     }
     Ok(match checked {
         Ok(()) => Looked::Take { metadata, stored_as },
-        Err(reason) => Looked::Done(Prepared::Invalid(reason)),
+        Err(reason) => Looked::Done(Prepared::Invalid(reason, SourceId::of(&metadata))),
     })
 }
 

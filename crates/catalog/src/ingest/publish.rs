@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use walfile::codec::Compression;
 
 use super::link::{Link, SourceId};
 use super::prepare::{Codec, How, Item, Prepared, copy, same_as_archived};
-use super::{IngestError, Listed, Outcome, Refusal, Run, refuse};
+use super::{IngestError, Invalid, Listed, Outcome, Refusal, Run, refuse};
 use crate::durable::{self, Clobber, DurableError, Step};
 use crate::wal_index::{SegmentContent, SegmentSummary};
 use crate::xlogdb::entry_of;
@@ -21,7 +21,7 @@ struct Placed<'p> {
     entries: Vec<XlogEntry>,
     dirs: BTreeSet<&'p Path>,
     /// Sources to remove; one that is another file by now stays for the next run.
-    sources: Vec<(&'p Path, Option<SourceId>)>,
+    sources: Vec<(&'p Path, SourceId)>,
     /// Files with two names, until the sources are gone.
     links: Vec<Link<'p>>,
     summaries: Vec<SegmentSummary>,
@@ -46,12 +46,11 @@ pub(super) fn publish<'p>(
                 }
                 outcome
             }
-            Prepared::Same => already_archived(run, (&index, listed), item, &mut placed)?,
-            Prepared::Different => duplicate(run, item)?,
-            Prepared::Invalid(reason) => {
-                let moved_to = refuse(run.disk, run.layout, &item.path, Refusal::Unknown, run.options.now)?;
+            Prepared::Same(source) => already_archived(run, (&index, listed), item, source, &mut placed)?,
+            Prepared::Different(source) => duplicate(run, item, source),
+            Prepared::Invalid(reason, source) => move_away(run, item, Refusal::Unknown, source, |moved_to| {
                 Outcome::Invalid { reason, moved_to }
-            }
+            }),
             Prepared::Unsettled(reason) => Outcome::Unsettled { reason },
             Prepared::Unreadable(problem) => Outcome::Unreadable { problem },
             Prepared::Vanished => Outcome::Vanished,
@@ -69,7 +68,7 @@ pub(super) fn publish<'p>(
     drop(index);
     let mut source_dirs = BTreeSet::new();
     for (source, checked) in placed.sources {
-        if checked.is_some_and(|checked| !checked.is_at(source)) {
+        if !checked.is_at(source) {
             continue;
         }
         if durable::remove_file_unsynced(run.disk, source)? {
@@ -96,12 +95,18 @@ fn place<'p>(
     (how, entry, source): (How<'p>, XlogEntry, SourceId),
     placed: &mut Placed<'p>,
 ) -> Result<Outcome, IngestError> {
+    if !source.is_at(&item.path) {
+        return Ok(changed(item));
+    }
     let named = match how {
         How::Publish(publish) => publish.publish_unsynced(Clobber::Refuse).map(|_| ()),
-        How::Link(sealed) => {
-            let named = link(run, item)?;
+        How::Link(mut sealed) => {
+            sealed.linked();
             placed.links.push(sealed);
-            named
+            match link(run, item, source)? {
+                Some(named) => named,
+                None => return Ok(changed(item)),
+            }
         }
     };
     match named {
@@ -109,25 +114,37 @@ fn place<'p>(
             let size = entry.size;
             placed.entries.push(entry);
             placed.dirs.insert(durable::parent(&item.target));
-            placed.sources.push((&item.path, Some(source)));
+            placed.sources.push((&item.path, source));
             Ok(Outcome::Archived { size })
         }
         // Somebody else archived it in the meantime.
         Err(DurableError::Exists { .. }) => {
             let same = same_as_archived(item.name, &item.target, &item.path, run.options.custom.as_ref())
                 .map_err(|source| IngestError::Read { path: item.target.clone(), source })?;
-            if same { already_archived(run, (index, listed), item, placed) } else { duplicate(run, item) }
+            if same {
+                already_archived(run, (index, listed), item, source, placed)
+            } else {
+                Ok(duplicate(run, item, source))
+            }
         }
         Err(e) => Err(e.into()),
     }
 }
 
-/// A second name for the source; a copy where the file system has no hard links.
-fn link(run: &Run<'_>, item: &Item) -> Result<Result<(), DurableError>, IngestError> {
+/// A second name for the source; a copy where the file system has no hard links. `None` when the source changed.
+fn link(
+    run: &Run<'_>,
+    item: &Item,
+    source: SourceId,
+) -> Result<Option<Result<(), DurableError>>, IngestError> {
     match run.disk.link(&item.path, &item.target) {
-        Ok(()) => Ok(Ok(())),
+        Ok(()) if source.is_at(&item.target) => Ok(Some(Ok(()))),
+        Ok(()) => {
+            durable::remove_file_unsynced(run.disk, &item.target)?;
+            Ok(None)
+        }
         Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-            Ok(Err(DurableError::Exists { path: item.target.clone() }))
+            Ok(Some(Err(DurableError::Exists { path: item.target.clone() })))
         }
         Err(_) => {
             let metadata = item
@@ -137,8 +154,17 @@ fn link(run: &Run<'_>, item: &Item) -> Result<Result<(), DurableError>, IngestEr
             let publish =
                 copy(run.disk, item, &metadata, Codec::Known(Compression::None), run.options, None)?
                     .map_err(|source| IngestError::Read { path: item.path.clone(), source })?;
-            Ok(publish.publish_unsynced(Clobber::Refuse).map(|_| ()))
+            let unchanged = source.is_at(&item.path);
+            Ok(unchanged.then(|| publish.publish_unsynced(Clobber::Refuse).map(|_| ())))
         }
+    }
+}
+
+/// What was found out is about another file than the one that is there now: for the next run.
+fn changed(item: &Item) -> Outcome {
+    match item.path.symlink_metadata() {
+        Err(e) if e.kind() == ErrorKind::NotFound => Outcome::Vanished,
+        _ => Outcome::Unsettled { reason: Invalid::Changed },
     }
 }
 
@@ -148,6 +174,7 @@ fn already_archived<'p>(
     run: &Run<'_>,
     (index, listed): (&XlogDb<'_>, &mut Listed),
     item: &'p Item,
+    source: SourceId,
     placed: &mut Placed<'p>,
 ) -> Result<Outcome, IngestError> {
     run.disk.sync_file(&item.target).map_err(|e| DurableError::io(Step::Sync, &item.target, e))?;
@@ -157,11 +184,27 @@ fn already_archived<'p>(
             .map_err(|source| IngestError::Read { path: item.target.clone(), source })?;
         placed.entries.extend(entry);
     }
-    placed.sources.push((&item.path, None));
+    placed.sources.push((&item.path, source));
     Ok(Outcome::AlreadyArchived)
 }
 
-fn duplicate(run: &Run<'_>, item: &Item) -> Result<Outcome, IngestError> {
-    let moved_to = refuse(run.disk, run.layout, &item.path, Refusal::Duplicate, run.options.now)?;
-    Ok(Outcome::Duplicate { moved_to })
+fn duplicate(run: &Run<'_>, item: &Item, source: SourceId) -> Outcome {
+    move_away(run, item, Refusal::Duplicate, source, |moved_to| Outcome::Duplicate { moved_to })
+}
+
+/// What cannot be moved away stays, and does not hold up the files behind it.
+fn move_away(
+    run: &Run<'_>,
+    item: &Item,
+    why: Refusal,
+    source: SourceId,
+    moved: impl FnOnce(Option<PathBuf>) -> Outcome,
+) -> Outcome {
+    if !source.is_at(&item.path) {
+        return changed(item);
+    }
+    match refuse(run.disk, run.layout, &item.path, why, run.options.now) {
+        Ok(moved_to) => moved(moved_to),
+        Err(error) => Outcome::Unreadable { problem: error.to_string() },
+    }
 }

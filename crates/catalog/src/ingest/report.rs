@@ -91,13 +91,20 @@ pub enum Outcome {
         /// Why it was not taken.
         reason: Invalid,
     },
-    /// It cannot be read, or what the archive has of its name cannot: left in the queue.
+    /// It cannot be read or moved away, or what the archive has of its name cannot be read: left in the queue.
     Unreadable {
         /// What the system says.
         problem: String,
     },
     /// It was gone when its turn came.
     Vanished,
+}
+
+impl Outcome {
+    /// Whether the source is still in its queue.
+    pub const fn stays(&self) -> bool {
+        matches!(self, Self::Unsettled { .. } | Self::Unreadable { .. })
+    }
 }
 
 /// A file of the run.
@@ -116,9 +123,9 @@ pub struct IngestedFile {
 pub struct SourceReport {
     /// The source.
     pub source: Source,
-    /// Objects found, before the batch size cut them.
+    /// Objects found.
     pub found: usize,
-    /// Files to archive in this run. Barman's text says `(batch size: N)` when this is below `found` and not zero.
+    /// Files to archive in this run, at most the batch size. Barman's text says `(batch size: N)` when this is below `found` and not zero.
     pub run_size: usize,
     /// Files that are in the archive now and were not before.
     pub archived: u64,
@@ -128,6 +135,8 @@ pub struct SourceReport {
     pub others: Vec<IngestedFile>,
     /// Objects that are no WAL files, and where they are now.
     pub unknown: Vec<(PathBuf, Option<PathBuf>)>,
+    /// Objects that are no WAL files and could not be moved away, and why not.
+    pub unmovable: Vec<(PathBuf, String)>,
     /// Why the run of this source ended early: what the observer said.
     pub aborted: Option<String>,
     /// The stop flag ended it.
@@ -144,6 +153,7 @@ impl SourceReport {
             already_archived: 0,
             others: Vec::new(),
             unknown: Vec::new(),
+            unmovable: Vec::new(),
             aborted: None,
             stopped: false,
         }

@@ -68,6 +68,9 @@ pub enum Invalid {
         /// What is wrong.
         problem: String,
     },
+    /// Somebody wrote to it, or put another file in its place, while it was looked at.
+    #[error("it changed while it was read")]
+    Changed,
     /// It is compressed and cannot be decompressed.
     #[error("cannot be decompressed: {problem}")]
     Compressed {

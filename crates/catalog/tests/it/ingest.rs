@@ -328,7 +328,7 @@ fn unknown_objects_and_batches() {
     assert_eq!(listed(&layout).len(), 2);
     options.file_archival_batch_size = 0;
     let report = run(&layout, &options);
-    assert_eq!((report.sources[1].found, report.sources[1].run_size), (3, 1));
+    assert_eq!((report.sources[1].found, report.sources[1].run_size), (1, 1));
     assert_eq!(
         names(&layout.errors),
         ["00000001000000000000000a.20261121T030912Z.unknown", "a_directory.20261121T030912Z.unknown"]
@@ -955,4 +955,117 @@ fn l_a3_the_errors_directory_is_explained_retried_and_discarded() {
         errors_dir::discard(&RealDisk, file).unwrap();
     }
     assert!(names(&layout.errors).is_empty());
+}
+
+#[test]
+fn a_batch_of_one_makes_progress_whatever_stays() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let [one, two, three] =
+        ["000000010000000000000001", "000000010000000000000002", "000000010000000000000003"];
+    std::os::unix::fs::symlink("/proc/self/mem", layout.incoming.join(one)).unwrap();
+    fs::write(layout.incoming.join(format!("{one}.tmp")), "being written").unwrap();
+    put(&layout.incoming, two, 2);
+    put(&layout.incoming, three, 3);
+    put(&layout.streaming, "000000020000000000000004", 4);
+    put(&layout.streaming, "000000020000000000000005", 5);
+    for (workers, file) in [(1, two), (2, three)] {
+        let mut options = options();
+        (options.file_archival_batch_size, options.streaming_batch_size) = (1, 1);
+        options.workers = workers;
+        let report = run(&layout, &options);
+        assert_eq!(report.sources[1].archived, 1);
+        assert!(listed(&layout).contains(&file.to_owned()));
+    }
+    assert!(listed(&layout).contains(&"000000020000000000000004".to_owned()));
+    assert_eq!(names(&layout.streaming), ["000000020000000000000005"]);
+}
+
+#[test]
+fn a_source_that_changes_while_it_is_compressed_waits() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let one = "000000010000000000000001";
+    put(&layout.incoming, one, 1);
+    let source = layout.incoming.join(one);
+    let mut options = options();
+    // As PostgreSQL does that repeats a plain `cp`.
+    let filter = format!("cat; truncate -s 10 {}", source.display());
+    options.custom = Some(CustomFilter::new(filter, "cat".to_owned()));
+    let report = run(&layout, &options);
+    assert_eq!(*outcome(&report.sources[1], one), Outcome::Unsettled { reason: Invalid::Changed });
+    assert!(listed(&layout).is_empty() && !layout.wal(name(one)).exists());
+    assert_eq!((names(&layout.incoming), names(&layout.errors)), (vec![one.to_owned()], vec![]));
+    put(&layout.incoming, one, 1);
+    options.custom = None;
+    assert_eq!(run(&layout, &options).archived(), 1);
+}
+
+#[test]
+fn a_source_that_changes_after_it_was_judged_waits() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let [one, two] = ["000000010000000000000001", "000000010000000000000002"];
+    put(&layout.incoming, one, 1);
+    run(&layout, &options());
+    put(home.path(), one, 1);
+    put(&layout.incoming, one, 9);
+    put(&layout.incoming, two, 2);
+    // The sender repeats the first while the second is compressed.
+    let (good, bad) = (home.path().join(one), layout.incoming.join(one));
+    let mut options = options();
+    let filter = format!("cat; cp {} {}", good.display(), bad.display());
+    options.custom = Some(CustomFilter::new(filter, "cat".to_owned()));
+    let report = run(&layout, &options);
+    assert_eq!(*outcome(&report.sources[1], one), Outcome::Unsettled { reason: Invalid::Changed });
+    assert!(names(&layout.errors).is_empty());
+    let report = run(&layout, &options);
+    assert_eq!(report.sources[1].already_archived, 1);
+    assert!(names(&layout.incoming).is_empty());
+}
+
+#[test]
+fn what_cannot_be_moved_away_holds_up_nobody() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    fs::remove_dir(&layout.errors).unwrap();
+    fs::write(&layout.errors, "no directory").unwrap();
+    let [one, two] = ["000000010000000000000001", "000000010000000000000002"];
+    fs::create_dir(layout.streaming.join("lost+found")).unwrap();
+    fs::write(layout.streaming.join("junk"), "x").unwrap();
+    fs::write(layout.incoming.join(one), "short").unwrap();
+    put(&layout.incoming, two, 2);
+    let report = run(&layout, &options());
+    let unmovable: Vec<_> = report.sources[0].unmovable.iter().map(|(path, _)| path.clone()).collect();
+    assert_eq!(unmovable, [layout.streaming.join("junk")]);
+    assert_eq!(report.unreadable().next().unwrap().0, name(one));
+    assert_eq!(listed(&layout), [two]);
+    assert_eq!(names(&layout.incoming), [one]);
+}
+
+#[test]
+fn a_source_stays_sealed_where_a_failure_leaves_it_two_names() {
+    use std::os::unix::fs::MetadataExt as _;
+    let one = "000000010000000000000001";
+    let mut sealed = 0;
+    for call in 0.. {
+        let home = tempfile::tempdir().unwrap();
+        let layout = server(home.path());
+        put(&layout.incoming, one, 1);
+        let disk = RecordingDisk::new(home.path()).unwrap();
+        disk.fail_at(call, 5);
+        let failed = ingest(&disk, &layout, &options(), &mut (), &GO_ON).is_err();
+        let left = layout.incoming.join(one).metadata();
+        if let Some(metadata) = left.ok().filter(|metadata| failed && metadata.nlink() == 2) {
+            assert_eq!(metadata.mode() & 0o222, 0, "after a failure of call {call}");
+            sealed += 1;
+        }
+        run(&layout, &options());
+        assert_eq!(listed(&layout), [one]);
+        assert!(names(&layout.incoming).is_empty());
+        if call > disk.calls() {
+            break;
+        }
+    }
+    assert!(sealed > 1, "{sealed}");
 }

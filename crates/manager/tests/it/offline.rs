@@ -11,7 +11,9 @@ use tapster_manager::config::{Config, ConfigSources};
 use tapster_manager::restore::{
     BackupChoice, RecoveryTarget, RestoreOptions, RestorePlan, RestorePlanError, TimelineTarget, WalPlanError,
 };
-use tapster_manager::{Context, Event, Observer, RestoreError, Server, Silent};
+use tapster_manager::{
+    Context, Event, Observer, RestoreError, Server, Silent, WalErrorsAction, WalErrorsOptions,
+};
 use tapster_protocol::Environment;
 use time::macros::datetime;
 use walfile::{Lsn, Timeline};
@@ -320,4 +322,20 @@ fn wal_of_all_backups_is_added_up_in_one_pass() {
             (ID.to_owned(), 500, 2100, 1, 3),
         ]
     );
+}
+
+#[test]
+fn what_is_retried_is_archived_where_no_file_archiver_would_come_for_it() {
+    let hub = Hub::new();
+    let layout = hub.server.catalog().layout();
+    let history = "1\t0/6000100\tno recovery target specified\n2\t0/7000100\tno recovery target specified\n";
+    std::fs::write(layout.errors.join("00000003.history.20261121T030912Z.unknown"), history).unwrap();
+    let mut options = WalErrorsOptions::default();
+    options.action = WalErrorsAction::Retry;
+    let context = Context::new(&Silent);
+    let report = hub.server.wal_errors(&options, &context).unwrap();
+    assert_eq!(report.entries.len(), 1);
+    assert_eq!(std::fs::read_to_string(layout.wals.join("00000003.history")).unwrap(), history);
+    assert_eq!(layout.incoming.read_dir().unwrap().count(), 0);
+    assert_eq!(layout.errors.read_dir().unwrap().count(), 0);
 }
