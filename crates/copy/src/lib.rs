@@ -43,9 +43,11 @@ pub mod publish;
 pub mod sync;
 pub mod tar;
 pub mod tree;
+mod unpack;
 
 pub use checksum::{Checksum, ChecksumAlgorithm, Hasher, ParseChecksumError};
 pub use extract::{ExtractError, ExtractOptions, ExtractReport, TarExtractor};
 pub use manifest::{ManifestError, ManifestReader, ManifestWriter};
 pub use observer::{CopyObserver, Silent};
 pub use sync::{SyncError, SyncMethod};
+pub use unpack::Unpacker;

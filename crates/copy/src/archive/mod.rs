@@ -4,8 +4,11 @@
 //! them out; the manifest is `backup_manifest.tmp` until everything is on disk. Member names are checked on
 //! the way, so that whoever unpacks the archive later is not the first to look.
 
+mod blocks;
+mod check;
 mod compress;
+mod output;
 mod writer;
 
 pub use compress::{ArchiveCompression, CompressionError};
-pub use writer::{ArchiveError, ArchiveOptions, ArchiveWriter, Injection};
+pub use writer::{ArchiveError, ArchiveOptions, ArchiveReport, ArchiveWriter, Injection};

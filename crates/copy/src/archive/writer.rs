@@ -6,12 +6,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use walfile::codec::Compression;
 
+use super::check::Check;
 use super::compress::{ArchiveCompression, CompressionError, Sink};
-use crate::manifest::FILE_NAME;
+use crate::manifest::{FILE_NAME, ManifestSummary};
 use crate::publish::{rename, temporary_name};
 use crate::sync::{self, FileSystem, SyncError, SyncMethod, at};
 use crate::tar::{BLOCK, Event, Parser, Region, TarError, member_header, padding};
+use crate::unpack::Pipe;
+use crate::{ChecksumAlgorithm, ExtractError};
 
 /// Largest member that an injection may rewrite.
 const MAX_REWRITTEN: u64 = 16 * 1024 * 1024;
@@ -59,6 +63,26 @@ pub struct ArchiveOptions {
     /// The server compresses: archives are stored as they come, unparsed, with this suffix (`.gz`, `.lz4`,
     /// `.zst`). Neither compression nor injections are possible then.
     pub server_suffix: Option<String>,
+    /// Look into the archives on the way, whoever compresses them: the backup label is reported, and without a control file
+    /// they are refused.
+    pub inspect: bool,
+    /// With `inspect`: the checksum the server was asked to put into the manifest, taken of every file and compared in the
+    /// end. `None` when there will be no manifest.
+    pub checksum: Option<ChecksumAlgorithm>,
+}
+
+/// What was written, as far as it was looked at ([`ArchiveOptions::inspect`]).
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ArchiveReport {
+    /// Regular files in the archives.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The content of `backup_label`.
+    pub label: Option<Vec<u8>>,
+    /// What the manifest said, when there was one to compare with; every file agreed with it.
+    pub manifest: Option<ManifestSummary>,
 }
 
 /// Archives that could not be written.
@@ -71,6 +95,9 @@ pub enum ArchiveError {
     /// A file operation failed.
     #[error(transparent)]
     Io(#[from] SyncError),
+    /// What is in the archives is not what the manifest says, or cannot be looked at.
+    #[error(transparent)]
+    Content(#[from] ExtractError),
     /// No such level.
     #[error(transparent)]
     Compression(#[from] CompressionError),
@@ -102,8 +129,19 @@ pub struct ArchiveWriter {
     options: ArchiveOptions,
     file_system: Option<FileSystem>,
     archive: Option<Archive>,
+    look: Look,
     manifest: Option<(File, PathBuf)>,
     failed: bool,
+}
+
+/// Who looks into the archives.
+#[derive(Debug)]
+enum Look {
+    Nobody,
+    /// On the way.
+    Here(Box<Check>),
+    /// A thread that decompresses what the server compressed.
+    Beside(Pipe<Check>, Compression),
 }
 
 #[derive(Debug)]
@@ -140,8 +178,20 @@ impl ArchiveWriter {
         sync::create_dir_all(directory, 0o700)?;
         let syncfs = options.sync == SyncMethod::Syncfs;
         let file_system = if syncfs { Some(FileSystem::open(directory)?) } else { None };
+        let look = match (options.inspect, &options.server_suffix) {
+            (false, _) => Look::Nobody,
+            (true, None) => Look::Here(Box::new(Check::new(directory, options.checksum))),
+            (true, Some(suffix)) => {
+                let compression = match suffix.as_str() {
+                    ".gz" => Compression::Gzip,
+                    ".lz4" => Compression::Lz4,
+                    _ => Compression::Zstd,
+                };
+                Look::Beside(Pipe::start(Check::new(directory, options.checksum)), compression)
+            }
+        };
         let directory = directory.to_path_buf();
-        Ok(Self { directory, options, file_system, archive: None, manifest: None, failed: false })
+        Ok(Self { directory, options, file_system, archive: None, look, manifest: None, failed: false })
     }
 
     /// Begins the archive of a tablespace, or of the data directory (`None`).
@@ -151,11 +201,18 @@ impl ArchiveWriter {
     pub fn start_archive(&mut self, tablespace: Option<u32>) -> Result<(), ArchiveError> {
         self.guarded(|this| {
             this.end_archive()?;
+            match &mut this.look {
+                Look::Nobody => {}
+                Look::Here(check) => check.begin(tablespace),
+                Look::Beside(pipe, compression) => pipe.start_archive(tablespace, *compression)?,
+            }
             let stem = tablespace.map_or_else(|| "base".to_owned(), |oid| oid.to_string());
             let own = this.options.compression.suffix();
             let suffix = this.options.server_suffix.as_deref().unwrap_or(own);
             let path = this.directory.join(format!("{stem}.tar{suffix}"));
-            let sink = Sink::new(create(&path)?, this.options.compression).map_err(at("write", &path))?;
+            let sink =
+                Sink::new(create(&path)?, this.options.compression, this.options.sync != SyncMethod::None)
+                    .map_err(at("write", &path))?;
             let parser = this.options.server_suffix.is_none().then(Parser::new);
             let injections = if tablespace.is_none() { this.options.injections.clone() } else { Vec::new() };
             this.archive = Some(Archive {
@@ -194,7 +251,7 @@ impl ArchiveWriter {
     /// When they are not acceptable or cannot be written.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
         self.guarded(|this| match (&mut this.archive, &mut this.manifest) {
-            (Some(archive), _) => archive.feed(bytes),
+            (Some(archive), _) => archive.feed(bytes, &mut this.look),
             (None, Some((file, path))) => Ok(file.write_all(bytes).map_err(at("write", path))?),
             (None, None) => Err(ArchiveError::Sequence { what: "data outside an archive" }),
         })
@@ -203,9 +260,15 @@ impl ArchiveWriter {
     /// Brings everything to disk and gives the manifest its name.
     ///
     /// # Errors
-    /// When the backup is incomplete or could not be stored.
-    pub fn finish(mut self) -> Result<(), ArchiveError> {
+    /// When the backup is incomplete, differs from its manifest (if that is looked at), or could not be stored.
+    pub fn finish(mut self) -> Result<ArchiveReport, ArchiveError> {
         self.guarded(Self::end_archive)?;
+        let manifest = self.manifest.as_ref().map(|(_, path)| path.as_path());
+        let report = match std::mem::replace(&mut self.look, Look::Nobody) {
+            Look::Nobody => ArchiveReport::default(),
+            Look::Here(check) => check.finish(manifest)?,
+            Look::Beside(pipe, _) => pipe.join()?.finish(manifest)?,
+        };
         let sync = self.options.sync != SyncMethod::None;
         if let Some(file_system) = &self.file_system {
             file_system.sync()?;
@@ -220,7 +283,7 @@ impl ArchiveWriter {
         if sync {
             sync::directory(&self.directory)?;
         }
-        Ok(())
+        Ok(report)
     }
 
     fn guarded(
@@ -252,18 +315,26 @@ fn create(path: &Path) -> Result<File, SyncError> {
 }
 
 impl Archive {
-    fn feed(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
-        let Some(mut parser) = self.parser.take() else { return self.put(bytes) };
-        let result = self.pass(&mut parser, bytes);
+    fn feed(&mut self, bytes: &[u8], look: &mut Look) -> Result<(), ArchiveError> {
+        let Some(mut parser) = self.parser.take() else {
+            if let Look::Beside(pipe, _) = look {
+                pipe.feed(bytes)?;
+            }
+            return self.put(bytes);
+        };
+        let result = self.pass(&mut parser, bytes, look);
         self.parser = Some(parser);
         result
     }
 
-    fn pass(&mut self, parser: &mut Parser, bytes: &[u8]) -> Result<(), ArchiveError> {
+    fn pass(&mut self, parser: &mut Parser, bytes: &[u8], look: &mut Look) -> Result<(), ArchiveError> {
         let mut input = bytes;
         loop {
             let (region, before) = (parser.region(), input);
             let event = parser.next(&mut input)?;
+            if let (Look::Here(check), Some(event)) = (&mut *look, &event) {
+                check.event(event)?;
+            }
             let used = before.get(..before.len().saturating_sub(input.len())).unwrap_or_default();
             match region {
                 Region::Header => self.held.extend_from_slice(used),

@@ -103,6 +103,9 @@ pub enum ExtractError {
         /// What came.
         what: &'static str,
     },
+    /// A compressed archive is damaged, or of a kind that cannot be undone here.
+    #[error("could not decompress data: {0}")]
+    Decompress(#[source] std::io::Error),
     /// The backup ended without a control file: no server can start on it.
     #[error("the base backup ended without global/pg_control")]
     NoControlFile,

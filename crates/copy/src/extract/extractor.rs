@@ -17,7 +17,7 @@ use crate::sync::{self, Background, FileSystem, SyncMethod, at};
 use crate::tar::{Event, Member, MemberKind, Parser};
 use crate::{ChecksumAlgorithm, Hasher};
 
-const CONTROL_FILE: &str = "global/pg_control";
+pub(crate) const CONTROL_FILE: &str = "global/pg_control";
 /// The real one has 8 KiB.
 const MAX_CONTROL_FILE: u64 = 64 * 1024;
 const SYNC_THREADS: usize = 4;

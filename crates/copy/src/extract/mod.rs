@@ -8,7 +8,8 @@
 mod error;
 mod extractor;
 mod output;
-mod spool;
+pub(crate) mod spool;
 
 pub use error::ExtractError;
+pub(crate) use extractor::CONTROL_FILE;
 pub use extractor::{ExtractOptions, ExtractReport, TablespaceTarget, TarExtractor};

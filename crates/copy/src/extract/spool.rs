@@ -20,7 +20,7 @@ const MAX_OUT_OF_ORDER: usize = 50_000;
 const IN_MEMORY: usize = 1024 * 1024;
 
 #[derive(Debug)]
-pub(super) struct Spool {
+pub(crate) struct Spool {
     file: BufWriter<SpooledTempFile>,
     records: u64,
 }
@@ -28,12 +28,12 @@ pub(super) struct Spool {
 type Found = (u64, Checksum);
 
 impl Spool {
-    pub(super) fn new(directory: &Path) -> Self {
+    pub(crate) fn new(directory: &Path) -> Self {
         let file = BufWriter::with_capacity(32 * 1024, spooled_tempfile_in(IN_MEMORY, directory));
         Self { file, records: 0 }
     }
 
-    pub(super) fn add(&mut self, path: &[u8], size: u64, checksum: Checksum) -> io::Result<()> {
+    pub(crate) fn add(&mut self, path: &[u8], size: u64, checksum: Checksum) -> io::Result<()> {
         let length = u16::try_from(path.len()).map_err(io::Error::other)?;
         let sum = checksum.as_bytes();
         let sum_length = u8::try_from(sum.len()).map_err(io::Error::other)?;
@@ -47,7 +47,7 @@ impl Spool {
     }
 
     /// Compares everything received with the manifest.
-    pub(super) fn compare(
+    pub(crate) fn compare(
         self,
         manifest: impl Read,
         algorithm: ChecksumAlgorithm,

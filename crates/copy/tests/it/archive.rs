@@ -22,7 +22,7 @@ fn write(dir: &Path, options: ArchiveOptions, stream: &[u8]) -> Result<(), Archi
     writer.start_manifest()?;
     writer.feed(b"manifest")?;
     assert!(!dir.join("backup_manifest").exists());
-    writer.finish()
+    writer.finish().map(|_| ())
 }
 
 fn decompressed(path: &Path) -> Vec<u8> {

@@ -7,9 +7,11 @@ use tapster_catalog::durable::DurableError;
 use tapster_catalog::locks::LockError;
 use tapster_catalog::{BackupId, CatalogError, IdentityError};
 use tapster_copy::ExtractError;
+use tapster_copy::archive::ArchiveError;
 use tapster_protocol::{BaseBackupError, QueryError};
 use thiserror::Error;
 
+use super::FormError;
 use crate::completeness::CompletenessError;
 use crate::server::ServerConnectError;
 
@@ -25,6 +27,9 @@ pub enum BackupError {
         /// Server name.
         server: String,
     },
+    /// The settings of `backup_compression…` contradict each other.
+    #[error(transparent)]
+    Form(#[from] FormError),
     /// Lines of the check that keep a backup from being taken.
     #[error("server '{server}' failed {}", failed.join(", "))]
     Check {
@@ -67,6 +72,12 @@ pub enum BackupStepError {
     /// The files could not be written, or do not match the server's manifest.
     #[error(transparent)]
     Extract(#[from] ExtractError),
+    /// The archives could not be written, or do not match the server's manifest.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The settings of `backup_compression…` are not for this server.
+    #[error(transparent)]
+    Form(#[from] FormError),
     /// The server found broken pages. All files are there, but the backup holds the damage.
     #[error("the server reported checksum failures in its own pages{}", detail.as_deref().map(|d| format!(": {d}")).unwrap_or_default())]
     Checksums {

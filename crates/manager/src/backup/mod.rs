@@ -16,6 +16,7 @@ mod run;
 
 pub use error::{BackupError, BackupStepError};
 pub use options::{BackupName, BackupNameError, BackupOptions};
+pub use postgres::FormError;
 
 use std::time::Duration;
 
@@ -45,7 +46,6 @@ pub struct BackupReport {
 
 /// Settings that are read but not obeyed yet. Better no backup than one that is not what was asked for.
 const UNSUPPORTED: &[&str] = &[
-    "backup_compression",
     "encryption",
     "pre_backup_script",
     "pre_backup_retry_script",
@@ -70,7 +70,7 @@ impl Server {
         match self.config.backup_method {
             BackupMethod::Postgres => {
                 self.refuse_options(options)?;
-                self.backup_by(&Postgres, &job)
+                self.backup_by(&Postgres::of(&self.config)?, &job)
             }
             BackupMethod::LocalRsync => self.backup_files(&Files::local(&job), &job),
             BackupMethod::Rsync | BackupMethod::Snapshot | BackupMethod::LocalToCloud => {

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use tapster_catalog::{BackupRecord, durable};
 use tapster_copy::extract::TablespaceTarget;
-use tapster_copy::{ChecksumAlgorithm, ExtractOptions, TarExtractor};
+use tapster_copy::{ChecksumAlgorithm, ExtractOptions};
 use tapster_protocol::{BackupEvent, BaseBackupOptions, ManifestMode, Tablespace};
 
 use super::Copied;
+use super::destination::Destination;
+use super::form::Form;
 use crate::Context;
 use crate::backup::BackupStepError;
 use crate::backup::method::Job;
@@ -19,7 +21,11 @@ const FIRST_WITH_MANIFEST: u32 = 13;
 /// How often progress is told.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
 
-pub(super) fn with_retries(record: &BackupRecord, job: &Job<'_>) -> Result<Copied, BackupStepError> {
+pub(super) fn with_retries(
+    form: &Form,
+    record: &BackupRecord,
+    job: &Job<'_>,
+) -> Result<Copied, BackupStepError> {
     let Job { server, options, context } = *job;
     let times = options.retry_times.unwrap_or(server.config.basebackup_retry_times);
     let pause = options
@@ -27,7 +33,7 @@ pub(super) fn with_retries(record: &BackupRecord, job: &Job<'_>) -> Result<Copie
         .unwrap_or_else(|| Duration::from_secs(server.config.basebackup_retry_sleep.into()));
     let mut attempt = 0;
     loop {
-        let error = match once(record, job) {
+        let error = match once(form, record, job) {
             Ok(copied) => return Ok(copied),
             Err(error) => error,
         };
@@ -41,7 +47,7 @@ pub(super) fn with_retries(record: &BackupRecord, job: &Job<'_>) -> Result<Copie
     }
 }
 
-fn once(record: &BackupRecord, job: &Job<'_>) -> Result<Copied, BackupStepError> {
+fn once(form: &Form, record: &BackupRecord, job: &Job<'_>) -> Result<Copied, BackupStepError> {
     let Job { server, options, context } = *job;
     let mut connection =
         server.connect_streaming(&server.config.streaming_backup_name, context.stop.clone())?;
@@ -49,10 +55,16 @@ fn once(record: &BackupRecord, job: &Job<'_>) -> Result<Copied, BackupStepError>
     let mut request =
         BaseBackupOptions::with_label(format!("Tapster backup {} {}", server.name(), record.id));
     request.fast_checkpoint = options.immediate_checkpoint.unwrap_or(server.config.immediate_checkpoint);
-    request.max_rate = options.bandwidth_limit.or(server.config.bandwidth_limit);
+    request.max_rate = options.bandwidth_limit.or(server.config.bandwidth_limit).filter(|rate| *rate > 0);
     // Waiting for the archiver is our own work: the server would wait for ever where archive_command fails.
     request.wait = false;
     request.manifest = if has_manifest { ManifestMode::Yes } else { ManifestMode::No };
+
+    request.compression = form.server_compression().cloned();
+    // What comes is not what the estimate counts: the server tells how far it is.
+    request.progress = request.compression.is_some();
+    // Whoever unpacks archives makes the links.
+    request.tablespace_map = form.word().is_some();
 
     let mut stream = connection.base_backup(&request)?;
     let dir = server.layout().backup_dir(&record.id);
@@ -62,16 +74,19 @@ fn once(record: &BackupRecord, job: &Job<'_>) -> Result<Copied, BackupStepError>
     extract.tablespaces = stream.tablespaces().iter().filter_map(|t| target(t, &dir)).collect();
     let tablespaces = stream.tablespaces().iter().filter_map(|t| Some((t.oid?, t.location.clone()?)));
     let tablespaces = tablespaces.collect();
-    let mut extractor = TarExtractor::create(&dir.join("data"), extract)?;
+    let mut destination = Destination::create(form, &dir.join("data"), extract)?;
     let mut done = 0u64;
     let mut told = Instant::now();
     while let Some(event) = stream.next()? {
         match event {
-            BackupEvent::Archive { oid, .. } => extractor.start_archive(oid)?,
-            BackupEvent::Manifest => extractor.start_manifest()?,
+            BackupEvent::Archive { oid, name } => destination.start_archive(oid, name)?,
+            BackupEvent::Manifest => destination.start_manifest()?,
+            BackupEvent::Progress(bytes) => done = bytes,
             BackupEvent::Data(bytes) => {
-                extractor.feed(bytes)?;
-                done += bytes.len() as u64;
+                destination.feed(bytes)?;
+                if !request.progress {
+                    done += bytes.len() as u64;
+                }
                 if told.elapsed() >= PROGRESS_PAUSE {
                     told = Instant::now();
                     context.observer.progress(Progress { done, total: record.cluster_size });
@@ -81,10 +96,10 @@ fn once(record: &BackupRecord, job: &Job<'_>) -> Result<Copied, BackupStepError>
         }
     }
     let end = stream.finish()?;
-    extractor.finish()?;
+    let label = destination.finish()?;
     context.observer.progress(Progress { done, total: Some(done) });
     durable::sync_dir(server.catalog.disk(), &dir)?;
-    Ok(Copied { end, tablespaces })
+    Ok(Copied { end, tablespaces, label })
 }
 
 /// Tablespaces go beside the data directory, as Barman keeps them; in-place ones stay inside it.

@@ -3,14 +3,21 @@
 //! The files come straight from the server into their place, compared with its manifest on the way.
 
 mod copy;
+mod destination;
+mod form;
+
+pub use form::FormError;
 
 use std::io::Read as _;
+use std::path::PathBuf;
 
 use tapster_catalog::{BackupMode, BackupRecord, CopyStats};
 use tapster_protocol::BackupEnd;
 
+use self::form::Form;
 use super::BackupStepError;
 use super::method::{Finished, Job, Label, Method, Position, ServerState};
+use crate::config::ServerConfig;
 use crate::event::Event;
 
 /// Longest `backup_label` that is read; PostgreSQL's own is below 2 KiB.
@@ -21,10 +28,21 @@ pub(super) struct Copied {
     end: BackupEnd,
     /// Object id and place on the server of the tablespaces that were sent.
     tablespaces: Vec<(u32, String)>,
+    /// The label, where it is not a file.
+    label: Option<Vec<u8>>,
 }
 
 /// The method.
-pub(super) struct Postgres;
+pub(super) struct Postgres {
+    form: Form,
+}
+
+impl Postgres {
+    /// As the configuration asks for it.
+    pub(super) fn of(config: &ServerConfig) -> Result<Self, FormError> {
+        Ok(Self { form: Form::of(config)? })
+    }
+}
 
 impl Method for Postgres {
     /// The server begins by itself when the stream is asked for.
@@ -41,10 +59,15 @@ impl Method for Postgres {
 
     fn begin(
         &self,
-        _record: &mut BackupRecord,
+        record: &mut BackupRecord,
         state: &ServerState,
         _job: &Job<'_>,
     ) -> Result<((), Option<Position>), BackupStepError> {
+        if self.form.server_compression().is_some() && record.version.is_some_and(|version| version < 150_000) {
+            let problem = "backup_compression_location = server requires PostgreSQL 15 or greater".to_owned();
+            return Err(FormError { problem }.into());
+        }
+        record.compression = self.form.word().map(str::to_owned);
         Ok(((), state.position))
     }
 
@@ -54,7 +77,7 @@ impl Method for Postgres {
         record: &BackupRecord,
         job: &Job<'_>,
     ) -> Result<(Copied, CopyStats), BackupStepError> {
-        Ok((copy::with_retries(record, job)?, CopyStats::default()))
+        Ok((copy::with_retries(&self.form, record, job)?, CopyStats::default()))
     }
 
     fn finish(
@@ -64,7 +87,10 @@ impl Method for Postgres {
         job: &Job<'_>,
     ) -> Result<Finished, BackupStepError> {
         job.context.tell(Event::Finalising);
-        let label = read_label(record, job)?;
+        let label = match copied.label {
+            Some(text) => Label { text, path: label_path(record, job) },
+            None => read_label(record, job)?,
+        };
         let checksum_failures = copied
             .end
             .checksum_failures
@@ -78,8 +104,12 @@ impl Method for Postgres {
     }
 }
 
+fn label_path(record: &BackupRecord, job: &Job<'_>) -> PathBuf {
+    job.server.layout().data_dir(&record.id).join("backup_label")
+}
+
 fn read_label(record: &BackupRecord, job: &Job<'_>) -> Result<Label, BackupStepError> {
-    let path = job.server.layout().data_dir(&record.id).join("backup_label");
+    let path = label_path(record, job);
     let io = |source| BackupStepError::Io { path: path.clone(), source };
     let mut text = Vec::new();
     std::fs::File::open(&path).map_err(io)?.take(MAX_LABEL).read_to_end(&mut text).map_err(io)?;

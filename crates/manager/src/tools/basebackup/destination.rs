@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tapster_copy::archive::{ArchiveOptions, ArchiveWriter, Injection};
-use tapster_copy::{ExtractOptions, SyncMethod, TarExtractor};
+use tapster_copy::{ExtractOptions, SyncMethod, TarExtractor, Unpacker};
+use walfile::codec::Compression;
 
 use super::error::BaseBackupToolError;
 use super::options::{BaseBackupOptions, Target};
 use super::stdout::StdoutArchive;
-use super::unpack::Unpacker;
 use crate::tools::recovery_settings::RecoveryFile;
 
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Destination {
     pub(super) fn archive(&mut self, oid: Option<u32>, name: &str) -> Result<(), BaseBackupToolError> {
         match self {
             Self::Plain { extractor, .. } => extractor.start_archive(oid)?,
-            Self::Unpacked { unpacker, .. } => return still(unpacker.archive(oid, name)),
+            Self::Unpacked { unpacker, .. } => unpacker.start_archive(oid, compression_of(name))?,
             Self::Archives(writer) => writer.start_archive(oid)?,
             Self::Stdout(_) => {}
         }
@@ -96,7 +96,7 @@ impl Destination {
     pub(super) fn manifest(&mut self) -> Result<(), BaseBackupToolError> {
         match self {
             Self::Plain { extractor, .. } => extractor.start_manifest()?,
-            Self::Unpacked { unpacker, .. } => return still(unpacker.manifest()),
+            Self::Unpacked { unpacker, .. } => unpacker.start_manifest()?,
             Self::Archives(writer) => writer.start_manifest()?,
             Self::Stdout(archive) => archive.manifest(),
         }
@@ -106,21 +106,11 @@ impl Destination {
     pub(super) fn data(&mut self, bytes: &[u8]) -> Result<(), BaseBackupToolError> {
         match self {
             Self::Plain { extractor, .. } => extractor.feed(bytes)?,
-            Self::Unpacked { unpacker, .. } => return still(unpacker.data(bytes)),
+            Self::Unpacked { unpacker, .. } => unpacker.feed(bytes)?,
             Self::Archives(writer) => writer.feed(bytes)?,
             Self::Stdout(archive) => return archive.data(bytes),
         }
         Ok(())
-    }
-
-    /// The real reason of an error: that of the thread behind it, if there is one.
-    pub(super) fn explain(self, error: BaseBackupToolError) -> BaseBackupToolError {
-        match (self, error) {
-            (Self::Unpacked { unpacker, .. }, BaseBackupToolError::WalThread) => {
-                unpacker.join().err().unwrap_or(BaseBackupToolError::WalThread)
-            }
-            (_, error) => error,
-        }
     }
 
     /// Everything on disk, the control file and the manifest last.
@@ -131,20 +121,27 @@ impl Destination {
                 extractor.finish()?;
             }
             Self::Unpacked { unpacker, files } => {
-                let extractor = unpacker.join()?;
+                let extractor = unpacker.into_extractor()?;
                 files.write()?;
                 extractor.finish()?;
             }
-            Self::Archives(writer) => writer.finish()?,
+            Self::Archives(writer) => {
+                writer.finish()?;
+            }
             Self::Stdout(archive) => archive.finish()?,
         }
         Ok(())
     }
 }
 
-/// A thread that has ended is noticed here and explained by [`Destination::explain`].
-const fn still(running: bool) -> Result<(), BaseBackupToolError> {
-    if running { Ok(()) } else { Err(BaseBackupToolError::WalThread) }
+/// By the ending of the archive's name.
+fn compression_of(name: &str) -> Compression {
+    match name.rsplit('.').next() {
+        Some("gz") => Compression::Gzip,
+        Some("lz4") => Compression::Lz4,
+        Some("zst") => Compression::Zstd,
+        _ => Compression::None,
+    }
 }
 
 impl StandbyFiles {

@@ -107,9 +107,6 @@ pub enum BaseBackupToolError {
     /// Archives cannot be written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// The server's compression is not one that can be undone here.
-    #[error("could not decompress data: {0}")]
-    Decompress(#[source] io::Error),
     /// Writing to stdout failed.
     #[error("could not write to file \"-\": {}", os_text(.0))]
     Stdout(#[source] io::Error),

@@ -24,7 +24,6 @@ mod event;
 mod options;
 mod run;
 mod stdout;
-mod unpack;
 mod wal;
 mod wal_store;
 mod wal_tar;

@@ -107,7 +107,7 @@ impl Run<'_> {
         if let Err(error) = copied {
             return Err(match receiver {
                 Some(receiver) if receiver.has_failed() => receiver.error(),
-                _ => destination.explain(error),
+                _ => error,
             });
         }
         let end = stream.finish().map_err(broken)?;
