@@ -16,6 +16,7 @@
 )]
 
 mod architecture;
+mod backup_archives;
 mod barman_parity;
 mod chaos;
 mod chaos_archive;

@@ -50,6 +50,16 @@ pub struct ExtractOptions {
     pub skip: Vec<String>,
 }
 
+/// `global/pg_control` of a backup whose other files are all written and on disk.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ControlFile {
+    /// Its content.
+    pub content: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+}
+
 /// What was written.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -228,9 +238,32 @@ impl TarExtractor {
     /// When the backup is incomplete, differs from its manifest, or could not be stored. It then has no
     /// `global/pg_control` and no `backup_manifest`, unless storing those failed.
     pub fn finish(mut self) -> Result<ExtractReport, ExtractError> {
+        let held = self.finish_files()?;
+        let mut file = self.base.file(Path::new(CONTROL_FILE), held.mode)?;
+        file.write(&held.content, false)?;
+        if self.options.sync != SyncMethod::None {
+            file.sync()?;
+            sync::directory(&self.base.absolute(Path::new("global")))?;
+        }
+        self.name_manifest()?;
+        Ok(self.report)
+    }
+
+    /// As [`finish`](Self::finish), but leaves the control file to the caller, who has more to write before a server may
+    /// start.
+    ///
+    /// # Errors
+    /// As `finish`.
+    pub fn finish_without_control(mut self) -> Result<(ExtractReport, ControlFile), ExtractError> {
+        let held = self.finish_files()?;
+        self.name_manifest()?;
+        Ok((self.report, held))
+    }
+
+    fn finish_files(&mut self) -> Result<ControlFile, ExtractError> {
         self.guarded(Self::end_archive)?;
         let root = self.base.absolute(Path::new(""));
-        let (control, mode) = self.control.take().ok_or(ExtractError::NoControlFile)?;
+        let (content, mode) = self.control.take().ok_or(ExtractError::NoControlFile)?;
         if let Some(spool) = self.spool.take() {
             let missing = ExtractError::Sequence { what: "the end, without the manifest that was asked for" };
             let (_, path) = self.manifest.as_ref().ok_or(missing)?;
@@ -239,24 +272,21 @@ impl TarExtractor {
             self.report.manifest = Some(spool.compare(written, algorithm, &root)?);
         }
         self.make_links()?;
-        let method = self.options.sync;
         self.store_all()?;
-        let mut file = self.base.file(Path::new(CONTROL_FILE), mode)?;
-        file.write(&control, false)?;
+        Ok(ControlFile { content, mode })
+    }
+
+    fn name_manifest(&mut self) -> Result<(), ExtractError> {
+        let Some((file, path)) = self.manifest.take() else { return Ok(()) };
+        let method = self.options.sync;
         if method != SyncMethod::None {
-            file.sync()?;
-            sync::directory(&self.base.absolute(Path::new("global")))?;
+            file.sync_all().map_err(at("fsync", &path))?;
         }
-        if let Some((file, path)) = self.manifest.take() {
-            if method != SyncMethod::None {
-                file.sync_all().map_err(at("fsync", &path))?;
-            }
-            rename(&path, &self.base.absolute(Path::new(FILE_NAME)))?;
-            if method != SyncMethod::None {
-                sync::directory(&root)?;
-            }
+        rename(&path, &self.base.absolute(Path::new(FILE_NAME)))?;
+        if method != SyncMethod::None {
+            sync::directory(&self.base.absolute(Path::new("")))?;
         }
-        Ok(self.report)
+        Ok(())
     }
 
     /// Runs a step; after a failure no other one runs.

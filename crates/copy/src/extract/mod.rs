@@ -12,4 +12,4 @@ pub(crate) mod spool;
 
 pub use error::ExtractError;
 pub(crate) use extractor::CONTROL_FILE;
-pub use extractor::{ExtractOptions, ExtractReport, TablespaceTarget, TarExtractor};
+pub use extractor::{ControlFile, ExtractOptions, ExtractReport, TablespaceTarget, TarExtractor};

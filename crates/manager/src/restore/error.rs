@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tapster_catalog::locks::LockError;
 use tapster_catalog::record::format_time;
 use tapster_catalog::{BackupId, CatalogError, WalStoreError};
+use tapster_copy::ExtractError;
 use tapster_copy::tree::TreeError;
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -194,6 +195,15 @@ pub enum RestoreError {
     /// The copy failed.
     #[error(transparent)]
     Copy(#[from] TreeError),
+    /// The archives of the backup are damaged, or are not what their manifest says.
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
+    /// The archives of the backup are not all there, or their manifest is unreadable.
+    #[error("{problem}")]
+    Archives {
+        /// What is wrong.
+        problem: String,
+    },
     /// A WAL file could not be read from the archive.
     #[error(transparent)]
     Archive(#[from] WalStoreError),

@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 
 use tapster_catalog::locks::{Lock, LockError, LockName};
 use tapster_catalog::{BackupId, CatalogError};
+use tapster_copy::extract::ControlFile;
 use tapster_copy::tree::{Plan, RESTORE_EXCLUDES, TreeError, TreeOptions};
 use tapster_copy::{CopyObserver, publish, sync};
 use time::OffsetDateTime;
 use walfile::{SegmentName, WalName};
 
+use super::archives::is_archived;
 use super::recovery_conf::{describe_target, recovery_conf};
 use super::settings::{self, SettingAt};
 use super::{RestoreError, RestorePlan};
@@ -65,7 +67,7 @@ impl CopyObserver for Bytes<'_, '_> {
     }
 }
 
-fn io_at(path: &Path) -> impl FnOnce(io::Error) -> RestoreError + '_ {
+pub(super) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> RestoreError + '_ {
     move |source| RestoreError::Io { path: path.to_owned(), source }
 }
 
@@ -89,7 +91,7 @@ impl Server {
         if let Some(description) = describe_target(&plan) {
             context.tell(Event::RecoveryTarget { description });
         }
-        self.copy_base(&plan, context)?;
+        let control = self.copy_base(&plan, context)?;
         if let Some(dir) = &plan.wal_directory {
             self.copy_wals(&plan, dir, context)?;
         }
@@ -99,7 +101,7 @@ impl Server {
             .filter(|name| !plan.destination.join(name).exists())
             .map(|name| (*name).to_owned())
             .collect();
-        self.seal(&plan)?;
+        self.seal(&plan, control)?;
         let elapsed = (context.now() - started).try_into().unwrap_or_default();
         Ok(RestoreReport { plan, changes, warnings, missing_files, started, elapsed })
     }
@@ -132,8 +134,28 @@ impl Server {
         }
     }
 
-    fn copy_base(&self, plan: &RestorePlan, context: &Context<'_>) -> Result<(), RestoreError> {
+    /// Everything but the control file, which is returned where it is not a file of the backup.
+    fn copy_base(
+        &self,
+        plan: &RestorePlan,
+        context: &Context<'_>,
+    ) -> Result<Option<ControlFile>, RestoreError> {
         context.tell(Event::CopyingBaseBackup);
+        for place in &plan.tablespaces {
+            context.tell(Event::RestoringTablespace {
+                oid: place.oid,
+                name: place.name.clone(),
+                location: place.location.clone(),
+            });
+        }
+        if is_archived(&plan.record) {
+            return self.unpack_base(plan, context).map(Some);
+        }
+        self.copy_trees(plan, context)?;
+        Ok(None)
+    }
+
+    fn copy_trees(&self, plan: &RestorePlan, context: &Context<'_>) -> Result<(), RestoreError> {
         let source = self.layout().data_dir(&plan.record.id);
         let threads = plan.options.jobs.unwrap_or(self.config.parallel_jobs as usize).max(2);
         let options = |excludes: &[&str], links: BTreeMap<u32, PathBuf>| {
@@ -156,13 +178,6 @@ impl Server {
         }
         let total = trees.iter().map(|(tree, _)| tree.bytes).sum();
         let bytes = Bytes { context, done: AtomicU64::new(0), total };
-        for place in &plan.tablespaces {
-            context.tell(Event::RestoringTablespace {
-                oid: place.oid,
-                name: place.name.clone(),
-                location: place.location.clone(),
-            });
-        }
         for (tree, target) in &trees {
             tree.execute(target, &bytes, &context.stop).map_err(|error| match error {
                 TreeError::Stopped => RestoreError::Stopped { destination: plan.destination.clone() },
@@ -331,7 +346,7 @@ impl Server {
     }
 
     /// What Barman leaves in the destination; and at last the control file.
-    fn seal(&self, plan: &RestorePlan) -> Result<(), RestoreError> {
+    fn seal(&self, plan: &RestorePlan, control: Option<ControlFile>) -> Result<(), RestoreError> {
         let destination = &plan.destination;
         let manifest = destination.join("backup_manifest");
         if manifest.exists() {
@@ -341,10 +356,15 @@ impl Server {
         publish::replace(&destination.join(".barman-recover.info"), 0o644, plan.record.to_text().as_bytes())
             .map_err(TreeError::from)?;
         sync::directory(destination).map_err(TreeError::from)?;
-        let source = self.layout().data_dir(&plan.record.id).join(CONTROL);
-        let control = std::fs::read(&source).map_err(io_at(&source))?;
-        let mode = source.metadata().map_err(io_at(&source))?.mode() & 0o777;
-        publish::replace(&destination.join(CONTROL), mode, &control).map_err(TreeError::from)?;
+        let (content, mode) = match control {
+            Some(control) => (control.content, control.mode),
+            None => {
+                let source = self.layout().data_dir(&plan.record.id).join(CONTROL);
+                let content = std::fs::read(&source).map_err(io_at(&source))?;
+                (content, source.metadata().map_err(io_at(&source))?.mode() & 0o777)
+            }
+        };
+        publish::replace(&destination.join(CONTROL), mode, &content).map_err(TreeError::from)?;
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Restoring a backup: plan first, then execute.
 
+mod archives;
 mod error;
 mod execute;
 mod options;

@@ -128,7 +128,9 @@ pub(super) fn check_space(
     let Ok(stat) = rustix::fs::statvfs(existing) else { return Ok(()) };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let elsewhere: bool = !record.tablespaces.is_empty();
-    let base = if elsewhere { 0 } else { record.size.unwrap_or(0) };
+    // What archives hold takes the room it had on the server.
+    let size = if record.compression.is_some() { record.cluster_size } else { record.size };
+    let base = if elsewhere { 0 } else { size.unwrap_or(0) };
     let segments = wal.segments.len() as u64 + u64::from(wal.partial.is_some());
     let wal_bytes = if copies_wal { segments.saturating_mul(record.segment_size().bytes()) } else { 0 };
     let needed = base.saturating_add(wal_bytes);

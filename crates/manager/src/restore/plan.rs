@@ -9,6 +9,7 @@ use tapster_catalog::{BackupId, BackupRecord, BackupStatus, ServerLayout};
 use time::OffsetDateTime;
 use walfile::{Lsn, SegmentName, SegmentSize, Timeline, TimelineHistory, WalName};
 
+use super::archives::{self, is_archived};
 use super::places::{
     absolute, check_places, check_space, is_empty, place_tablespaces, resolved, unlisted_tablespace,
 };
@@ -154,11 +155,12 @@ impl Server {
         if record.encryption.is_some() {
             return unusable("it is encrypted, which is not supported yet");
         }
-        if record.compression.as_deref().is_some_and(|c| c != "none") {
-            return unusable("it is a compressed tar backup, which is not supported yet");
-        }
         let data = self.layout().data_dir(&record.id);
-        if !data.join("global/pg_control").is_file() || !data.join("backup_label").is_file() {
+        if is_archived(&record) {
+            if let Err(problem) = archives::find(&data, &record)? {
+                return unusable(&problem);
+            }
+        } else if !data.join("global/pg_control").is_file() || !data.join("backup_label").is_file() {
             return unusable(&format!(
                 "{} is incomplete: pg_control or backup_label is missing",
                 data.display()
@@ -192,7 +194,17 @@ impl Server {
             return refuse("the cluster would lie in it");
         }
         let first = real.strip_prefix(&real_destination).ok().and_then(|inside| inside.components().next());
-        if first.is_some_and(|first| self.layout().data_dir(&record.id).join(first).exists()) {
+        let data = self.layout().data_dir(&record.id);
+        // Nobody looks into an archive for this: all that PostgreSQL makes has such names.
+        let is_in_archive = |first: &Path| {
+            let name = first.to_string_lossy();
+            name.starts_with("pg_") || ["base", "global", "log"].contains(&name.as_ref())
+        };
+        let is_part = |first: std::path::Component<'_>| {
+            let first = Path::new(first.as_os_str());
+            if is_archived(record) { is_in_archive(first) } else { data.join(first).exists() }
+        };
+        if first.is_some_and(is_part) {
             return refuse("it is a part of the cluster");
         }
         Ok(dir)

@@ -74,7 +74,11 @@ impl Form {
         }
         let Some(word) = PACKED.into_iter().find(|word| *word == name) else {
             return if name == "none" {
-                Ok(if is_plain { Self::Plain(None) } else { Self::Archives(ArchiveCompression::None, "none") })
+                Ok(if is_plain {
+                    Self::Plain(None)
+                } else {
+                    Self::Archives(ArchiveCompression::None, "none")
+                })
             } else {
                 refuse(format!("unknown backup_compression '{name}'"))
             };
@@ -178,10 +182,9 @@ mod tests {
         let asked = ServerCompression { algorithm: "zstd".to_owned(), detail };
         assert_eq!(zstd.server_compression(), Some(&asked));
         assert_eq!(zstd.word(), Some("zstd"));
-        let plain = form(&format!(
-            "{gzip}backup_compression_location = server\nbackup_compression_format = plain\n"
-        ))
-        .unwrap();
+        let plain =
+            form(&format!("{gzip}backup_compression_location = server\nbackup_compression_format = plain\n"))
+                .unwrap();
         assert!(matches!(&plain, Form::Plain(Some(_))));
         assert_eq!(plain.word(), None);
         for (bad, says) in [

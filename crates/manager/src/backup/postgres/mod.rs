@@ -63,7 +63,8 @@ impl Method for Postgres {
         state: &ServerState,
         _job: &Job<'_>,
     ) -> Result<((), Option<Position>), BackupStepError> {
-        if self.form.server_compression().is_some() && record.version.is_some_and(|version| version < 150_000) {
+        if self.form.server_compression().is_some() && record.version.is_some_and(|version| version < 150_000)
+        {
             let problem = "backup_compression_location = server requires PostgreSQL 15 or greater".to_owned();
             return Err(FormError { problem }.into());
         }
