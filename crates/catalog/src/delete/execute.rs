@@ -90,7 +90,9 @@ impl DeleteStep {
         }
         durable::replace(disk, &layout.annotation(&id, MARKER), b"delete")?;
         observer(DeleteEvent::Begin(id));
-        durable::remove_tree(disk, &layout.backup_dir(&id))?;
+        if !durable::remove_tree_unless(disk, &layout.backup_dir(&id), stop)? {
+            return Err(DeleteError::Stopped { id });
+        }
         observer(DeleteEvent::DataRemoved(id));
         if let Some(trim) = &self.trim {
             let names = trim.execute(catalog, self.resumed, stop)?;

@@ -34,7 +34,7 @@ pub use file::DurableFile;
 pub use publish::{Clobber, Publish};
 pub use real::RealDisk;
 pub use temp::{is_temp_name, remove_stale};
-pub use tree::{create_dir_all, remove_dir, remove_tree, sync_tree};
+pub use tree::{create_dir_all, remove_dir, remove_tree, remove_tree_unless, sync_tree};
 
 use std::path::Path;
 

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Disk, DurableError, Step, parent, sync_dir};
 
@@ -52,24 +53,52 @@ pub fn remove_dir(disk: &dyn Disk, path: &Path) -> Result<bool, DurableError> {
 /// # Errors
 /// The first entry that could not be removed.
 pub fn remove_tree(disk: &dyn Disk, path: &Path) -> Result<bool, DurableError> {
+    Ok(remove(disk, path, &AtomicBool::new(false))? == Removal::Gone)
+}
+
+/// [`remove_tree`] that ends when `stop` is set, after the file in hand. Returns whether nothing is left; what is left can be
+/// removed later.
+///
+/// # Errors
+/// As [`remove_tree`].
+pub fn remove_tree_unless(disk: &dyn Disk, path: &Path, stop: &AtomicBool) -> Result<bool, DurableError> {
+    Ok(remove(disk, path, stop)? != Removal::Stopped)
+}
+
+#[derive(Eq, PartialEq)]
+enum Removal {
+    Absent,
+    Gone,
+    Stopped,
+}
+
+fn remove(disk: &dyn Disk, path: &Path, stop: &AtomicBool) -> Result<Removal, DurableError> {
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => return super::remove_file(disk, path),
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+        Ok(_) => {
+            let removed = super::remove_file(disk, path)?;
+            return Ok(if removed { Removal::Gone } else { Removal::Absent });
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Removal::Absent),
         Err(e) => return Err(DurableError::io(Step::Read, path, e)),
     }
     // Parents stand before their children, so backwards every directory is empty when its turn comes.
     let mut dirs: Vec<PathBuf> = vec![path.to_owned()];
     let mut next = 0;
+    let stopped = || stop.load(Ordering::Relaxed);
     while let Some(dir) = dirs.get(next).cloned() {
         next += 1;
         for_each_entry(&dir, |entry, is_dir| {
             if is_dir {
                 dirs.push(entry);
-                return Ok(());
+            } else if !stopped() {
+                super::remove_file_unsynced(disk, &entry)?;
             }
-            super::remove_file_unsynced(disk, &entry).map(|_| ())
+            Ok(())
         })?;
+        if stopped() {
+            return Ok(Removal::Stopped);
+        }
     }
     for dir in dirs.iter().rev() {
         match disk.rmdir(dir) {
@@ -78,7 +107,7 @@ pub fn remove_tree(disk: &dyn Disk, path: &Path) -> Result<bool, DurableError> {
         }
     }
     sync_dir(disk, parent(path))?;
-    Ok(true)
+    Ok(Removal::Gone)
 }
 
 /// Syncs every regular file and directory below `path`, and `path` itself, without following symbolic links.

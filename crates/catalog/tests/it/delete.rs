@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tapster_catalog::delete::{
     DeleteCause, DeleteError, DeleteEvent, DeleteOptions, DeletePlan, DeleteRefusal,
@@ -384,4 +384,23 @@ fn check(home: &Path, first: &BackupRecord, second: &BackupRecord, crash: &str) 
     assert!(!catalog.layout().backup_dir(&first.id).exists(), "{crash}");
     assert_eq!(on_disk(&catalog), [S(3), S(4)], "{crash}");
     assert_eq!(listed(&catalog), [S(3), S(4)], "{crash}");
+}
+
+/// A backup of many files takes long, and the daemon is to end at once.
+#[test]
+fn a_deletion_ends_between_two_files_and_is_finished_later() {
+    let home = tempfile::tempdir().unwrap();
+    let catalog = open(home.path());
+    let backup = add(&catalog, 1, &S(1), &S(1));
+    let plan = || DeletePlan::new(&catalog, &backup.id, DeleteOptions::default()).unwrap();
+    let stop = AtomicBool::new(false);
+    let stopped = plan().execute(&catalog, &stop, &mut |event| {
+        assert!(matches!(event, DeleteEvent::Begin(_)), "{event:?}");
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(matches!(stopped, Err(DeleteError::Stopped { id }) if id == backup.id), "{stopped:?}");
+    assert!(catalog.layout().data_dir(&backup.id).exists());
+    assert!(catalog.deletions_in_progress().unwrap().contains(&backup.id));
+    plan().execute(&catalog, &GO, &mut drop).unwrap();
+    assert!(!catalog.layout().backup_dir(&backup.id).exists());
 }
