@@ -134,6 +134,9 @@ impl<'a> ConsoleObserver<'a> {
                     "\tError: {wal} is already present in server {server}. File moved to errors directory."
                 ));
             }
+            Event::LeftInQueue { wal, reason } => {
+                out.warning(format!("{wal} is left in the queue: {reason}"));
+            }
             Event::Rejected { name, server, reason } => {
                 out.line(format!("\t{name}"));
                 out.warning(format!(

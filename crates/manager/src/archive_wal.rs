@@ -248,12 +248,12 @@ impl IngestObserver for Teller<'_, '_> {
                 reason: reason.to_string(),
             }),
             Outcome::Unreadable { problem } => {
-                self.context.tell(Event::Warning(format!("{} is left in the queue: {problem}", file.name)))
+                self.context.tell(Event::LeftInQueue { wal: file.name, reason: problem.clone() });
             }
-            Outcome::Unsettled { reason } => self.context.tell(Event::Warning(format!(
-                "{} is left in the queue: {reason}, and it changed a moment ago",
-                file.name
-            ))),
+            Outcome::Unsettled { reason } => self.context.tell(Event::LeftInQueue {
+                wal: file.name,
+                reason: format!("{reason}, and it changed a moment ago"),
+            }),
             _ => {}
         }
     }

@@ -170,6 +170,13 @@ pub enum Event {
         /// Server name.
         server: String,
     },
+    /// A file cannot be archived now and stays where it is, to be tried again.
+    LeftInQueue {
+        /// The file.
+        wal: WalName,
+        /// Why.
+        reason: String,
+    },
     /// A file was refused and went to `errors/`.
     Rejected {
         /// The file.

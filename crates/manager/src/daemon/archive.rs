@@ -1,12 +1,16 @@
 //! Archiving as soon as something waits.
 
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::Shared;
+use walfile::WalName;
+
 use super::observer::Relay;
-use super::task::{Step, TaskState};
+use super::task::{Step, TELL_AGAIN, TaskState};
+use super::{Shared, lock};
 use crate::event::Event;
 use crate::{ArchiveOptions, Server};
 
@@ -18,7 +22,11 @@ const LIST: Duration = Duration::from_secs(60);
 
 /// Archives until stopped.
 pub(super) fn run(server: &Server, task: &TaskState, shared: &Shared) {
-    let hook = |_: &Event| true;
+    let left = Mutex::new(Left::default());
+    let hook = |event: &Event| match event {
+        Event::LeftInQueue { wal, .. } => lock(&left).is_news(*wal),
+        _ => true,
+    };
     let relay = Relay { server: server.name(), to: &*shared.observer, hook: &hook };
     let context = relay.context(task);
     let dirs = [server.layout().streaming.as_path(), server.layout().incoming.as_path()];
@@ -29,13 +37,15 @@ pub(super) fn run(server: &Server, task: &TaskState, shared: &Shared) {
         if !queues.are_due(now) {
             return Step::Again(LOOK);
         }
-        match server.archive_wal(&options, &context) {
+        let archived = server.archive_wal(&options, &context);
+        lock(&left).ran();
+        match archived {
             Ok(report) => {
-                let left =
+                let more =
                     report.sources.iter().any(|source| source.run_size < source.found && source.archived > 0);
                 let unsettled = report.sources.iter().any(|source| !source.others.is_empty());
-                queues.ran(now, left || unsettled);
-                Step::Again(if left { Duration::ZERO } else { LOOK })
+                queues.ran(now, more || unsettled);
+                Step::Again(if more { Duration::ZERO } else { LOOK })
             }
             // Whoever else archives takes what is there; what comes after is for us.
             Err(error) if error.is_busy() => Step::Again(LOOK),
@@ -45,6 +55,24 @@ pub(super) fn run(server: &Server, task: &TaskState, shared: &Shared) {
             }
         }
     });
+}
+
+/// The files that were left in a queue, which is told now and then and not at each look, when they were told of, and whether the
+/// run that goes on has come across them.
+#[derive(Default)]
+struct Left(HashMap<WalName, (Instant, bool)>);
+
+impl Left {
+    fn is_news(&mut self, wal: WalName) -> bool {
+        let told = self.0.get(&wal).map(|(at, _)| *at).filter(|at| at.elapsed() < TELL_AGAIN);
+        self.0.insert(wal, (told.unwrap_or_else(Instant::now), true));
+        told.is_none()
+    }
+
+    /// A run is over: what it did not come across is gone, and would be news.
+    fn ran(&mut self) {
+        self.0.retain(|_, (_, seen)| std::mem::take(seen));
+    }
 }
 
 /// When a directory changed last: files came or went.
@@ -80,6 +108,20 @@ impl Queues {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_stays_is_told_once_and_again_when_it_was_gone() {
+        let (one, other) = ("000000010000000000000001", "000000010000000000000002");
+        let wal = |name: &str| -> WalName { name.parse().unwrap() };
+        let mut left = Left::default();
+        assert!(left.is_news(wal(one)));
+        left.ran();
+        assert!(!left.is_news(wal(one)) && left.is_news(wal(other)));
+        left.ran();
+        assert!(!left.is_news(wal(other)));
+        left.ran();
+        assert!(left.is_news(wal(one)) && !left.is_news(wal(other)));
+    }
 
     #[test]
     fn a_queue_is_listed_when_it_changed_and_once_more() {

@@ -212,11 +212,16 @@ impl Supervisor {
         DaemonMetrics { shared: Arc::clone(&self.shared) }
     }
 
-    /// Ends everything: receivers report and sync what they have, archivers end after the files in hand. Returns when all
-    /// have ended, within seconds.
+    /// Ends everything: receivers report and sync what they have, archivers end after the files in hand, deletions after a
+    /// file. Returns when all have ended, within seconds.
     pub fn stop(&mut self) {
+        self.stop_with(&mut || ());
+    }
+
+    /// [`Self::stop`] that calls `meanwhile` several times a second while it waits, for whoever has to say that he lives.
+    pub fn stop_with(&mut self, meanwhile: &mut dyn FnMut()) {
         let names: Vec<String> = self.workers.keys().cloned().collect();
-        self.end(&names);
+        self.end(&names, meanwhile);
     }
 
     /// Starts the threads of a server of the configuration, unless it wants none.
@@ -233,10 +238,10 @@ impl Supervisor {
     }
 
     /// Tells all to stop first, so that they end side by side.
-    fn end(&mut self, names: &[String]) {
+    fn end(&mut self, names: &[String], meanwhile: &mut dyn FnMut()) {
         let ending: Vec<Worker> = names.iter().filter_map(|name| self.workers.remove(name)).collect();
         ending.iter().for_each(Worker::ask_to_stop);
-        ending.into_iter().for_each(Worker::join);
+        ending.into_iter().for_each(|worker| worker.join(meanwhile));
         for name in names {
             lock(&self.shared.tasks).remove(name);
             lock(&self.shared.samples).remove(name);

@@ -25,6 +25,18 @@ impl Supervisor {
     /// # Errors
     /// When it cannot be used; then the old one stays in force and nothing changes.
     pub fn reload(&mut self, sources: &ConfigSources) -> Result<Reloaded, DaemonError> {
+        self.reload_with(sources, &mut || ())
+    }
+
+    /// [`Self::reload`] that calls `meanwhile` several times a second while it waits for threads to end.
+    ///
+    /// # Errors
+    /// As [`Self::reload`].
+    pub fn reload_with(
+        &mut self,
+        sources: &ConfigSources,
+        meanwhile: &mut dyn FnMut(),
+    ) -> Result<Reloaded, DaemonError> {
         let mut new = Config::load(sources)?;
         if !new.conflicts.is_empty() {
             return Err(DaemonError::Conflicts { conflicts: new.conflicts });
@@ -49,7 +61,7 @@ impl Supervisor {
             .iter()
             .filter(|(name, config)| !self.workers.contains_key(*name) && left_alone(config).is_none());
         done.added.extend(others.map(|(name, _)| name.clone()));
-        self.end(&ending);
+        self.end(&ending, meanwhile);
         self.config = new;
         for name in done.changed.iter().chain(&done.added) {
             self.begin(name);

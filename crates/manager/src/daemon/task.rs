@@ -18,7 +18,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const WAIT_PAUSE: Duration = Duration::from_secs(5);
 
 /// How often an error is told that does not change.
-const TELL_AGAIN: Duration = Duration::from_secs(600);
+pub(super) const TELL_AGAIN: Duration = Duration::from_secs(600);
 
 /// What the daemon does for a server.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -88,12 +88,20 @@ pub(super) struct TaskState {
     /// Set by [`TaskState::wake`], taken by the pause it ends.
     woken: Mutex<bool>,
     wakes: Condvar,
+    told: Mutex<Told>,
 }
 
 impl TaskState {
     pub(super) fn new(task: DaemonTask, stop: Arc<AtomicBool>, clock: fn() -> OffsetDateTime) -> Self {
         let health = TaskHealth { task, ok: true, failures: 0, last_failure: None };
-        Self { stop, clock, health: Mutex::new(health), woken: Mutex::new(false), wakes: Condvar::new() }
+        Self {
+            stop,
+            clock,
+            health: Mutex::new(health),
+            woken: Mutex::new(false),
+            wakes: Condvar::new(),
+            told: Mutex::default(),
+        }
     }
 
     pub(super) fn stop(&self) -> Arc<AtomicBool> {
@@ -136,7 +144,6 @@ impl TaskState {
     pub(super) fn run(&self, server: &str, observer: &dyn DaemonObserver, mut once: impl FnMut() -> Step) {
         let task = self.health().task;
         observer.task(server, &TaskEvent::Started { task });
-        let mut told = Told::default();
         let mut pause = FIRST_PAUSE;
         while !self.stopped() {
             let begun = Instant::now();
@@ -151,16 +158,13 @@ impl TaskState {
             }
             match step {
                 Step::Again(next) => {
-                    lock(&self.health).ok = true;
                     pause = FIRST_PAUSE;
-                    if told.forget() {
-                        observer.task(server, &TaskEvent::Recovered { task });
-                    }
+                    self.works(server, observer);
                     self.pause(next);
                 }
                 Step::Waiting(pid) => {
                     lock(&self.health).ok = false;
-                    if told.is_news(format!("waiting for {pid:?}")) {
+                    if self.is_news(format!("waiting for {pid:?}")) {
                         observer.task(server, &TaskEvent::Waiting { task, pid });
                     }
                     self.pause(WAIT_PAUSE);
@@ -168,7 +172,7 @@ impl TaskState {
                 Step::Partly(errors, next) => {
                     self.failed();
                     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                    if told.is_news(texts.join("\n")) {
+                    if self.is_news(texts.join("\n")) {
                         for error in &errors {
                             observer.task(server, &TaskEvent::Failed { task, error, retry_in: next });
                         }
@@ -177,7 +181,7 @@ impl TaskState {
                 }
                 Step::Failed(error) => {
                     self.failed();
-                    if told.is_news(error.to_string()) {
+                    if self.is_news(error.to_string()) {
                         observer.task(server, &TaskEvent::Failed { task, error: &error, retry_in: pause });
                     }
                     self.pause_whole(pause);
@@ -208,23 +212,37 @@ impl TaskState {
         health.last_failure = Some(now);
     }
 
-    /// The task works again although it did not end: a receiver that streams.
-    pub(super) fn works(&self) {
-        lock(&self.health).ok = true;
+    /// The task works, also one that did not end: a receiver that streams. What was told of its failure is over.
+    pub(super) fn works(&self, server: &str, observer: &dyn DaemonObserver) {
+        let task = {
+            let mut health = lock(&self.health);
+            health.ok = true;
+            health.task
+        };
+        let over = lock(&self.told).forget();
+        if over {
+            observer.task(server, &TaskEvent::Recovered { task });
+        }
     }
 
-    /// It fails although it does not end: a receiver that lost its connection and tries again by itself.
-    pub(super) fn fails(&self) {
+    /// It fails although it does not end: a receiver that lost its connection and tries again by itself. Returns whether `text`
+    /// is to be told.
+    pub(super) fn fails(&self, text: String) -> bool {
         self.failed();
+        self.is_news(text)
+    }
+
+    fn is_news(&self, text: String) -> bool {
+        lock(&self.told).is_news(text)
     }
 }
 
 /// What was told last.
 #[derive(Default)]
-pub(super) struct Told(Option<(String, Instant)>);
+struct Told(Option<(String, Instant)>);
 
 impl Told {
-    pub(super) fn is_news(&mut self, text: String) -> bool {
+    fn is_news(&mut self, text: String) -> bool {
         let known = self.0.as_ref().is_some_and(|(last, at)| *last == text && at.elapsed() < TELL_AGAIN);
         if !known {
             self.0 = Some((text, Instant::now()));
@@ -232,7 +250,7 @@ impl Told {
         !known
     }
 
-    pub(super) fn forget(&mut self) -> bool {
+    fn forget(&mut self) -> bool {
         self.0.take().is_some()
     }
 }
@@ -280,6 +298,22 @@ mod tests {
         let health = state.health();
         assert_eq!((health.ok, health.failures, run), (true, 1, 3));
         assert_eq!(*lock(&notes.0), ["Started", "failed: internal error: a defect", "Recovered", "Ended"]);
+    }
+
+    /// A receiver does not end while it streams: whoever waits for its end to say that it works again never says it.
+    #[test]
+    fn a_task_that_does_not_end_recovers_and_may_fail_alike_again() {
+        let state = TaskState::new(DaemonTask::ReceiveWal, Arc::default(), local_now);
+        let notes = Notes::default();
+        assert!(state.fails("gone".to_owned()));
+        assert!(!state.fails("gone".to_owned()));
+        assert!(!state.health().ok);
+        for _ in 0..2 {
+            state.works("main", &notes);
+        }
+        assert!(state.health().ok);
+        assert_eq!(*lock(&notes.0), ["Recovered"]);
+        assert!(state.fails("gone".to_owned()));
     }
 
     #[test]

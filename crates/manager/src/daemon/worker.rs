@@ -1,17 +1,20 @@
 //! The threads of one server.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::observer::Relay;
-use super::task::{Step, TaskState, Told};
+use super::task::{Step, TaskState};
 use super::{DaemonTask, Shared, TaskError, TaskEvent, lock};
 use crate::config::{Config, ServerConfig};
 use crate::event::Event;
 use crate::server::OpenError;
 use crate::{CheckOptions, ReceiveWalError, Server};
+
+/// How often a thread that is to end is looked at.
+const JOIN_LOOK: Duration = Duration::from_millis(20);
 
 /// Why a server has no threads; `None` when it has.
 pub(super) fn left_alone(config: &ServerConfig) -> Option<String> {
@@ -85,9 +88,13 @@ impl Worker {
         self.tasks.iter().for_each(|task| task.wake());
     }
 
-    /// Waits until all threads have ended, which [`Self::ask_to_stop`] has told them.
-    pub(super) fn join(self) {
+    /// Waits until all threads have ended, which [`Self::ask_to_stop`] has told them, and calls `meanwhile` now and then.
+    pub(super) fn join(self, meanwhile: &mut dyn FnMut()) {
         for thread in self.threads {
+            while !thread.is_finished() {
+                meanwhile();
+                std::thread::sleep(JOIN_LOOK);
+            }
             // What a task does is guarded; this would be its observer's panic, of which the panic hook has told.
             drop(thread.join());
         }
@@ -111,8 +118,8 @@ impl Worker {
         match thread.spawn(move || body(&on, &state, &with)) {
             Ok(thread) => self.threads.push(thread),
             Err(error) => {
-                task.fails();
                 let (error, retry_in) = (TaskError::Thread(error), Duration::MAX);
+                task.fails(error.to_string());
                 shared
                     .observer
                     .task(server.name(), &TaskEvent::Failed { task: kind, error: &error, retry_in });
@@ -123,22 +130,17 @@ impl Worker {
 
 /// Receives; each finished segment wakes the archiver.
 fn receive(server: &Server, task: &TaskState, shared: &Shared, archiver: &TaskState) {
-    let lost = Mutex::new(Told::default());
     let hook = |event: &Event| match event {
         Event::SegmentFinished { .. } => {
             archiver.wake();
             true
         }
         Event::StreamingStarted { .. } => {
-            task.works();
-            lock(&lost).forget();
+            task.works(server.name(), &*shared.observer);
             true
         }
         // It tries again every few seconds, as long as the server is away.
-        Event::Disconnected { error, .. } => {
-            task.fails();
-            lock(&lost).is_news(error.clone())
-        }
+        Event::Disconnected { error, .. } => task.fails(error.clone()),
         _ => true,
     };
     let relay = Relay { server: server.name(), to: &*shared.observer, hook: &hook };

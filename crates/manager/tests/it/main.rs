@@ -18,6 +18,7 @@ mod check;
 mod completeness;
 mod config;
 mod cycle;
+mod daemon;
 mod files;
 mod offline;
 mod wal_blocks;

@@ -53,7 +53,7 @@ pub(crate) fn run(args: &RunArgs, session: &Session) -> Result<(), Failure> {
     while !session.stopped() {
         if reload.swap(false, Ordering::Relaxed) {
             notifier.reloading();
-            read_again(&mut daemon, &setup);
+            read_again(&mut daemon, &setup, &mut || notifier.alive());
             notifier.send(&format!("READY=1\nSTATUS={}", status(&daemon)));
         }
         if let Some(file) = &mut file {
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &RunArgs, session: &Session) -> Result<(), Failure> {
     }
     notifier.send("STOPPING=1\nSTATUS=Stopping");
     session.output.info("Stopping");
-    daemon.stop();
+    daemon.stop_with(&mut || notifier.alive());
     session.output.info("Stopped");
     Ok(())
 }
@@ -95,9 +95,9 @@ fn text(source: &DaemonMetrics) -> String {
 }
 
 /// What is wrong with the new configuration is told; the old one stays in force then.
-fn read_again(daemon: &mut Supervisor, setup: &Setup<'_>) {
+fn read_again(daemon: &mut Supervisor, setup: &Setup<'_>, meanwhile: &mut dyn FnMut()) {
     let output = &setup.session.output;
-    let done = match daemon.reload(&setup.sources()) {
+    let done = match daemon.reload_with(&setup.sources(), meanwhile) {
         Ok(done) => done,
         Err(error) => {
             let failure = Failure::from(error);

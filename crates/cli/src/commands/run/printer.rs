@@ -31,6 +31,9 @@ impl DaemonObserver for Printer {
             Event::Duplicate { wal, .. } => self.output.error_without_failing(format!(
                 "{server}: {wal} is already present with other content. File moved to errors directory."
             )),
+            Event::LeftInQueue { wal, reason } => {
+                self.output.warning(format!("{server}: {wal} is left in the queue: {reason}"));
+            }
             Event::Archiving { .. } => {}
             Event::Warning(text) => self.output.warning(format!("{server}: {text}")),
             _ => ConsoleObserver::new(&self.output, server).event(event),
