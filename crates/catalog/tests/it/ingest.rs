@@ -793,7 +793,7 @@ fn l_a1_l_a35_a_full_disk_loses_nothing_wherever_it_strikes() {
         put(&layout.incoming, "000000010000000000000001", 1);
         put(&layout.incoming, "000000010000000000000002", 2);
         let disk = RecordingDisk::new(home.path()).unwrap();
-        disk.fail_at(call, ENOSPC);
+        disk.fail_from(call, ENOSPC);
         let mut options = options();
         options.compression = Compression::Gzip;
         failures += usize::from(ingest(&disk, &layout, &options, &mut (), &GO_ON).is_err());

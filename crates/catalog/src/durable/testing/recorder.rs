@@ -51,7 +51,8 @@ pub enum Operation {
 struct Log {
     operations: Vec<Operation>,
     calls: usize,
-    fail: Option<(usize, i32)>,
+    /// From which call to which, and the error number.
+    fail: Option<(usize, usize, i32)>,
 }
 
 /// Works on a real directory and records every operation below it that succeeded.
@@ -96,7 +97,12 @@ impl RecordingDisk {
     /// Lets the operation number `call` (counted from 0, failed ones included) fail with the error number
     /// `errno`, without any effect except that a failing write leaves its first half behind.
     pub fn fail_at(&self, call: usize, errno: i32) {
-        self.log().fail = Some((call, errno));
+        self.log().fail = Some((call, call, errno));
+    }
+
+    /// As [`RecordingDisk::fail_at`], with every operation after it failing as well.
+    pub fn fail_from(&self, call: usize, errno: i32) {
+        self.log().fail = Some((call, usize::MAX, errno));
     }
 
     /// Calls `visit` with every state that a crash after any of the recorded operations may leave.
@@ -130,7 +136,9 @@ impl RecordingDisk {
         let call = log.calls;
         log.calls += 1;
         match log.fail {
-            Some((at, errno)) if at == call => Err(io::Error::from_raw_os_error(errno)),
+            Some((from, to, errno)) if (from..=to).contains(&call) => {
+                Err(io::Error::from_raw_os_error(errno))
+            }
             _ => Ok(()),
         }
     }
