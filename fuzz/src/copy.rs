@@ -34,6 +34,18 @@ fn events(stream: &[u8], size: usize) -> (Vec<String>, u64, bool) {
     (seen, bytes, parser.finish().is_ok())
 }
 
+/// Whatever the bytes, the header of an incremental file is refused or is one: blocks in order and inside the segment, and
+/// nothing allocated for more.
+pub fn incremental_header(data: &[u8]) {
+    const SEGMENT: u32 = 1024;
+    let mut rest = data;
+    let Ok(header) = tapster_copy::combine::IncrementalHeader::read(&mut rest, 8192, SEGMENT) else { return };
+    assert!(header.blocks.is_sorted() && header.blocks.len() <= SEGMENT as usize);
+    assert!(header.length() <= SEGMENT && header.truncation_block_length <= header.length());
+    assert!(header.file_length(8192) >= header.data_offset);
+    assert!(rest.is_empty() || header.data_offset == (data.len() - rest.len()) as u64);
+}
+
 /// Whatever the bytes, reading ends; what it accepts, writing and reading again gives the same files.
 pub fn manifest(data: &[u8]) {
     let Some(files) = files(data) else { return };

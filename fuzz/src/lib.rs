@@ -28,6 +28,7 @@ pub const TARGETS: &[(&str, Property)] = &[
     ("xlogdb", catalog::xlogdb),
     ("tar", copy::tar),
     ("manifest", copy::manifest),
+    ("incremental_header", copy::incremental_header),
     ("config_ini", manager::config_ini),
     ("conninfo", protocol::conninfo),
     ("scram", protocol::scram),

@@ -84,6 +84,7 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         Command::BaseBackup(args) => commands::basebackup::run(&args, session),
         Command::Metrics(args) => commands::metrics::run(&args, session),
         Command::Run(args) => commands::run::run(&args, session),
+        Command::PgCombineBackup(args) => commands::combinebackup::run(&args, session),
         Command::Completions(args) => commands::completions::run(&args, session),
         Command::PgReceiveWal(args) => commands::receivewal::run(&args, session),
         Command::PutWal(args) => commands::put_wal::run(&args, session),

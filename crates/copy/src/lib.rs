@@ -5,6 +5,7 @@
 //! * [`archive`]: the same archives become `base.tar`, `<oid>.tar`, compressed when asked.
 //! * [`manifest`]: PostgreSQL's `backup_manifest`: read, written, and a backup verified with it.
 //! * [`live`]: the files of a running cluster into a backup, in parallel, sharing what the one before has.
+//! * [`combine`]: a full backup and the incremental ones on top of it become one.
 //! * [`tree`]: one directory becomes another, in parallel; what a local restore does.
 //! * [`pages`]: checksums of data pages, verified while files pass.
 //! * [`sync`] and [`publish`]: what "on disk" means here, in one place.
@@ -34,6 +35,7 @@
 
 pub mod archive;
 mod checksum;
+pub mod combine;
 pub mod extract;
 pub mod live;
 pub mod manifest;

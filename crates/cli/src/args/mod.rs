@@ -55,6 +55,8 @@ pub(crate) enum Command {
     CheckBackup(check_backup::CheckBackupArgs),
     /// `check-wal-archive`
     CheckWalArchive(check_wal_archive::CheckWalArchiveArgs),
+    /// `combinebackup`
+    PgCombineBackup(Box<pg::combinebackup::CombineBackup>),
     /// `completions`
     Completions(completions::CompletionsArgs),
     /// `cron`

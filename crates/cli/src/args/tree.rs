@@ -135,6 +135,17 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("check", check::CheckArgs, Command::Check),
     entry!("check-backup", check_backup::CheckBackupArgs, Command::CheckBackup),
     entry!("check-wal-archive", check_wal_archive::CheckWalArchiveArgs, Command::CheckWalArchive),
+    Entry {
+        name: "combinebackup",
+        aliases: &[],
+        own: true,
+        dialect: Dialect::Getopt(&pg::combinebackup::TOOL),
+        describe: describe::<pg::combinebackup::CombineBackupArgs>,
+        read: |description, args| {
+            let args = read::<pg::combinebackup::CombineBackupArgs>(description, args)?;
+            Ok(Command::PgCombineBackup(Box::new(args.check()?)))
+        },
+    },
     entry!(
         "completions",
         completions::CompletionsArgs,

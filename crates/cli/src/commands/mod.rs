@@ -6,6 +6,7 @@ pub(crate) mod basebackup;
 pub(crate) mod check;
 pub(crate) mod check_backup;
 pub(crate) mod check_wal_archive;
+pub(crate) mod combinebackup;
 pub(crate) mod completions;
 pub(crate) mod cron;
 pub(crate) mod delete;

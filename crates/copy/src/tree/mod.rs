@@ -9,6 +9,7 @@ pub(crate) mod file;
 mod plan;
 mod sizes;
 
+pub(crate) use plan::is_excluded;
 pub use plan::{Plan, TreeOptions};
 pub use sizes::{TreeSizes, remove, sizes};
 

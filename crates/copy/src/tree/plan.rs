@@ -138,16 +138,21 @@ impl Plan {
     }
 
     fn excluded(&self, path: &Path) -> bool {
-        self.options.excludes.iter().any(|pattern| match pattern.strip_suffix("/*") {
-            Some(directory) => path.parent() == Some(relative(directory)),
-            None => path == relative(pattern),
-        })
+        is_excluded(&self.options.excludes, path)
     }
 
     fn remapped(&self, path: &Path) -> Option<PathBuf> {
         let oid = path.strip_prefix("pg_tblspc").ok()?.to_str()?.parse().ok()?;
         self.options.tablespaces.get(&oid).cloned()
     }
+}
+
+/// Whether one of the patterns, as [`TreeOptions::excludes`] has them, leaves out `path`.
+pub(crate) fn is_excluded(patterns: &[String], path: &Path) -> bool {
+    patterns.iter().any(|pattern| match pattern.strip_suffix("/*") {
+        Some(directory) => path.parent() == Some(relative(directory)),
+        None => path == relative(pattern),
+    })
 }
 
 fn relative(pattern: &str) -> &Path {

@@ -15,6 +15,7 @@
 )]
 
 mod archive;
+mod combine;
 mod extract;
 mod generate;
 mod hostile;

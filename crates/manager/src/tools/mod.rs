@@ -6,6 +6,7 @@
 //! add is order: the control file and the manifest come last, and nothing is called done before it is on disk.
 
 pub mod basebackup;
+pub mod combinebackup;
 pub mod receivewal;
 pub mod recovery_settings;
 pub mod verifybackup;

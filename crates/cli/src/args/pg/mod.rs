@@ -2,6 +2,7 @@
 //! their messages and their exit code for wrong arguments.
 
 pub(crate) mod basebackup;
+pub(crate) mod combinebackup;
 pub(crate) mod compress;
 pub(crate) mod connection;
 pub(crate) mod rate;
