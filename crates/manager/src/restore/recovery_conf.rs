@@ -8,6 +8,9 @@ use super::{RecoveryTarget, RestorePlan, TimelineTarget};
 /// First version with recovery settings in the ordinary configuration files.
 const MERGED: u32 = 120_000;
 
+/// An exit code at which PostgreSQL stops instead of ending recovery.
+const STOP_RECOVERY: u8 = 200;
+
 /// Where recovery settings go, and what they are.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct RecoveryConf {
@@ -32,17 +35,16 @@ pub(super) fn recovery_conf(plan: &RestorePlan, server: &str, os_user: &str) -> 
             Some(command) => lines.push(format!("restore_command = {}", quote(command))),
             None => {
                 lines.push(format!("# The 'barman get-wal' command must run as '{os_user}' user"));
-                // A standby goes on asking: the beginning of a segment would end its replay too early, and a file that
-                // cannot be read just now (then the program exits with more than 125) is no reason to shut down.
-                let (partial, again) = if options.standby_mode { ("", " || exit 1") } else { ("-P", "") };
                 let server = shell_quote(Path::new(server));
-                let command = format!("{program} get-wal {partial} {server} %f > %p{again}");
-                lines.push(format!("restore_command = {}", quote(&command)));
+                lines.push(format!(
+                    "restore_command = {}",
+                    quote(&get_wal_command(program, &server, options.standby_mode))
+                ));
             }
         }
     } else if let Some(dir) = plan.wal_directory.as_deref().filter(|_| plan.pitr && !options.standby_mode) {
         let dir = shell_quote(dir);
-        lines.push(format!("restore_command = {}", quote(&format!("cp {dir}/%f %p"))));
+        lines.push(format!("restore_command = {}", quote(&copy_command(&dir))));
         lines.push(format!("recovery_end_command = {}", quote(&format!("rm -fr {dir}"))));
     }
     match &options.target {
@@ -81,6 +83,27 @@ pub(super) fn recovery_conf(plan: &RestorePlan, server: &str, os_user: &str) -> 
     let file = options.recovery_conf_filename.clone().unwrap_or_else(|| "postgresql.auto.conf".to_owned());
     let signal = if options.standby_mode { "standby.signal" } else { "recovery.signal" };
     Some(RecoveryConf { file, lines, signal: Some(signal) })
+}
+
+/// PostgreSQL takes every exit code up to 125 for "there is no such file" and ends recovery there, and the shell has such a
+/// code for a file that it cannot open: so that is tried before.
+fn get_wal_command(program: &str, server: &str, standby: bool) -> String {
+    if standby {
+        // It goes on asking: the beginning of a segment would end its replay too early, and a file that cannot be read just
+        // now (then the program exits with more than 125) is no reason to shut down.
+        format!("{program} get-wal  {server} %f > %p || exit 1")
+    } else {
+        format!("true > %p || exit {STOP_RECOVERY}; {program} get-wal -P {server} %f > %p")
+    }
+}
+
+/// Likewise: `cp` has one exit code for a file that is not there and for a full disk. A directory that is gone altogether has
+/// done its service, and the cluster is perhaps a standby now.
+fn copy_command(dir: &str) -> String {
+    format!(
+        "if test -e {dir}/%f; then cp {dir}/%f %p || exit {STOP_RECOVERY}; elif test -d {dir} -a ! -x {dir}; then exit \
+         {STOP_RECOVERY}; else exit 1; fi"
+    )
 }
 
 /// `%` is PostgreSQL's own escape in these commands.
@@ -143,5 +166,43 @@ mod tests {
     fn paths_survive_the_shell_and_postgresql() {
         assert_eq!(shell_quote(Path::new("/srv/lab/rec/barman_wal")), "/srv/lab/rec/barman_wal");
         assert_eq!(shell_quote(Path::new("/a b/it's 5%")), "'/a b/it'\\''s 5%%'");
+    }
+
+    fn run(command: &str, file: &str, path: &Path) -> i32 {
+        let command = command.replace("%f", file).replace("%p", &path.to_string_lossy());
+        let mut shell = std::process::Command::new("sh");
+        shell.arg("-c").arg(command).stderr(std::process::Stdio::null());
+        shell.status().unwrap().code().unwrap()
+    }
+
+    #[test]
+    fn what_cannot_be_copied_is_not_missing() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("staged wal");
+        std::fs::create_dir(&dir).unwrap();
+        std::io::Write::write_all(&mut std::fs::File::create(dir.join("there")).unwrap(), b"x").unwrap();
+        let (target, nowhere) = (root.path().join("RECOVERYXLOG"), root.path().join("none/RECOVERYXLOG"));
+        let command = copy_command(&shell_quote(&dir));
+        assert_eq!(run(&command, "there", &target), 0);
+        assert_eq!(std::fs::read(&target).unwrap(), b"x");
+        assert_eq!(run(&command, "absent", &target), 1);
+        assert_eq!(run(&command, "there", &nowhere), 200);
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(run(&command, "there", &target), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_not_missing() {
+        let root = tempfile::tempdir().unwrap();
+        let (target, nowhere) = (root.path().join("RECOVERYXLOG"), root.path().join("none/RECOVERYXLOG"));
+        let code = |program, standby, path| run(&get_wal_command(program, "main", standby), "x", path);
+        assert_eq!(code("echo", false, &target), 0);
+        assert_eq!(std::fs::read(&target).unwrap(), b"get-wal -P main x\n");
+        assert_eq!(code("false", false, &target), 1);
+        assert_eq!(code("sh -c 'exit 200'", false, &target), 200);
+        assert_eq!(code("echo", false, &nowhere), 200);
+        // A standby tries again.
+        assert_eq!(code("sh -c 'exit 200'", true, &target), 1);
+        assert_eq!(code("echo", true, &nowhere), 1);
     }
 }

@@ -121,7 +121,7 @@ fn without_recovery_settings_the_backups_timeline_is_replayed_and_no_other() {
 fn a_standby_asks_again_where_recovery_would_stop() {
     let hub = Hub::new();
     for (standby, command) in [
-        (false, "restore_command = 'barman get-wal -P main %f > %p'\n"),
+        (false, "restore_command = 'true > %p || exit 200; barman get-wal -P main %f > %p'\n"),
         (true, "restore_command = 'barman get-wal  main %f > %p || exit 1'\n"),
     ] {
         let place = hub.home.path().join(format!("standby-{standby}"));
