@@ -3,6 +3,7 @@
 //! * [`tar`]: a push parser for base-backup streams. It does no I/O and leaves the data where it is.
 //! * [`extract`]: base-backup archives become directories, each file checked against the server's manifest.
 //! * [`archive`]: the same archives become `base.tar`, `<oid>.tar`, compressed when asked.
+//! * [`compress`]: one gzip, bzip2 or xz stream on all cores, as any program reads it.
 //! * [`manifest`]: PostgreSQL's `backup_manifest`: read, written, and a backup verified with it.
 //! * [`live`]: the files of a running cluster into a backup, in parallel, sharing what the one before has.
 //! * [`combine`]: a full backup and the incremental ones on top of it become one.
@@ -36,6 +37,7 @@
 pub mod archive;
 mod checksum;
 pub mod combine;
+pub mod compress;
 pub mod extract;
 pub mod live;
 pub mod manifest;

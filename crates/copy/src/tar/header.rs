@@ -106,26 +106,52 @@ pub fn member_header(name: &str, size: u64, mode: u32, mtime: u64) -> Result<[u8
     if name.is_empty() {
         return Err(refuse(NameProblem::Empty));
     }
-    if name.len() > 99 {
+    if name.len() > MAX_SHORT {
         return Err(refuse(NameProblem::TooLong));
     }
-    let mut block = [0; BLOCK];
-    put(&mut block, 0, name.as_bytes());
-    put(&mut block, 100, format!("{:07o}", mode & 0o7777).as_bytes());
-    put(&mut block, 108, b"0000000");
-    put(&mut block, 116, b"0000000");
-    put_number(&mut block, 124, size);
-    put_number(&mut block, 136, mtime);
-    put(&mut block, 148, b"        ");
-    put(&mut block, 156, if name.ends_with('/') { b"5" } else { b"0" });
-    put(&mut block, 257, b"ustar\x0000");
+    let kind = if name.ends_with('/') { b'5' } else { b'0' };
+    let mut block = header(name.as_bytes(), kind, b"", size, (mode, 0, 0), mtime);
     put(&mut block, 265, b"postgres");
     put(&mut block, 297, b"postgres");
+    seal(&mut block);
+    Ok(block)
+}
+
+/// Longest name that fits the header's own field.
+pub(super) const MAX_SHORT: usize = 99;
+
+/// A whole header; what does not fit is cut off, and stands in an extended header before it. The owner are two numbers.
+pub(super) fn header(
+    name: &[u8],
+    kind: u8,
+    link: &[u8],
+    size: u64,
+    (mode, user, group): (u32, u32, u32),
+    mtime: u64,
+) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    put(&mut block, 0, name.get(..name.len().min(MAX_SHORT)).unwrap_or_default());
+    put(&mut block, 100, format!("{:07o}", mode & 0o7777).as_bytes());
+    for (start, id) in [(108, user), (116, group)] {
+        let id = if id < 1 << 21 { id } else { 0 };
+        put(&mut block, start, format!("{id:07o}").as_bytes());
+    }
+    put_number(&mut block, 124, size);
+    put_number(&mut block, 136, mtime);
+    put(&mut block, 156, &[kind]);
+    put(&mut block, 157, link.get(..link.len().min(MAX_SHORT)).unwrap_or_default());
+    put(&mut block, 257, b"ustar\x0000");
     put(&mut block, 329, b"0000000");
     put(&mut block, 337, b"0000000");
+    seal(&mut block);
+    block
+}
+
+/// Puts in the checksum, which is taken with its own field as blanks.
+fn seal(block: &mut [u8; BLOCK]) {
+    put(block, 148, b"        ");
     let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
-    put(&mut block, 148, format!("{sum:06o}\0 ").as_bytes());
-    Ok(block)
+    put(block, 148, format!("{sum:06o}\0 ").as_bytes());
 }
 
 fn put(block: &mut [u8; BLOCK], start: usize, bytes: &[u8]) {

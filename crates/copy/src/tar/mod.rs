@@ -9,10 +9,12 @@ mod header;
 mod name;
 mod parser;
 mod pax;
+mod writer;
 
 pub use error::{NameProblem, TarError};
 pub use header::member_header;
 pub use parser::{Event, Member, MemberKind, Parser, Region};
+pub use writer::{NewMember, Writer};
 
 /// Bytes of a tar block; headers are one, data is padded to whole ones.
 pub const BLOCK: usize = 512;

@@ -26,6 +26,8 @@ pub struct Member {
     pub mode: u32,
     /// Modification time, seconds since 1970.
     pub mtime: u64,
+    /// Nanoseconds beyond it, where an extended header tells them.
+    pub mtime_nanoseconds: u32,
 }
 
 /// The kinds of member a base backup holds.
@@ -110,7 +112,7 @@ impl Parser {
             state: State::Header,
             header: [0; BLOCK],
             filled: 0,
-            extended: Extended { path: None, link: None, size: None },
+            extended: Extended { path: None, link: None, size: None, mtime: None },
             text: Vec::new(),
             offset: 0,
             current: PathBuf::new(),
@@ -289,7 +291,11 @@ impl Parser {
         }
         self.state = State::Data { left: size, padding: padding(size) };
         self.current.clone_from(&path);
-        Ok(Member { path, kind, size, mode: header.mode()?, mtime: header.mtime()? })
+        let (mtime, mtime_nanoseconds) = match extended.mtime {
+            Some(precise) => precise,
+            None => (header.mtime()?, 0),
+        };
+        Ok(Member { path, kind, size, mode: header.mode()?, mtime, mtime_nanoseconds })
     }
 }
 
