@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::durable::{self, DurableError};
 use crate::{BackupId, Catalog};
 
-const KEY: &str = "keep";
+pub(crate) const KEY: &str = "keep";
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

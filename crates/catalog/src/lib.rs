@@ -26,6 +26,7 @@ pub mod custom_filter;
 pub mod delete;
 pub mod durable;
 pub mod errors_dir;
+pub mod import;
 pub mod incoming;
 pub mod ingest;
 pub mod keep;

@@ -56,6 +56,12 @@ pub trait Disk: Debug + Send + Sync {
     /// As the system call.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// `symlink(2)`: `path` leads to `target`. Fails when `path` exists.
+    ///
+    /// # Errors
+    /// As the system call.
+    fn symlink(&self, target: &Path, path: &Path) -> io::Result<()>;
+
     /// `unlink(2)`.
     ///
     /// # Errors

@@ -24,6 +24,8 @@ pub enum Step {
     SyncDir,
     /// Renaming.
     Rename,
+    /// Making a symbolic link.
+    Link,
     /// Removing a file or directory.
     Remove,
     /// Creating a directory.
@@ -42,6 +44,7 @@ impl fmt::Display for Step {
             Self::Sync => "fsync",
             Self::SyncDir => "fsync directory",
             Self::Rename => "rename",
+            Self::Link => "make the link",
             Self::Remove => "remove",
             Self::MakeDir => "create directory",
             Self::Read => "read",

@@ -95,6 +95,17 @@ pub fn rename_unsynced(
     }
 }
 
+/// Makes a symbolic link at `path`, which leads to `target`, without syncing the directory.
+///
+/// # Errors
+/// [`DurableError::Exists`] when there is something of that name; else what the system says.
+pub fn symlink_unsynced(disk: &dyn Disk, target: &Path, path: &Path) -> Result<(), DurableError> {
+    disk.symlink(target, path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::AlreadyExists => DurableError::Exists { path: path.to_owned() },
+        _ => DurableError::io(Step::Link, path, e),
+    })
+}
+
 /// Makes the entries of a directory (files created, renamed and removed in it) durable.
 ///
 /// # Errors

@@ -47,6 +47,10 @@ impl Disk for RealDisk {
         std::fs::hard_link(from, to)
     }
 
+    fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
+        std::os::unix::fs::symlink(target, path)
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
     }

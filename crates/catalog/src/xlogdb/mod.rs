@@ -7,6 +7,7 @@
 
 mod entry;
 mod lines;
+mod merge;
 mod rebuild;
 mod tail;
 

@@ -574,6 +574,9 @@ impl Disk for Faster {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         RealDisk.link(from, to)
     }
+    fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
+        RealDisk.symlink(target, path)
+    }
     fn unlink(&self, path: &Path) -> io::Result<()> {
         RealDisk.unlink(path)
     }

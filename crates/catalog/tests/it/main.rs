@@ -19,6 +19,7 @@ mod catalog;
 mod crash;
 mod delete;
 mod durable;
+mod import;
 mod ingest;
 mod locks;
 mod records;

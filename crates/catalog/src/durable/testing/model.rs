@@ -223,6 +223,11 @@ impl Model {
                 let (dir, name) = self.place(to)?;
                 self.edit(dir, Edit::Add(name, node), None);
             }
+            Operation::Symlink { target, path } => {
+                let id = self.add(Node::Link(target.clone()));
+                let (dir, name) = self.place(path)?;
+                self.edit(dir, Edit::Add(name, id), None);
+            }
             Operation::Unlink { path } | Operation::Rmdir { path } => {
                 let (dir, name) = self.place(path)?;
                 self.edit(dir, Edit::Remove(name), None);

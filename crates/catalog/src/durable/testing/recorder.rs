@@ -35,6 +35,8 @@ pub enum Operation {
     Rename { from: PathBuf, to: PathBuf },
     /// `link`.
     Link { from: PathBuf, to: PathBuf },
+    /// `symlink`.
+    Symlink { target: PathBuf, path: PathBuf },
     /// `unlink`.
     Unlink { path: PathBuf },
     /// `mkdir`.
@@ -182,6 +184,14 @@ impl Disk for RecordingDisk {
         let operation = Operation::Link { from: self.relative(from)?, to: self.relative(to)? };
         self.admit()?;
         RealDisk.link(from, to)?;
+        self.record(operation);
+        Ok(())
+    }
+
+    fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
+        let operation = Operation::Symlink { target: target.to_owned(), path: self.relative(path)? };
+        self.admit()?;
+        RealDisk.symlink(target, path)?;
         self.record(operation);
         Ok(())
     }
