@@ -69,6 +69,8 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Cron(args) => commands::cron::run(&args, session),
         Command::LockDirectoryCleanup(_) => commands::cron::lock_directory_cleanup(session),
         Command::Delete(args) => commands::delete::run(&args, session),
+        Command::ExportBackup(args) => commands::export_backup::export(&args, session),
+        Command::ImportBackup(args) => commands::export_backup::import(&args, session),
         Command::GenerateManifest(args) => commands::generate_manifest::run(&args, session),
         Command::GetWal(args) => commands::get_wal::run(&args, session),
         Command::ListBackups(args) => commands::list_backups::run(&args, session),

@@ -21,6 +21,7 @@ use std::time::SystemTime;
 
 use walfile::WalName;
 
+use crate::custom_filter::CustomFilter;
 use crate::durable::{self, DurableError, DurableFile, OpenMode};
 use crate::locks::{Lock, LockError, LockName};
 use crate::{BackupId, BackupRecord, Catalog, CatalogError, KeepTarget, XlogEntry};
@@ -72,6 +73,8 @@ pub struct ImportPlan {
     pub histories: Vec<WalName>,
     /// How the backup is kept, `None` for not at all.
     pub keep: Option<KeepTarget>,
+    /// The user's own compression, if any of the WAL may be compressed with it.
+    pub custom: Option<CustomFilter>,
     /// Threads that compare WAL with its names.
     pub workers: usize,
 }
@@ -79,7 +82,14 @@ pub struct ImportPlan {
 impl ImportPlan {
     /// A backup with its WAL, kept `standalone`, as Barman's import does: nothing says that the archive goes on from it.
     pub const fn new(record: BackupRecord, wals: Vec<XlogEntry>) -> Self {
-        Self { record, wals, histories: Vec::new(), keep: Some(KeepTarget::Standalone), workers: 1 }
+        Self {
+            record,
+            wals,
+            histories: Vec::new(),
+            custom: None,
+            keep: Some(KeepTarget::Standalone),
+            workers: 1,
+        }
     }
 }
 
@@ -160,6 +170,9 @@ impl<'c> Import<'c> {
     /// When the path leaves the backup, the file came before, or the storage fails.
     pub fn file(&mut self, path: &Path) -> Result<ImportFile<'_>, ImportError> {
         let place = self.place(path)?;
+        if place.file_name() != path.file_name() {
+            return Err(ImportError::Path { path: path.to_owned() });
+        }
         self.create(&place, path)
     }
 

@@ -34,7 +34,7 @@ impl Import<'_> {
             crate::XlogDbError::Lock(LockError::Stopped { .. }) => ImportError::Stopped,
             other => other.into(),
         })?;
-        let wals = self.compare(wals, &index)?;
+        let wals = self.compare(wals, &index, plan.custom.as_ref())?;
         let mut imported =
             Imported { wals: wals.new.len(), already_archived: wals.there, ..Imported::default() };
         if stop.load(Ordering::Relaxed) {

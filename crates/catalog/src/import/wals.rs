@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use walfile::WalName;
 
 use super::{Import, ImportError, ImportPlan};
+use crate::custom_filter::CustomFilter;
 use crate::ingest::{IngestOptions, check_file};
 use crate::same_content;
 use crate::xlogdb::{XlogDb, XlogEntry, entry_of};
@@ -54,8 +55,8 @@ impl Import<'_> {
         }
         for name in &plan.histories {
             let path = self.staged_wal(*name);
-            let entry =
-                entry_of(&path, *name).map_err(|source| ImportError::Read { path: path.clone(), source })?;
+            let entry = entry_of(&path, *name, plan.custom.as_ref())
+                .map_err(|source| ImportError::Read { path: path.clone(), source })?;
             let entry = entry.ok_or(ImportError::NotStaged { name: *name })?;
             wals.entry(*name).or_insert(entry);
         }
@@ -74,6 +75,7 @@ impl Import<'_> {
         let mut options = IngestOptions::new(OffsetDateTime::UNIX_EPOCH);
         options.segment_size = plan.record.xlog_segment_size;
         options.system_id = plan.record.systemid.as_deref().and_then(|id| id.parse().ok());
+        options.custom.clone_from(&plan.custom);
         let next = AtomicUsize::new(0);
         let failed: Mutex<Option<ImportError>> = Mutex::new(None);
         let work = || {
@@ -101,8 +103,9 @@ impl Import<'_> {
     }
 
     fn check(&self, entry: &XlogEntry, options: &IngestOptions) -> Result<(), ImportError> {
-        // What is encrypted, or compressed with somebody's own filter, cannot be looked into.
-        if entry.encryption.is_some() || entry.compression.as_deref() == Some("custom") {
+        // What is encrypted, or compressed with somebody else's own filter, cannot be looked into.
+        let custom = entry.compression.as_deref() == Some("custom");
+        if entry.encryption.is_some() || custom && options.custom.is_none() {
             return Ok(());
         }
         let path = self.staged_wal(entry.name);
@@ -119,6 +122,7 @@ impl Import<'_> {
         &self,
         wals: BTreeMap<WalName, XlogEntry>,
         index: &XlogDb<'_>,
+        custom: Option<&CustomFilter>,
     ) -> Result<WalPlan, ImportError> {
         let listed = listed(index, &wals)?;
         let (mut plan, mut conflicts) = (WalPlan::default(), Vec::new());
@@ -130,10 +134,10 @@ impl Import<'_> {
             }
             plan.there += 1;
             let read = |source| ImportError::Read { path: theirs.clone(), source };
-            if !same(&ours, &theirs).map_err(read)? {
+            if !same(&ours, &theirs, custom).map_err(read)? {
                 conflicts.push(name);
             } else if !listed.contains(&name) {
-                plan.to_list.extend(entry_of(&theirs, name).map_err(read)?);
+                plan.to_list.extend(entry_of(&theirs, name, custom).map_err(read)?);
             }
         }
         if conflicts.is_empty() { Ok(plan) } else { Err(ImportError::Conflict { names: conflicts }) }
@@ -152,11 +156,11 @@ fn listed(index: &XlogDb<'_>, wals: &BTreeMap<WalName, XlogEntry>) -> Result<Has
 }
 
 /// The same bytes, or the same WAL compressed by somebody else: two hosts that receive from one server.
-fn same(ours: &Path, theirs: &Path) -> std::io::Result<bool> {
+fn same(ours: &Path, theirs: &Path, custom: Option<&CustomFilter>) -> std::io::Result<bool> {
     if same_content::files(ours, theirs)? {
         return Ok(true);
     }
-    match same_content::segments(ours, theirs, None) {
+    match same_content::segments(ours, theirs, custom) {
         // What a codec cannot read is not the same.
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Ok(false),
         done => done,

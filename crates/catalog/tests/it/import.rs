@@ -307,6 +307,7 @@ fn what_is_in_the_way_stays() {
         assert!(refused(import.directory(path.as_ref(), 0o700).unwrap_err()), "{path}");
         assert!(refused(import.file(path.as_ref()).unwrap_err()), "{path}");
     }
+    assert!(matches!(import.file("".as_ref()).unwrap_err(), ImportError::Path { .. }));
     write(&mut import, "data/x", b"1").unwrap();
     assert!(matches!(import.file("data/x".as_ref()).unwrap_err(), ImportError::Twice { .. }));
     drop(import);

@@ -12,6 +12,7 @@ pub(crate) mod completions;
 pub(crate) mod cron;
 pub(crate) mod delete;
 mod errors;
+pub(crate) mod export_backup;
 pub(crate) mod generate_manifest;
 pub(crate) mod get_wal;
 pub(crate) mod global;
@@ -63,10 +64,14 @@ pub(crate) enum Command {
     Cron(cron::CronArgs),
     /// `delete`
     Delete(delete::DeleteArgs),
+    /// `export-backup`
+    ExportBackup(export_backup::ExportBackupArgs),
     /// `generate-manifest`
     GenerateManifest(generate_manifest::GenerateManifestArgs),
     /// `get-wal`
     GetWal(get_wal::GetWalArgs),
+    /// `import-backup`
+    ImportBackup(export_backup::ImportBackupArgs),
     /// `list-backups`
     ListBackups(list_backups::ListBackupsArgs),
     /// `list-processes`

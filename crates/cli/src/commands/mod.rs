@@ -10,6 +10,7 @@ pub(crate) mod combinebackup;
 pub(crate) mod completions;
 pub(crate) mod cron;
 pub(crate) mod delete;
+pub(crate) mod export_backup;
 pub(crate) mod generate_manifest;
 pub(crate) mod get_wal;
 pub(crate) mod list_backups;

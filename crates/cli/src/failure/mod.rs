@@ -7,6 +7,7 @@ mod backup;
 mod config;
 mod connect;
 mod daemon;
+mod export;
 mod maintenance;
 mod receive;
 mod replication;

@@ -17,7 +17,7 @@ pub struct Lab {
 }
 
 /// The name this process's user has in a configuration.
-fn user() -> String {
+pub fn user() -> String {
     let output = Command::new("id").arg("-un").output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

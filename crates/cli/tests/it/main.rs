@@ -28,6 +28,7 @@ mod commands_cycle;
 mod commands_errors;
 mod cron;
 mod daemon;
+mod export_backup;
 mod get_wal;
 mod help;
 mod lab;
