@@ -1,5 +1,6 @@
 //! One PostgreSQL server as the configuration describes it: the place where the verbs begin.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -22,6 +23,8 @@ pub struct Server {
     pub(crate) environment: Environment,
     /// The filters of `compression = custom`, if they can be used; without them archiving fails, and other WAL can be read.
     pub(crate) custom: Option<CustomFilter>,
+    /// The configuration file, for the scripts this server runs.
+    pub(crate) config_path: PathBuf,
 }
 
 /// A server that cannot be worked with.
@@ -67,11 +70,12 @@ impl Server {
     /// # Errors
     /// When the configuration has no such server.
     pub fn open(config: &Config, name: &str, environment: Environment) -> Result<Self, OpenError> {
+        let config_path = config.path.clone();
         let config =
             config.servers.get(name).ok_or_else(|| OpenError::Unknown { name: name.to_owned() })?.clone();
         let catalog = Catalog::open(config.layout(), local_offset());
         let custom = archive_wal::custom_filter(&config).ok().flatten();
-        Ok(Self { config, catalog, environment, custom })
+        Ok(Self { config, catalog, environment, custom, config_path })
     }
 
     /// Its configuration.

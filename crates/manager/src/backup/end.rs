@@ -96,9 +96,9 @@ impl Server {
         started: OffsetDateTime,
         context: &Context<'_>,
     ) -> Result<BackupReport, BackupError> {
-        let first = self.is_first_backup(&record)?;
-        if first && !self.config.worm_mode {
-            self.purge_before(&record, context)?;
+        if let Err(error) = self.purge_if_first(&record, context) {
+            self.hooks_after_backup(&record, context);
+            return Err(error);
         }
         context.tell(Event::BackupSize { bytes: record.size.unwrap_or(0) });
         if let (Some(lsn), Some(segment), Some(offset)) = (record.end_xlog, record.end_wal, record.end_offset)
@@ -108,19 +108,31 @@ impl Server {
         let elapsed = (context.now() - started).try_into().unwrap_or_default();
         context.tell(Event::BackupCompleted { started, elapsed });
         let mut waited = Waited::Archived;
-        if options.wait
-            && let Some(wal) = record.end_wal
-        {
+        let wanted = record.end_wal.filter(|_| options.wait);
+        if let Some(wal) = wanted {
             waited = self.wait_for_wal(wal, options.wait_timeout, context);
         } else {
+            // Scripts are told of a backup as soon as it is there, unless its WAL was to be waited for.
+            self.hooks_after_backup(&record, context);
             self.archive_quietly(context);
         }
-        self.update_completeness(&mut record).map_err(BackupStepError::from)?;
+        let looked = self.update_completeness(&mut record);
+        if wanted.is_some() {
+            self.hooks_after_backup(&record, context);
+        }
+        looked.map_err(BackupStepError::from)?;
         if record.status == BackupStatus::WaitingForWals {
             context.tell(Event::BackupWaitingForWals);
         }
         let missing_wal = record.end_wal.filter(|_| waited == Waited::TimedOut);
         Ok(BackupReport { record, missing_wal, wait_interrupted: waited == Waited::Interrupted })
+    }
+
+    fn purge_if_first(&self, record: &BackupRecord, context: &Context<'_>) -> Result<(), BackupError> {
+        if self.is_first_backup(record)? && !self.config.worm_mode {
+            self.purge_before(record, context)?;
+        }
+        Ok(())
     }
 
     /// Whether no other backup can need WAL. One whose record cannot be read or is empty may: nobody knows where it begins.

@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::FormError;
 use crate::completeness::CompletenessError;
+use crate::hooks::HookAbort;
 use crate::server::ServerConnectError;
 
 /// A backup that did not begin, or did not end well.
@@ -146,6 +147,9 @@ pub enum BackupStepError {
         /// What is missing.
         column: &'static str,
     },
+    /// A hook script wants no backup now.
+    #[error(transparent)]
+    Hook(#[from] HookAbort),
     /// Somebody asked to stop.
     #[error("stopped on request")]
     Stopped,

@@ -27,7 +27,7 @@ use walfile::SegmentName;
 use self::files::Files;
 use self::method::{Job, Method};
 use self::postgres::Postgres;
-use crate::config::{BackupMethod, ReuseBackup};
+use crate::config::{BackupMethod, HookEvent, ReuseBackup};
 use crate::event::Event;
 use crate::{CheckOptions, Context, Server};
 
@@ -45,13 +45,7 @@ pub struct BackupReport {
 }
 
 /// Settings that are read but not obeyed yet. Better no backup than one that is not what was asked for.
-const UNSUPPORTED: &[&str] = &[
-    "encryption",
-    "pre_backup_script",
-    "pre_backup_retry_script",
-    "post_backup_script",
-    "post_backup_retry_script",
-];
+const UNSUPPORTED: &[&str] = &["encryption"];
 
 impl Server {
     /// Takes a base backup and records it.
@@ -128,7 +122,10 @@ impl Server {
         self.save(&record)?;
 
         let mut action = "starting backup";
-        if let Err(source) = self.run_backup(method, &mut record, job, &mut action) {
+        let result = self
+            .hooks_before_backup(&record, context)
+            .and_then(|()| self.run_backup(method, &mut record, job, &mut action));
+        if let Err(source) = result {
             record.status = BackupStatus::Failed;
             let text = source.to_string();
             record.error = Some(format!("failure {action} ({})", text.lines().next().unwrap_or_default()));
@@ -136,9 +133,30 @@ impl Server {
             if let Err(error) = self.save(&record) {
                 context.tell(Event::Warning(format!("cannot record that the backup failed: {error}")));
             }
+            self.hooks_after_backup(&record, context);
             return Err(BackupError::Failed { id: record.id, action, source: Box::new(source) });
         }
         self.end_backup(record, options, started, context)
+    }
+
+    fn hooks_before_backup(
+        &self,
+        record: &BackupRecord,
+        context: &Context<'_>,
+    ) -> Result<(), BackupStepError> {
+        if self.has_hooks(HookEvent::Backup) {
+            self.hooks_before(HookEvent::Backup, &self.backup_variables(record), context)?;
+            if context.stopped() {
+                return Err(BackupStepError::Stopped);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn hooks_after_backup(&self, record: &BackupRecord, context: &Context<'_>) {
+        if self.has_hooks(HookEvent::Backup) {
+            self.hooks_after(HookEvent::Backup, &self.backup_variables(record), context);
+        }
     }
 
     /// Settings whose being ignored would surprise: better no backup than one that is not what was asked for.
