@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 
+use walfile::rmgr::{Rmgr, RmgrSet};
 use walfile::{ArchiveReader, Lsn, SegmentSize, Timeline, TimelineHistory, WalArchive, WalName};
 
 /// No file is opened more often than this many times for each there is, whatever is looked for.
@@ -46,6 +47,7 @@ pub fn archive(data: &[u8]) {
         }
     }
     walk(ArchiveReader::with_history(&files, TimelineHistory::root(timeline), start), start);
+    passing_over(|| ArchiveReader::with_history(&files, TimelineHistory::root(timeline), start));
     walk(ArchiveReader::on_timeline(&files, timeline, start), start);
 }
 
@@ -62,4 +64,21 @@ fn walk<A: WalArchive>(mut reader: ArchiveReader<A>, start: Lsn) -> Option<(Lsn,
     let _ = end.to_string();
     assert!(last.is_none_or(|last| end.at > last), "{end}");
     last.zip(reader.segment_size())
+}
+
+/// Passing over records leads to the same records, the same counts and the same end as reading all of them.
+fn passing_over<A: WalArchive>(open: impl Fn() -> ArchiveReader<A>) {
+    let wanted = RmgrSet::NONE.with(Rmgr::XLOG).with(Rmgr::TRANSACTION);
+    let (mut all, mut passing) = (open(), open());
+    let (mut kept, mut others) = (Vec::new(), 0);
+    while let Some(record) = all.next_record() {
+        if wanted.contains(record.header.rmgr) { kept.push((record.lsn, record.end)) } else { others += 1 }
+    }
+    let mut found = Vec::new();
+    while let Some(record) = passing.next_of(wanted, Lsn::MAX) {
+        assert_eq!(record.bytes.len() as u64, u64::from(record.header.total_len));
+        found.push((record.lsn, record.end));
+    }
+    assert_eq!((found, passing.passed().records), (kept, others));
+    assert_eq!(all.end().map(ToString::to_string), passing.end().map(ToString::to_string));
 }

@@ -99,7 +99,7 @@ pub use page::{
     SegmentMismatch, WalMagic, pages,
 };
 pub use reader::{
-    EndOfWal, EndReason, Record, RecordDecoder, RecordError, Records, Segment, Summary, VerifyError,
+    EndOfWal, EndReason, Passed, Record, RecordDecoder, RecordError, Records, Segment, Summary, VerifyError,
 };
 pub use segment::{ParseSegmentNameError, SegmentName, SegmentNameError, SegmentNo};
 pub use segment_range::SegmentRange;

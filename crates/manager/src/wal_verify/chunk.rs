@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tapster_catalog::WalStore;
-use time::OffsetDateTime;
-use walfile::rmgr::{Payload, Rmgr};
+use walfile::rmgr::{Rmgr, RmgrSet};
 use walfile::{
-    ArchiveEnd, ArchiveReader, ArchiveStop, EndReason, Lsn, Record, SegmentNo, SegmentSize, SystemId,
-    Timeline, TimelineHistory, WalName,
+    ArchiveReader, ArchiveStop, Lsn, SegmentNo, SegmentSize, SystemId, Timeline, TimelineHistory, WalName,
 };
 
+use super::end::{ends_the_log, line_end, problem};
 use super::landmarks::Landmarks;
 use super::report::{Commit, LineEnd, WalProblem};
+use super::seen::{Before, Seen};
 
 /// How many records are read between two looks at the stop flag.
 const RECORDS_BETWEEN_LOOKS: u64 = 4096;
@@ -123,34 +123,36 @@ impl ChunkReader<'_> {
         result: &mut ChunkResult,
     ) -> Stretch {
         let (mut stretch, mut before) = (Stretch::default(), Before::default());
-        let mut until_look = RECORDS_BETWEEN_LOOKS;
-        while let Some(record) = reader.next_record() {
-            if record.lsn >= limit {
-                stretch.next = Some(record.lsn);
+        // Of all the others it is enough that they are in order.
+        let wanted = RmgrSet::NONE.with(Rmgr::XLOG).with(Rmgr::TRANSACTION);
+        let (mut passed, mut until_look) = (0, RECORDS_BETWEEN_LOOKS);
+        loop {
+            // The first record, whatever it is; and the one at the limit.
+            let first = stretch.first.is_none();
+            let record = if first { reader.next_record() } else { reader.next_of(wanted, limit) };
+            let seen = record.map(|record| Seen::of(&record, &mut result.landmarks, self.begins));
+            let others = reader.passed();
+            if others.records > passed {
+                passed = others.records;
+                stretch.end = others.last;
+                before.add(others.last.map(|(end, _)| end), false);
+            }
+            let Some(seen) = seen else { break };
+            if seen.lsn >= limit {
+                stretch.next = Some(seen.lsn);
                 break;
             }
-            stretch.first = stretch.first.or(Some(record.lsn));
-            stretch.end = Some((record.end, record.timeline));
+            stretch.first = stretch.first.or(Some(seen.lsn));
+            stretch.end = Some((seen.end, seen.timeline));
+            stretch.last_commit = seen.commit.or(stretch.last_commit);
             result.records += 1;
-            result.record_bytes += u64::from(record.header.total_len);
-            let disagrees = match record.header.rmgr {
-                Rmgr::TRANSACTION => {
-                    stretch.last_commit = commit(&record).or(stretch.last_commit);
-                    None
-                }
-                // Not the images of single pages, of which there are many.
-                Rmgr::XLOG if !matches!(record.type_name(), Some("FPI" | "FPI_FOR_HINT")) => {
-                    record.payload().ok().and_then(|payload| {
-                        result.landmarks.note(&record, &payload, self.begins);
-                        self.history_problem(record.lsn, &payload, &before)
-                    })
-                }
-                _ => None,
-            };
-            if let Some(problem) = disagrees {
-                result.add_timeline_problem(problem, record.lsn.segment(self.size));
+            result.record_bytes += seen.bytes;
+            if let Some(problem) =
+                seen.change.and_then(|change| self.history_problem(seen.lsn, change, &before))
+            {
+                result.add_timeline_problem(problem, seen.lsn.segment(self.size));
             }
-            before.add(&record);
+            before.add(Some(seen.end), seen.is_early);
             until_look -= 1;
             if until_look == 0 {
                 if self.stop.load(Ordering::Relaxed) {
@@ -159,6 +161,9 @@ impl ChunkReader<'_> {
                 until_look = RECORDS_BETWEEN_LOOKS;
             }
         }
+        let passed = reader.passed();
+        result.records += passed.records;
+        result.record_bytes += passed.record_bytes;
         stretch
     }
 
@@ -175,22 +180,21 @@ impl ChunkReader<'_> {
         }
     }
 
-    /// What a record that names its timeline says against the history file.
-    fn history_problem(&self, at: Lsn, payload: &Payload<'_>, before: &Before) -> Option<WalProblem> {
-        let (found, parent) = match payload {
-            Payload::CheckpointShutdown(checkpoint) => (checkpoint.timeline, checkpoint.previous_timeline),
-            Payload::EndOfRecovery(end) => (end.timeline, end.previous_timeline),
-            _ => return None,
-        };
+    /// What a record that names its timeline, and the one before it, says against the history file.
+    fn history_problem(
+        &self,
+        at: Lsn,
+        (timeline, parent): (Timeline, Timeline),
+        before: &Before,
+    ) -> Option<WalProblem> {
         if self.history_lost {
             return None;
         }
-        let timeline = found;
         let expected = self.history.timeline_at(at);
-        if found != expected {
-            return Some(WalProblem::Timeline { at, expected, found });
+        if timeline != expected {
+            return Some(WalProblem::Timeline { at, expected, found: timeline });
         }
-        if parent == found {
+        if parent == timeline {
             return None;
         }
         // The timeline begins here, and the record also names its parent.
@@ -211,98 +215,5 @@ impl ChunkResult {
         } else {
             self.more_problems += 1;
         }
-    }
-}
-
-/// Where the records before a timeline's first one end.
-#[derive(Debug, Default)]
-struct Before {
-    /// The end of the last record.
-    end: Option<Lsn>,
-    /// The end of the last one that is not of a kind that a server may write before it declares the end of recovery.
-    replayed: Option<Lsn>,
-}
-
-impl Before {
-    fn add(&mut self, record: &Record<'_>) {
-        self.end = Some(record.end);
-        let is_early = record.header.rmgr == Rmgr::XLOG
-            && matches!(record.type_name(), Some("FPW_CHANGE" | "OVERWRITE_CONTRECORD"));
-        if !is_early {
-            self.replayed = self.end;
-        }
-    }
-
-    /// Whether the log of the parent can end at `switch` when the record that says so begins at `lsn`.
-    fn may_end_at(&self, switch: Lsn, lsn: Lsn) -> bool {
-        match (self.end, self.replayed) {
-            (None, _) => switch <= lsn && lsn.get() - switch.get() <= MOST_BEFORE,
-            (end, replayed) => end == Some(switch) || replayed == Some(switch),
-        }
-    }
-}
-
-/// A page header and the records that a server may write before it declares the end of recovery.
-const MOST_BEFORE: u64 = 160;
-
-fn commit(record: &Record<'_>) -> Option<Commit> {
-    let (Payload::Commit(commit) | Payload::CommitPrepared(commit)) = record.payload().ok()? else {
-        return None;
-    };
-    let nanos = i128::from(commit.time.unix_micros()) * 1000;
-    let time = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?;
-    Some(Commit { lsn: record.lsn, xid: commit.xid, time })
-}
-
-/// Whether this is how a log that still grows ends: no further segment, or the end of an unfinished one.
-fn ends_the_log(end: &ArchiveEnd, number: Option<SegmentNo>, chunk: Chunk, read: &Stretch) -> bool {
-    match (end.file, &end.stop) {
-        // Of a timeline that has just begun, nothing may have been archived yet.
-        (Some(WalName::Segment(file)), ArchiveStop::Missing { name, .. })
-            if number == Some(chunk.last) && file.timeline() < name.timeline() =>
-        {
-            chunk.ends_line && read.end.is_some()
-        }
-        (_, ArchiveStop::Missing { .. }) => number.is_some_and(|number| number > chunk.last),
-        (Some(WalName::Partial(_)), stop) => may_end_a_partial(stop),
-        _ => false,
-    }
-}
-
-/// Whether an unfinished segment may end so: cut off anywhere, and with anything older after it. What is of another cluster
-/// or of another timeline was not left there by a server that wrote on.
-fn may_end_a_partial(stop: &ArchiveStop) -> bool {
-    match stop {
-        ArchiveStop::Log(reason) => !matches!(
-            reason,
-            EndReason::SystemId { .. }
-                | EndReason::Geometry { .. }
-                | EndReason::PageMagic { .. }
-                | EndReason::PageTimeline { .. }
-                | EndReason::PageHistory { .. }
-        ),
-        ArchiveStop::Read(error) => error.kind() == std::io::ErrorKind::UnexpectedEof,
-        ArchiveStop::Mismatch(_) => false,
-        _ => true,
-    }
-}
-
-fn line_end(end: &ArchiveEnd) -> LineEnd {
-    let partial = match end.file {
-        Some(WalName::Partial(name)) => Some(name),
-        _ => None,
-    };
-    LineEnd { partial, reason: end.stop.to_string() }
-}
-
-fn problem(end: &ArchiveEnd) -> WalProblem {
-    match &end.stop {
-        ArchiveStop::Missing { name, .. } => WalProblem::Missing { first: *name, last: *name, count: 1 },
-        stop => WalProblem::Damaged {
-            at: end.at,
-            timeline: end.timeline,
-            file: end.file,
-            reason: stop.to_string(),
-        },
     }
 }

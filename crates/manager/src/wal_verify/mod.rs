@@ -9,11 +9,13 @@
 
 mod backup;
 mod chunk;
+mod end;
 mod join;
 mod landmarks;
 mod line;
 mod reach;
 mod report;
+mod seen;
 mod start;
 mod work;
 

@@ -8,7 +8,8 @@ use crate::archive::file::{Content, OpenSegment, open_decoded};
 use crate::archive::path::holders;
 use crate::archive::{ArchiveEnd, ArchiveError, ArchiveStop, WalArchive};
 use crate::page::LongPageHeader;
-use crate::reader::{Assembler, Step};
+use crate::reader::{Assembler, Pass, Passed, Step};
+use crate::rmgr::RmgrSet;
 use crate::{
     EndReason, Lsn, Record, SegmentName, SegmentNo, SegmentSize, SystemId, Timeline, TimelineHistory, WalName,
 };
@@ -131,16 +132,37 @@ impl<A: WalArchive> ArchiveReader<A> {
     /// The next record, or `None` at the end: see [`ArchiveReader::end`]. Not an `Iterator`, because the record is lent
     /// from a buffer.
     pub fn next_record(&mut self) -> Option<Record<'_>> {
+        self.next(Pass::NOTHING)
+    }
+
+    /// The next record that is of one of these resource managers or begins at `limit` or after it. Those before it are checked
+    /// as all are and counted in [`ArchiveReader::passed`], but not put together, which is faster.
+    ///
+    /// A record that crosses pages is passed over when it is not wanted while its header is read.
+    pub fn next_of(&mut self, wanted: RmgrSet, limit: Lsn) -> Option<Record<'_>> {
+        let (from, until) = (self.start.get(), limit.min(self.until).get());
+        self.next(Pass { wanted, from, until })
+    }
+
+    /// The records that [`ArchiveReader::next_of`] has passed over.
+    pub const fn passed(&self) -> Passed {
+        self.state.passed
+    }
+
+    fn next(&mut self, pass: Pass) -> Option<Record<'_>> {
         let found = loop {
             if self.end.is_some() {
                 return None;
+            }
+            if let Some((end, _)) = self.state.passed.last {
+                self.last_end = self.last_end.max(end);
             }
             if self.last_end >= self.until {
                 self.stop_at(self.last_end, ArchiveStop::Reached);
                 return None;
             }
             let input = self.buffer.get(..self.filled).unwrap_or(&[]);
-            match self.state.step(input, &mut self.used) {
+            match self.state.step(input, &mut self.used, &pass) {
                 Step::Record(found) if found.lsn < self.start.get() => {}
                 Step::Record(found) if found.lsn >= self.until.get() => {
                     self.stop_at(Lsn::new(found.lsn), ArchiveStop::Reached);

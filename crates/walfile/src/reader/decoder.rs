@@ -4,8 +4,9 @@ use std::io::{self, Read};
 
 use crate::Lsn;
 use crate::page::LongPageHeader;
-use crate::reader::assembler::{Assembler, Step};
+use crate::reader::assembler::{Assembler, Pass, Passed, Step};
 use crate::reader::{EndOfWal, Record};
+use crate::rmgr::RmgrSet;
 
 /// Finds the records in WAL that arrives in pieces of any size, such as a replication stream or a decompressor's
 /// output. The stream begins with a segment and may go on over any number of them, without gaps.
@@ -107,8 +108,38 @@ impl RecordDecoder {
 
     /// The next record. `None`: feed more, unless [`RecordDecoder::end`] says that nothing more can come.
     pub fn poll(&mut self) -> Option<Record<'_>> {
+        self.step(&Pass::NOTHING)
+    }
+
+    /// The next record of one of these resource managers. Those before it are checked as all are and counted in
+    /// [`RecordDecoder::passed`], but not put together, which is faster. With [`RmgrSet::NONE`] the log is only checked.
+    ///
+    /// A record that crosses pages is passed over when it is not wanted while its header is read.
+    ///
+    /// ```no_run
+    /// # fn next_piece() -> Option<Vec<u8>> { None }
+    /// use walfile::rmgr::{Rmgr, RmgrSet};
+    /// let mut decoder = walfile::RecordDecoder::new();
+    /// while let Some(piece) = next_piece() {
+    ///     decoder.feed(&piece);
+    ///     while let Some(record) = decoder.poll_of(RmgrSet::NONE.with(Rmgr::TRANSACTION)) {
+    ///         println!("{} {}", record.lsn, record.type_name().unwrap_or("UNKNOWN"));
+    ///     }
+    /// }
+    /// println!("{}, {} other records", decoder.finish().clone(), decoder.passed().records);
+    /// ```
+    pub fn poll_of(&mut self, wanted: RmgrSet) -> Option<Record<'_>> {
+        self.step(&Pass { wanted, ..Pass::EVERYTHING })
+    }
+
+    /// The records that [`RecordDecoder::poll_of`] has passed over.
+    pub const fn passed(&self) -> Passed {
+        self.state.passed
+    }
+
+    fn step(&mut self, pass: &Pass) -> Option<Record<'_>> {
         let input = self.input.get(..self.filled).unwrap_or(&[]);
-        match self.state.step(input, &mut self.used) {
+        match self.state.step(input, &mut self.used, pass) {
             Step::Record(found) => self.state.record(&found, input),
             Step::NeedMore | Step::End => None,
         }
@@ -126,7 +157,7 @@ impl RecordDecoder {
     }
 
     /// The record that began and goes on in what was not fed yet: where it begins, and what is there of it, page headers left
-    /// out. `None` when the input ended between two records, or inside one that lies in a single page.
+    /// out; of one that is passed over, its header. `None` when the input ended between two records, or inside one that lies in a single page.
     pub fn unfinished(&self) -> Option<(Lsn, &[u8])> {
         self.state.unfinished()
     }

@@ -8,7 +8,8 @@ mod pages;
 mod record;
 mod segment;
 
-pub(crate) use assembler::{Assembler, Step};
+pub use assembler::Passed;
+pub(crate) use assembler::{Assembler, Pass, Step};
 pub use decoder::RecordDecoder;
 pub use end::{EndOfWal, EndReason};
 pub use record::{Record, RecordError};

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::Lsn;
 use crate::page::{LongPageHeader, PageError};
-use crate::reader::assembler::{Assembler, Step};
+use crate::reader::assembler::{Assembler, Pass, Step};
 use crate::reader::{EndOfWal, EndReason, Record, RecordDecoder};
 
 /// A WAL segment in memory: whole, or its beginning (a `.partial`).
@@ -113,7 +113,7 @@ pub struct Records<'a> {
 impl Records<'_> {
     /// The next record, or `None` at the end: see [`Records::end`].
     pub fn next_record(&mut self) -> Option<Record<'_>> {
-        match self.state.step(self.bytes, &mut self.used) {
+        match self.state.step(self.bytes, &mut self.used, &Pass::NOTHING) {
             Step::Record(found) => self.state.record(&found, self.bytes),
             Step::NeedMore => {
                 let rest = self.bytes.len().saturating_sub(self.used);
@@ -142,14 +142,20 @@ impl Records<'_> {
 
     /// Reads what is left and sums it up.
     pub fn summary(mut self) -> Summary {
-        let (mut records, mut record_bytes, mut first, mut last, mut switched) = (0, 0, None, None, false);
-        while let Step::Record(found) = self.state.step(self.bytes, &mut self.used) {
-            records += 1;
-            record_bytes += u64::from(found.header.total_len);
-            last = Some(Lsn::new(found.lsn));
-            first = first.or(last);
-            switched = found.header.is_switch();
+        let first = match self.state.step(self.bytes, &mut self.used, &Pass::NOTHING) {
+            Step::Record(found) => Some(found),
+            Step::NeedMore | Step::End => None,
+        };
+        if first.is_some() {
+            self.state.step(self.bytes, &mut self.used, &Pass::EVERYTHING);
         }
+        let passed = self.state.passed;
+        let records = passed.records + u64::from(first.is_some());
+        let record_bytes =
+            passed.record_bytes + first.as_ref().map_or(0, |found| found.header.total_len.into());
+        let last = first.as_ref().and(self.state.prev);
+        let switched = self.state.is_switched();
+        let first = first.map(|found| Lsn::new(found.lsn));
         let rest = self.bytes.len().saturating_sub(self.used);
         let end = self.state.finish(rest).clone();
         let input = matches!(end.reason, EndReason::Input { .. });

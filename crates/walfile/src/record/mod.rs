@@ -68,7 +68,11 @@ mod parts;
 mod pglz;
 
 pub use block::{BlockRef, Fork, RelFile};
-pub(crate) use checksum::checksum;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use checksum::aarch64;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use checksum::x86_64;
+pub(crate) use checksum::{SHORT, append, checksum, checksum_of, finish};
 pub(crate) use fields::Fields;
 pub use header::RecordHeader;
 pub use ids::{FullXid, Oid, Timestamp, Xid};

@@ -4,6 +4,7 @@
 mod describe;
 mod id;
 mod payload;
+mod set;
 mod types;
 
 pub use describe::{Description, LocalTime, TimeZone, Utc};
@@ -13,4 +14,5 @@ pub use payload::{
     Oids, OverwriteContinued, ParameterChange, Payload, PayloadError, RelFiles, RestorePoint,
     RunningTransactions, TableTruncate, Tablespace, Transaction, Xids,
 };
+pub use set::RmgrSet;
 pub use types::type_name;

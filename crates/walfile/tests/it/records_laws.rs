@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use walfile::rmgr::{Rmgr, RmgrSet};
 use walfile::{
     EndOfWal, EndReason, Lsn, PageError, PageHeader, Record, RecordDecoder, Records, Segment, WalMagic,
 };
@@ -64,6 +65,33 @@ fn segment_by_segment_is_the_same_log() {
         }
         assert_eq!(found, whole, "{major}");
         assert_eq!(before.unwrap().end(), Some(&end));
+    }
+}
+
+#[test]
+fn what_is_passed_over_is_counted() {
+    for major in MAJORS {
+        let log = wal::log(major);
+        for wanted in [RmgrSet::NONE, [Rmgr::XLOG, Rmgr::HEAP].into_iter().collect()] {
+            let (mut kept, mut others, mut bytes, mut last) = (Vec::new(), 0, 0, None);
+            let end = wal::walk(&log, &mut |record| {
+                if wanted.contains(record.header.rmgr) {
+                    kept.push(seen(record));
+                } else {
+                    (others, last) = (others + 1, Some((record.end, record.timeline)));
+                    bytes += u64::from(record.header.total_len);
+                }
+            });
+            let mut decoder = RecordDecoder::new();
+            decoder.feed(&log);
+            let mut found = Vec::new();
+            while let Some(record) = decoder.poll_of(wanted) {
+                found.push(seen(&record));
+            }
+            assert_eq!((found, decoder.finish()), (kept, &end), "{major}");
+            let passed = decoder.passed();
+            assert_eq!((passed.records, passed.record_bytes, passed.last), (others, bytes, last), "{major}");
+        }
     }
 }
 
@@ -240,6 +268,36 @@ proptest! {
         }
         prop_assert_eq!(decoder.finish(), &end);
         prop_assert_eq!(found, expected);
+    }
+
+    /// In any pieces, and with any bit flipped: the same records and the same end as without passing over.
+    #[test]
+    fn what_is_passed_over_is_checked(pieces in prop::collection::vec(1usize..100_000, 1..20), wanted in prop::collection::vec(0u8..22, 0..4), flip in prop::option::of(any::<prop::sample::Index>())) {
+        let mut log = two_segments();
+        if let Some(flip) = flip {
+            log[flip.index(2 << 20)] ^= 4;
+        }
+        let wanted: RmgrSet = wanted.into_iter().map(Rmgr::new).collect();
+        let (mut decoder, mut passing, mut rest) = (RecordDecoder::new(), RecordDecoder::new(), &log[..]);
+        let (mut expected, mut found, mut others) = (Vec::new(), Vec::new(), 0);
+        for piece in pieces.iter().cycle() {
+            let (piece, after) = rest.split_at((*piece).min(rest.len()));
+            decoder.feed(piece);
+            while let Some(record) = decoder.poll() {
+                if wanted.contains(record.header.rmgr) { expected.push(seen(&record)) } else { others += 1 }
+            }
+            passing.feed(piece);
+            while let Some(record) = passing.poll_of(wanted) {
+                found.push(seen(&record));
+            }
+            prop_assert_eq!(passing.position(), decoder.position());
+            rest = after;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        prop_assert_eq!(passing.finish(), decoder.finish());
+        prop_assert_eq!((found, passing.passed().records), (expected, others));
     }
 
     #[test]

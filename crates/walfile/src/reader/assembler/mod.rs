@@ -2,6 +2,7 @@
 //! [`RecordDecoder`](super::RecordDecoder).
 
 mod page;
+mod pass;
 mod record;
 
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use crate::reader::pages::PageCheck;
 use crate::reader::{EndOfWal, EndReason, Record};
 use crate::record::RecordHeader;
 use crate::{Lsn, TimelineHistory};
+pub(crate) use pass::Pass;
+pub use pass::Passed;
 
 /// A buffer that a longer record needed is given back.
 const KEPT_CAPACITY: usize = 1 << 20;
@@ -40,14 +43,19 @@ pub(crate) struct Assembler {
     foreign: u32,
     /// Start of the unfinished record, when there is one.
     unfinished: Option<u64>,
-    /// What is there of it; once it is whole, the record.
+    /// What is there of it; once it is whole, the record. Of one that is passed over, the header.
     scratch: Vec<u8>,
+    /// The checksum of what follows its header, when that is passed over.
+    passed_sum: Option<u32>,
+    /// Bytes of it that are still to come.
+    missing: u32,
     /// Its length.
     total: u32,
     /// Start of the record before; `None` where anything before the record will do.
     pub(super) prev: Option<Lsn>,
     /// An unfinished record that a page said was lost.
     lost: Option<Lsn>,
+    pub(crate) passed: Passed,
     pub(crate) end: Option<EndOfWal>,
 }
 
@@ -68,6 +76,8 @@ pub(crate) struct Found {
     pub(crate) lsn: u64,
     end: u64,
     lost: Option<Lsn>,
+    /// It was not put together.
+    is_passed: bool,
 }
 
 impl Assembler {
@@ -105,16 +115,20 @@ impl Assembler {
     pub(crate) fn finish(&mut self, rest: usize) -> &EndOfWal {
         self.at_record = false;
         let (at, unfinished) = match self.unfinished {
-            Some(start) => (start, self.scratch.len()),
-            None => (self.at, rest),
+            Some(start) => (start, self.total - self.missing),
+            None => (self.at, u32::try_from(rest).unwrap_or(u32::MAX)),
         };
-        let unfinished = u32::try_from(unfinished).unwrap_or(u32::MAX);
         self.end.get_or_insert(EndOfWal { at: Lsn::new(at), reason: EndReason::Input { unfinished } })
     }
 
     /// The record that goes on behind the input.
     pub(super) fn unfinished(&self) -> Option<(Lsn, &[u8])> {
         self.unfinished.map(|start| (Lsn::new(start), self.scratch.as_slice()))
+    }
+
+    /// Whether the log goes on only with the next segment, after a switch.
+    pub(super) fn is_switched(&self) -> bool {
+        self.prev.is_some_and(|last| last.get() < self.switched_until)
     }
 
     /// Bytes that are there of the unfinished record.
@@ -129,11 +143,25 @@ impl Assembler {
     }
 
     /// Reads from `input`, of which `used` bytes were consumed before, up to the end of the next record.
-    pub(crate) fn step(&mut self, input: &[u8], used: &mut usize) -> Step {
-        if self.at_record
-            && let Some(found) = self.plain(input, used)
-        {
-            return Step::Record(found);
+    pub(crate) fn step(&mut self, input: &[u8], used: &mut usize, pass: &Pass) -> Step {
+        loop {
+            match self.find(input, used, pass) {
+                Step::Record(found) if found.is_passed || pass.takes(found.lsn, &found.header) => {
+                    self.count_passed(&found.header, found.end);
+                }
+                step => return step,
+            }
+        }
+    }
+
+    fn find(&mut self, input: &[u8], used: &mut usize, pass: &Pass) -> Step {
+        if self.at_record {
+            self.pass_over(input, used, pass);
+            if self.at_record
+                && let Some(found) = self.plain(input, used)
+            {
+                return Step::Record(found);
+            }
         }
         self.at_record = false;
         if self.end.is_some() {
@@ -171,7 +199,7 @@ impl Assembler {
                     self.padding = self.at.next_multiple_of(8) - self.at;
                 }
             } else if self.unfinished.is_some() {
-                match self.gather(rest, used) {
+                match self.gather(rest, used, pass) {
                     Ok(None) => {}
                     Ok(Some(found)) => return Step::Record(found),
                     Err(reason) => return self.stop(reason),

@@ -49,7 +49,7 @@ impl Assembler {
             return Ok(());
         }
         let missing = match self.unfinished {
-            Some(_) => self.total.saturating_sub(u32::try_from(self.scratch.len()).unwrap_or(u32::MAX)),
+            Some(_) => self.missing,
             None => self.foreign,
         };
         match (continued, missing) {

@@ -1,9 +1,9 @@
 //! Taking a record out of one page, or putting it together from several.
 
-use super::{Assembler, Found, KEPT_CAPACITY};
+use super::{Assembler, Found, KEPT_CAPACITY, Pass};
 use crate::Lsn;
 use crate::reader::EndReason;
-use crate::record::{RecordHeader, checksum};
+use crate::record::{RecordHeader, append, checksum, finish};
 
 impl Assembler {
     /// The record that begins here, when it is whole in this page and this input, with its padding, and nothing is
@@ -31,7 +31,7 @@ impl Assembler {
         self.at = end;
         self.prev = Some(lsn);
         self.at_record = end < self.page_end;
-        Some(Found { place, header, lsn: lsn.get(), end, lost: None })
+        Some(Found { place, header, lsn: lsn.get(), end, lost: None, is_passed: false })
     }
 
     /// At the start of a record. `None`: it is not whole in this page and this input.
@@ -46,7 +46,8 @@ impl Assembler {
         }
         if u64::from(total) > self.page_end - self.at {
             self.unfinished = Some(self.at);
-            self.total = total;
+            (self.total, self.missing) = (total, total);
+            self.passed_sum = None;
             self.scratch.clear();
             self.scratch.shrink_to(KEPT_CAPACITY);
             return Ok(None);
@@ -64,22 +65,40 @@ impl Assembler {
     }
 
     /// Adds to the unfinished record what this page and this input have of it.
-    pub(super) fn gather(&mut self, rest: &[u8], used: &mut usize) -> Result<Option<Found>, EndReason> {
+    pub(super) fn gather(
+        &mut self,
+        rest: &[u8],
+        used: &mut usize,
+        pass: &Pass,
+    ) -> Result<Option<Found>, EndReason> {
         let Some(start) = self.unfinished else { return Ok(None) };
-        let missing = (self.total as usize).saturating_sub(self.scratch.len());
-        let page = usize::try_from(self.page_end - self.at).unwrap_or(usize::MAX);
-        let take = missing.min(page).min(rest.len());
         let headless = self.scratch.len() < RecordHeader::LEN;
-        self.scratch.extend_from_slice(rest.get(..take).unwrap_or(&[]));
-        *used += take;
-        self.at += take as u64;
-        let Some(header) = self.scratch.first_chunk().map(RecordHeader::read) else { return Ok(None) };
+        let wanted = if headless { RecordHeader::LEN - self.scratch.len() } else { self.missing as usize };
+        let page = usize::try_from(self.page_end - self.at).unwrap_or(usize::MAX);
+        let piece = rest.get(..wanted.min(page).min(rest.len())).unwrap_or(&[]);
+        match &mut self.passed_sum {
+            Some(sum) => *sum = append(*sum, piece),
+            None => self.scratch.extend_from_slice(piece),
+        }
+        *used += piece.len();
+        self.at += piece.len() as u64;
+        self.missing = self.missing.saturating_sub(u32::try_from(piece.len()).unwrap_or(u32::MAX));
+        let Some(header) = self.scratch.first_chunk() else { return Ok(None) };
+        let (bytes, header) = (*header, RecordHeader::read(header));
         if headless {
             // Now, not when it is whole: garbage in place of a header may announce a gigabyte.
             self.check_header(&header, start)?;
+            // The inside of a record that says what was lost is looked at.
+            let is_passed = pass.takes(start, &header) && !header.is_overwrite();
+            self.passed_sum = is_passed.then_some(0);
         }
-        if take < missing {
+        if self.missing > 0 {
             return Ok(None);
+        }
+        if let Some(sum) = self.passed_sum.take() {
+            let computed = finish(sum, &bytes);
+            let found = self.checked(header, computed, start, None, self.at)?;
+            return Ok(Some(Found { is_passed: true, ..found }));
         }
         let scratch = std::mem::take(&mut self.scratch);
         let found = self.complete(header, start, &scratch, None, self.at);
@@ -105,11 +124,9 @@ impl Assembler {
         end: u64,
     ) -> Result<Found, EndReason> {
         let computed = checksum(bytes);
-        if computed != header.crc {
-            return Err(EndReason::Crc { computed, found: header.crc });
-        }
         if let Some(expected) = self.lost
             && header.is_overwrite()
+            && computed == header.crc
         {
             // The payload, after the header and the two bytes that say how long it is.
             let found = bytes.get(26..).and_then(|data| data.first_chunk()).copied().map(u64::from_le_bytes);
@@ -117,6 +134,21 @@ impl Assembler {
             if found != expected {
                 return Err(EndReason::Overwrite { expected, found });
             }
+        }
+        self.checked(header, computed, lsn, place, end)
+    }
+
+    /// The record is all there, ends at `end`, and this is its checksum.
+    fn checked(
+        &mut self,
+        header: RecordHeader,
+        computed: u32,
+        lsn: u64,
+        place: Option<(usize, usize)>,
+        end: u64,
+    ) -> Result<Found, EndReason> {
+        if computed != header.crc {
+            return Err(EndReason::Crc { computed, found: header.crc });
         }
         let aligned = end.next_multiple_of(8);
         self.at = end;
@@ -131,6 +163,6 @@ impl Assembler {
             next = aligned.checked_next_multiple_of(size).unwrap_or(u64::MAX);
             self.switched_until = next;
         }
-        Ok(Found { place, header, lsn, end: next, lost: self.lost.take() })
+        Ok(Found { place, header, lsn, end: next, lost: self.lost.take(), is_passed: false })
     }
 }
