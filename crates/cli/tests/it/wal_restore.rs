@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use walfile::codec::{Compression, Level, encoder};
 
-use crate::sshd::{Hub, SYSTEM, Sshd, Which, names, segment, told};
+use crate::sshd::{Hub, SYSTEM, Sshd, Which, names, segment, small_segment, told};
 
 const FIRST: &str = "0000000100000000000000F0";
 
@@ -188,6 +188,55 @@ fn segments_come_ahead_over_one_connection() {
     assert_eq!(sshd.connections(), 1);
     comes_into(&spool, &[]);
     assert_eq!(names(&dir), ["RECOVERYXLOG"]);
+}
+
+/// The ssh that holds the connection dies or hangs, or somebody else's directory is in the place of the spool: the file comes all the
+/// same, over a connection of its own.
+#[test]
+fn the_shared_connection_may_die_and_hang() {
+    let hub = Hub::new();
+    let Some(sshd) = Sshd::start(&hub, Which::Ours) else { return };
+    let all: Vec<String> = (0xF0..0xF6).map(|n| format!("0000000100000000000000{n:X}")).collect();
+    for (seed, name) in all.iter().enumerate() {
+        hub.archive(name, &small_segment(name, seed as u64));
+    }
+    let target = pg_wal(&hub).join("RECOVERYXLOG");
+    let spool = hub.dir.path().join("spool");
+    let fetch = |spool: &Path, name: &str| {
+        let args = ["main", name, target.to_str().unwrap()];
+        let options = ["-p", "1", "--spool-dir", spool.to_str().unwrap(), "--io-timeout", "2"];
+        let run = sshd.client(Which::Ours, "barman-wal-restore", &options, &args).unwrap().output();
+        let (code, _, stderr) = told(&run.unwrap());
+        assert_eq!(code, 0, "{name} {stderr}");
+        stderr
+    };
+    // Whose connection it is, and a signal for that process.
+    let signal = |signal: &str| {
+        let socket = names(&spool).into_iter().find(|name| name.starts_with(".ssh-")).unwrap();
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-O", "check", "-S"]).arg(spool.join(socket)).arg("127.0.0.1");
+        let said = told(&ssh.output().unwrap()).2;
+        let pid = said.split("pid=").nth(1).and_then(|rest| rest.split(')').next()).expect(&said).to_owned();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        pid
+    };
+    assert_eq!(fetch(&spool, &all[0]), "");
+    signal("-KILL");
+    assert_eq!(fetch(&spool, &all[1]), "");
+    assert_eq!(fetch(&spool, &all[2]), "");
+    assert_eq!(sshd.connections(), 2);
+    let hanging = signal("-STOP");
+    fetch(&spool, &all[3]);
+    assert!(Command::new("kill").args(["-KILL", &hanging]).status().unwrap().success());
+    fetch(&spool, &all[4]);
+    fetch(&spool, &all[5]);
+    signal("-TERM");
+    if std::os::unix::fs::chown(&spool, Some(12_345), None).is_ok() {
+        fs::write(spool.join(&all[1]), small_segment(&all[1], 99)).unwrap();
+        let warned = fetch(&spool, &all[1]);
+        assert!(warned.contains("belongs to another user"), "{warned}");
+        assert!(fs::read(&target).unwrap() == small_segment(&all[1], 1));
+    }
 }
 
 /// L-A32: told of a failed connection by an exit code up to 125, a server that is no standby would open for writing.

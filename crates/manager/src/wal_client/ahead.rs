@@ -15,7 +15,7 @@ use walfile::{ControlFile, SegmentName, SystemId};
 
 use super::download::download;
 use super::restore::{FetchOptions, FetchWalError, peek, words};
-use super::spool::Spool;
+use super::spool::{Spool, claim};
 use super::ssh::RemoteBarman;
 
 /// The names on their way; locked while somebody fetches them.
@@ -24,6 +24,8 @@ const PLAN: &str = ".tapster-ahead";
 const MAX_SESSIONS: usize = 8;
 /// How long a segment that is on its way is waited for before it is fetched a second time.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a command over the shared connection may stand still: the ssh that holds the connection may hang as well as the host.
+const SHARED_PATIENCE: Duration = Duration::from_secs(60);
 /// A socket's path has 107 bytes, and ssh adds 17 to it while it makes one.
 const MAX_SOCKET: usize = 90;
 
@@ -51,7 +53,8 @@ impl Reader {
     }
 }
 
-/// The same `barman` over a connection that is kept, where the spool's path allows a socket in it.
+/// The same `barman` over a connection that is kept, where the spool's path allows a socket in it. The spool must be one's own
+/// ([`claim`]): whoever has the socket has the connection.
 pub(super) fn shared(remote: &RemoteBarman, spool_dir: &Path) -> RemoteBarman {
     let mut hash = DefaultHasher::new();
     (&remote.user, &remote.host, &remote.port).hash(&mut hash);
@@ -62,8 +65,9 @@ pub(super) fn shared(remote: &RemoteBarman, spool_dir: &Path) -> RemoteBarman {
             text.len() <= MAX_SOCKET && !text.contains([' ', '\t', '%', '"', '\'', '\\', '$'])
         })
     };
-    let control = path.filter(plain).filter(|_| fs::create_dir_all(spool_dir).is_ok());
-    RemoteBarman { control, ..remote.clone() }
+    let control = path.filter(plain);
+    let patience = remote.patience.or(control.as_ref().map(|_| SHARED_PATIENCE));
+    RemoteBarman { control, patience, ..remote.clone() }
 }
 
 /// Waits while somebody fetches `wanted`.
@@ -97,6 +101,9 @@ pub fn fetch_ahead(
     stop: &Arc<AtomicBool>,
 ) -> Result<usize, FetchWalError> {
     let spool_error = |source| FetchWalError::Spool { path: options.spool_dir.clone(), source };
+    if !claim(&options.spool_dir).map_err(spool_error)? {
+        return Ok(0);
+    }
     let path = options.spool_dir.join(PLAN);
     let mut plan =
         File::options().write(true).create(true).truncate(false).open(path).map_err(spool_error)?;

@@ -14,7 +14,7 @@ use walfile::{SegmentName, SegmentSize, WalName};
 
 use super::ahead::{self, Reader};
 use super::download::download;
-use super::spool::Spool;
+use super::spool::{Spool, claim};
 use super::ssh::{RemoteBarman, SshError};
 use super::transfer::Counted;
 
@@ -136,22 +136,38 @@ pub fn fetch_wal(
         one(remote, name, destination, options, stop)?;
         return Ok(Fetched { spooled: false, fetch_ahead: false, warnings: Vec::new() });
     }
-    let remote = ahead::shared(remote, &options.spool_dir);
-    let fetched = match name.parse() {
-        Ok(WalName::Segment(segment)) => spooled(&remote, segment, destination, options, stop),
-        _ => one(&remote, name, destination, options, stop).map(|_| Fetched {
+    let alone = |warnings| {
+        one(remote, name, destination, options, stop).map(|_| Fetched {
+            spooled: false,
+            fetch_ahead: false,
+            warnings,
+        })
+    };
+    let claimed = claim(&options.spool_dir)
+        .map_err(|source| FetchWalError::Spool { path: options.spool_dir.clone(), source })?;
+    if !claimed {
+        let dir = options.spool_dir.display();
+        return alone(vec![format!("{dir} is not used because it belongs to another user")]);
+    }
+    let fetch = |remote: &RemoteBarman| match name.parse() {
+        Ok(WalName::Segment(segment)) => spooled(remote, segment, destination, options, stop),
+        _ => one(remote, name, destination, options, stop).map(|_| Fetched {
             spooled: false,
             fetch_ahead: false,
             warnings: Vec::new(),
         }),
     };
-    if let (Err(FetchWalError::Ssh(SshError::Connection | SshError::Stalled { .. })), Some(control)) =
-        (&fetched, &remote.control)
-    {
-        // The next attempt is to connect anew.
-        drop(std::fs::remove_file(control));
+    let shared = ahead::shared(remote, &options.spool_dir);
+    let connected = shared.control.as_ref().is_some_and(|control| control.exists());
+    let fetched = fetch(&shared);
+    match (&fetched, &shared.control) {
+        (Err(FetchWalError::Ssh(SshError::Connection | SshError::Stalled { .. })), Some(control)) => {
+            // Whoever holds the connection is of no use any more; that of the next command is a new one.
+            drop(std::fs::remove_file(control));
+            if connected { fetch(remote) } else { fetched }
+        }
+        _ => fetched,
     }
-    fetched
 }
 
 /// Whether the server that waits for `destination` (`pg_wal/RECOVERYXLOG` in its data directory) opens for writing when it is told that

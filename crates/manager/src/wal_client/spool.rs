@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -31,10 +31,48 @@ pub(super) struct Spool {
     _lock: File,
 }
 
+/// Makes the directory, or sees to it that nobody else can write to the one that is there; `false` when it is another user's: what
+/// lies in a directory below `/tmp` that somebody was quick to make would be replayed.
+pub(super) fn claim(dir: &Path) -> io::Result<bool> {
+    if let Some(above) = dir.parent() {
+        fs::create_dir_all(above)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => return Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    // A link is followed by everybody who uses the path later, so it is what it leads to that must be ours, and the link itself.
+    let us = rustix::process::geteuid().as_raw();
+    if fs::symlink_metadata(dir)?.uid() != us {
+        return Ok(false);
+    }
+    let metadata = fs::metadata(dir)?;
+    if !metadata.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    if metadata.uid() != us {
+        return Ok(false);
+    }
+    if metadata.mode() & 0o022 != 0 {
+        fs::set_permissions(dir, fs::Permissions::from_mode(metadata.mode() & 0o7755))?;
+        // Until now others could put anything here: segments, a marker that says whose they are, a socket.
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let hidden = name.as_encoded_bytes().starts_with(b".");
+            let is_segment = name.to_str().is_some_and(|name| name.parse::<WalName>().is_ok());
+            if (hidden || is_segment) && !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    Ok(true)
+}
+
 impl Spool {
-    /// Opens the spool for `owner`; `None` while somebody else works with it.
+    /// Opens the spool for `owner`; `None` while somebody else works with it. The directory must have been claimed.
     pub(super) fn open(dir: &Path, owner: &str) -> io::Result<Option<Self>> {
-        fs::create_dir_all(dir)?;
         let mut marker =
             File::options().read(true).write(true).create(true).truncate(false).open(dir.join(MARKER))?;
         let until = Instant::now() + PATIENCE;
@@ -244,6 +282,31 @@ mod tests {
         let wanted: SegmentName = "0000000100000000000000FE".parse().unwrap();
         spool.keep_after(wanted, Some(SegmentSize::DEFAULT), 2).unwrap();
         assert_eq!(names(dir.path()), ["0000000100000000000000FF", "000000010000000100000000", "notes.txt"]);
+    }
+
+    #[test]
+    fn a_directory_of_others_is_not_used_and_one_they_could_write_to_is_emptied() {
+        let above = tempfile::tempdir().unwrap();
+        let dir = above.path().join("a/spool");
+        assert!(claim(&dir).unwrap() && claim(&dir).unwrap());
+        assert_eq!(dir.metadata().unwrap().mode() & 0o7777, 0o700);
+        let segment = "000000010000000000000002";
+        for name in [segment, MARKER, ".ssh-0123", "notes"] {
+            put(&dir, name, 1);
+        }
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(claim(&dir).unwrap() && dir.join(segment).exists());
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(claim(&dir).unwrap());
+        assert_eq!(dir.metadata().unwrap().mode() & 0o7777, 0o755);
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&dir, Some(12_345), None).unwrap();
+            assert!(!claim(&dir).unwrap());
+            let link = above.path().join("link");
+            std::os::unix::fs::symlink(&dir, &link).unwrap();
+            assert!(!claim(&link).unwrap());
+        }
     }
 
     #[test]

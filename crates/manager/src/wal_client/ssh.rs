@@ -32,8 +32,8 @@ pub struct RemoteBarman {
     pub config: Option<String>,
     /// The server in that configuration.
     pub server: String,
-    /// How long a connection may stand still before it is given up; `None` is for ever, as with Barman. A host that
-    /// vanished without a word otherwise blocks `archive_command` until the disk under `pg_wal` is full.
+    /// How long a connection may stand still before it is given up; `None` is for ever, as with Barman, as long as the other host
+    /// answers ssh. A `barman` there that hangs otherwise blocks `archive_command` until the disk under `pg_wal` is full.
     pub patience: Option<Duration>,
     /// A socket by which later commands use the connection of the first (ssh's `ControlPath`), which stays for
     /// a minute after the last of them; `None` is a connection for each command.
@@ -105,9 +105,9 @@ impl RemoteBarman {
                 .args(["-o", "ControlMaster=auto", "-o"])
                 .arg(format!("ControlPath={}", control.display()));
             command.args(["-o", &format!("ControlPersist={KEPT_SECONDS}")]);
-            // A host that vanished must not keep those waiting that share the connection.
-            command.args(["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3"]);
         }
+        // A host that vanished without a word: who only reads would wait for it for ever.
+        command.args(["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3"]);
         command.args(["-q", "-T"]).arg(format!("{}@{}", self.user, self.host)).arg("barman");
         command
     }
@@ -276,6 +276,13 @@ mod tests {
         let mut remote = RemoteBarman::new("bk", "host", "main");
         remote.port = Some("22".to_owned());
         remote.config = Some("/etc/b m.conf".to_owned());
+        let words = |command: &Command| {
+            let words = words(command);
+            words
+                .into_iter()
+                .filter(|word| word != "-o" && !word.starts_with("ServerAlive"))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(
             words(&remote.put_wal(false)),
             ["-p", "22", "-q", "-T", "bk@host", "barman", "--config='/etc/b m.conf'", "put-wal", "main"]
