@@ -2,6 +2,8 @@
 //!
 //! When these return success the file is durable here under its name with just this content; PostgreSQL removes its own then.
 
+#[cfg(test)]
+mod faults;
 mod local;
 mod stream;
 mod sums;
@@ -117,6 +119,8 @@ impl Server {
         let errors = &self.layout().errors;
         let read = |e| DurableError::io(Step::Read, errors, e);
         tapster_catalog::durable::create_dir_all(self.catalog.disk(), errors, None)?;
+        // What a run left that was killed here.
+        drop(tapster_catalog::durable::remove_stale(self.catalog.disk(), errors));
         let prefix = format!("{name}.");
         for entry in std::fs::read_dir(errors).map_err(read)? {
             let file_name = entry.map_err(read)?.file_name();
