@@ -1,10 +1,11 @@
 //! Closing the server's current WAL segment, so that it can be archived.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tapster_protocol::QueryError;
 use thiserror::Error;
-use walfile::SegmentName;
+use walfile::{SegmentName, Timeline};
 
 use crate::event::Event;
 use crate::remote::Remote;
@@ -63,7 +64,8 @@ impl Server {
         })
     }
 
-    /// Archives until `wal` (or, without one, any further file) is in the archive, for `max` at most. Returns whether it is.
+    /// Archives until `wal` (or, without one, any further segment) is in the archive, for `max` at most. Returns whether it is,
+    /// whoever archived it.
     pub fn wait_for_archive(&self, wal: Option<SegmentName>, max: Duration, context: &Context<'_>) -> bool {
         if let Some(wal) = wal {
             context.tell(Event::WaitingForWal { wal, server: self.name().to_owned(), max: Some(max) });
@@ -72,6 +74,7 @@ impl Server {
             context.tell(Event::Warning(error.to_string()));
             return false;
         }
+        let before = self.newest_archived();
         let mut warned = None;
         let patience = Instant::now() + max;
         loop {
@@ -89,12 +92,23 @@ impl Server {
             };
             let arrived = match wal {
                 Some(wal) => self.layout().wal(wal.into()).exists(),
-                None => archived,
+                None => archived || self.has_come_since(&before),
             };
             if arrived || Instant::now() >= patience || context.stopped() {
                 return arrived;
             }
             std::thread::sleep(Duration::from_millis(200));
         }
+    }
+
+    fn has_come_since(&self, before: &BTreeMap<Timeline, SegmentName>) -> bool {
+        self.newest_archived()
+            .iter()
+            .any(|(timeline, name)| before.get(timeline).is_none_or(|before| name > before))
+    }
+
+    /// An archive that cannot be read holds nothing new; the archiving tells what is wrong with it.
+    fn newest_archived(&self) -> BTreeMap<Timeline, SegmentName> {
+        self.wal_store().newest_segments().unwrap_or_default()
     }
 }

@@ -339,3 +339,21 @@ fn what_is_retried_is_archived_where_no_file_archiver_would_come_for_it() {
     assert_eq!(layout.incoming.read_dir().unwrap().count(), 0);
     assert_eq!(layout.errors.read_dir().unwrap().count(), 0);
 }
+
+/// The daemon archives, so that the run that waits finds its queues empty.
+#[test]
+fn a_segment_that_somebody_else_archives_has_come() {
+    let hub = Hub::new();
+    let wait = |seconds| {
+        hub.server.wait_for_archive(None, std::time::Duration::from_secs(seconds), &Context::new(&Silent))
+    };
+    assert!(!wait(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            hub.archive("000000020000000000000008", "");
+        });
+        assert!(wait(20));
+    });
+    assert!(!wait(0));
+}
