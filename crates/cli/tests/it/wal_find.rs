@@ -161,7 +161,40 @@ fn the_commit_that_dropped_a_table_and_the_restore_to_just_before_it() {
     let there = "SELECT (SELECT count(*) FROM orders) || '|' || (SELECT count(*) FROM carts)";
     assert_eq!(lab.ask_restored(&data, there), "1000|50");
 
+    a_later_hole_is_no_reason_to_refuse(&lab, &point, &commit);
+
     barman_takes_no_notice(&lab, &index);
+}
+
+/// A segment is lost long after the target.
+fn a_later_hole_is_no_reason_to_refuse(lab: &Lab, point: &Value, commit: &Value) {
+    let archive = lab.server_dir().join("wals/0000000100000000");
+    let name = |number: u32| format!("0000000100000000{number:08X}");
+    let last = (1..100).rev().find(|number| archive.join(name(*number)).exists()).unwrap();
+    let later = archive.join(name(last + 2));
+    std::fs::copy(archive.join(name(last)), &later).unwrap();
+    let restore = |target: &[&str], destination: &str| {
+        let data = lab.destination(destination);
+        let run = lab.run(&[&["restore"], target, &["main", "latest", data.to_str().unwrap()]].concat());
+        (run, data)
+    };
+    let warning = format!("WAL segment {} is missing from the archive, after the target", name(last + 1));
+    let (run, data) =
+        restore(&["--target-action", "promote", "--target-name", point["name"].as_str().unwrap()], "to-name");
+    assert!(run.code == 0 && run.stderr.contains(&warning), "{run:?}");
+    assert_eq!(
+        lab.ask_restored(&data, "SELECT to_regclass('orders') IS NULL AND to_regclass('next') IS NULL"),
+        "t"
+    );
+    let xid = commit["xid"].to_string();
+    let (run, _) = restore(&["--target-xid", &xid], "to-xid");
+    assert!(run.code == 0 && run.stderr.contains(&warning), "{run:?}");
+    // Nobody knows whether it comes after the hole.
+    let (run, _) = restore(&["--target-name", "no such"], "to-nowhere");
+    assert!(run.code == 1 && run.stderr.contains("which goes on after it"), "{run:?}");
+    let (run, _) = restore(&["--standby-mode"], "standby");
+    assert!(run.code == 0 && run.stderr.contains("unless the standby gets it by streaming"), "{run:?}");
+    std::fs::remove_file(later).unwrap();
 }
 
 /// Barman lists, checks, rebuilds its own index and deletes, and leaves ours where it is.

@@ -77,8 +77,19 @@ impl Server {
             return Err(RestorePlanError::TimeBeforeBackup { target, end });
         }
         let archive = Archive::read(self, &record, context)?;
-        let wal = archive.plan(&record, options, archive_recovery, options.partial_wal || get_wal)?;
+        let with_partial = options.partial_wal || get_wal;
+        let mut wal = archive.plan(&record, options, archive_recovery, with_partial)?;
         let mut warnings = Vec::new();
+        // Only then is it worth a search.
+        if let Some(missing) = wal.gap {
+            let begin = record.begin_xlog.unwrap_or_default();
+            let history = archive.history(&wal);
+            let stop = self.stop_point(&options.target, begin, &wal, &history, context)?;
+            if stop.is_some() {
+                warnings.push(missing_after(missing));
+                wal = archive.plan_until(&record, options, archive_recovery, with_partial, stop)?;
+            }
+        }
         if !archive_recovery && let Some((next, at)) = archive.left_for(&record) {
             warnings.push(format!(
                 "timeline {next} goes on from {at}; this restore follows timeline {} alone: give the target timeline \
@@ -260,6 +271,10 @@ impl Server {
     }
 }
 
+fn missing_after(missing: SegmentName) -> String {
+    format!("WAL segment {missing} is missing from the archive, after the target")
+}
+
 /// Which timeline PostgreSQL will follow.
 fn target_timeline(
     record: &BackupRecord,
@@ -356,6 +371,22 @@ impl<'a> Archive<'a> {
         archive_recovery: bool,
         with_partial: bool,
     ) -> Result<WalPlan, RestorePlanError> {
+        let until = match options.target {
+            RecoveryTarget::Lsn(lsn) => Some(lsn),
+            RecoveryTarget::Immediate => record.end_xlog,
+            _ => None,
+        };
+        self.plan_until(record, options, archive_recovery, with_partial, until)
+    }
+
+    fn plan_until(
+        &self,
+        record: &BackupRecord,
+        options: &RestoreOptions,
+        archive_recovery: bool,
+        with_partial: bool,
+        until: Option<Lsn>,
+    ) -> Result<WalPlan, RestorePlanError> {
         let missing = |field| RestorePlanError::Incomplete { id: record.id, field };
         let begin = record.begin_xlog.ok_or(missing("begin_xlog"))?;
         let consistent = record.end_xlog.ok_or(missing("end_xlog"))?;
@@ -369,11 +400,6 @@ impl<'a> Archive<'a> {
         for other in self.broken.iter().filter(|other| is_needed(**other)) {
             self.store.history(*other)?;
         }
-        let until = match options.target {
-            RecoveryTarget::Lsn(lsn) => Some(lsn),
-            RecoveryTarget::Immediate => Some(consistent),
-            _ => None,
-        };
         let none = BTreeSet::new();
         Ok(plan_wal(&WalRequest {
             timeline,
@@ -389,7 +415,7 @@ impl<'a> Archive<'a> {
     }
 
     /// Whether recovery will get where it is to go. By a target position the plan was made; the WAL is read for a target
-    /// time; other targets are not looked for.
+    /// time; other targets are looked for only where WAL is missing. A standby may get by streaming what is missing here.
     fn judge_end(
         &self,
         wal: &WalPlan,
@@ -399,19 +425,23 @@ impl<'a> Archive<'a> {
         context: &Context<'_>,
         warnings: &mut Vec<String>,
     ) -> Result<(), RestorePlanError> {
+        let mut hole = |missing| {
+            let gap = RestorePlanError::Gap { missing, reach: wal.reach };
+            if !options.standby_mode {
+                return Err(gap);
+            }
+            warnings.push(format!("{gap}, unless the standby gets it by streaming"));
+            Ok(())
+        };
         let RecoveryTarget::Time(target) = options.target else {
-            return wal
-                .gap
-                .map_or(Ok(()), |missing| Err(RestorePlanError::Gap { missing, reach: wal.reach }));
+            return wal.gap.map_or(Ok(()), hole);
         };
         let stops = |time| if options.exclusive { time >= target } else { time > target };
         let reach = self.search(wal, record, context).run(TimeSearch::MOST_BYTES, &stops)?;
         match (reach, wal.gap) {
             (TimeReach::Reached, None) => {}
-            (TimeReach::Reached, Some(missing)) => {
-                warnings.push(format!("WAL segment {missing} is missing from the archive, after the target"));
-            }
-            (_, Some(missing)) => return Err(RestorePlanError::Gap { missing, reach: wal.reach }),
+            (TimeReach::Reached, Some(missing)) => warnings.push(missing_after(missing)),
+            (_, Some(missing)) => hole(missing)?,
             (TimeReach::Unknown(problem), None) => warnings.push(format!(
                 "whether recovery reaches the target time cannot be told from the archived WAL: {problem}"
             )),
@@ -442,17 +472,22 @@ impl<'a> Archive<'a> {
         Ok(())
     }
 
+    /// The way a plan takes.
+    fn history(&self, wal: &WalPlan) -> Arc<TimelineHistory> {
+        let history = self.histories.get(&wal.timeline).cloned();
+        Arc::new(history.unwrap_or_else(|| TimelineHistory::root(wal.timeline)))
+    }
+
     fn search<'s>(
         &'s self,
         wal: &'s WalPlan,
         record: &BackupRecord,
         context: &'s Context<'_>,
     ) -> TimeSearch<'s> {
-        let history = self.histories.get(&wal.timeline).cloned();
         TimeSearch {
             store: self.store,
             size: self.size,
-            history: Arc::new(history.unwrap_or_else(|| TimelineHistory::root(wal.timeline))),
+            history: self.history(wal),
             begin: record.begin_xlog.unwrap_or_default(),
             wal,
             context,

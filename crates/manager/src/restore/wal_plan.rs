@@ -215,7 +215,7 @@ fn begins(path: &TimelineHistory, timeline: Timeline) -> Lsn {
 }
 
 /// Whether a backup that is consistent at `consistent` on `timeline` lies on the way to a target timeline.
-pub(super) fn leads_to(
+pub(crate) fn leads_to(
     target_timeline: TimelineTarget,
     timeline: Timeline,
     consistent: Lsn,

@@ -1,5 +1,7 @@
 //! What was found.
 
+use std::collections::BTreeMap;
+
 use tapster_catalog::BackupRecord;
 use tapster_catalog::wal_store::Place;
 use time::OffsetDateTime;
@@ -8,6 +10,7 @@ use walfile::{Lsn, Timeline, WalName};
 
 use super::WalFindError;
 use crate::Server;
+use crate::restore::{TimelineTarget, leads_to};
 
 /// The result of a search.
 #[derive(Clone, Debug, Default)]
@@ -134,12 +137,21 @@ pub(super) fn timestamp(date: OffsetDateTime) -> Timestamp {
 pub(super) fn advise(server: &Server, report: &mut WalFindReport) -> Result<(), WalFindError> {
     let records = server.catalog().records()?;
     let going = server.catalog().deletions_in_progress()?;
+    let store = server.wal_store();
+    let mut histories = BTreeMap::new();
+    for timeline in store.history_files()? {
+        // Of one that cannot be read the search has warned; nothing is known to lead to its timeline.
+        histories.extend(store.history(timeline).ok().flatten().map(|history| (timeline, history)));
+    }
     for point in &mut report.found {
         let fits = |record: &BackupRecord| {
             record.status.is_copied()
                 && !going.contains(&record.id)
-                && record.end_xlog.is_some_and(|end| end <= point.lsn)
-                && record.timeline.is_some_and(|timeline| timeline <= point.timeline)
+                && record.end_xlog.zip(record.timeline).is_some_and(|(end, timeline)| {
+                    // Numbers say nothing about who descends from whom.
+                    let target = TimelineTarget::Number(point.timeline);
+                    end <= point.lsn && leads_to(target, timeline, end, &histories)
+                })
         };
         if records.iter().any(fits) {
             let partial = matches!(point.file, WalName::Partial(_));
@@ -159,5 +171,54 @@ mod tests {
         assert_eq!(date(timestamp(date_there)), Some(date_there));
         assert_eq!(timestamp(time::macros::datetime!(2000-01-01 00:00 UTC)).micros(), 0);
         assert_eq!(date(Timestamp::from_micros(i64::MAX)), None);
+    }
+
+    /// A backup of timeline 2 is no way to a point of timeline 3 that left timeline 1 too.
+    #[test]
+    fn the_number_of_a_timeline_is_no_ancestry() {
+        let home = tempfile::tempdir().unwrap();
+        let conf = home.path().join("tapster.conf");
+        let put = |path: &std::path::Path, text: &str| {
+            std::io::Write::write_all(&mut std::fs::File::create(path).unwrap(), text.as_bytes()).unwrap();
+        };
+        let text = format!(
+            "[barman]\nbarman_home = {}\n[main]\nconninfo = host=none\nstreaming_conninfo = host=none\n\
+             backup_method = postgres\nstreaming_archiver = on\n",
+            home.path().display()
+        );
+        put(&conf, &text);
+        let sources = crate::config::ConfigSources::file(conf);
+        let config = crate::config::Config::load(&sources).unwrap();
+        let server = Server::open(&config, "main", tapster_protocol::Environment::default()).unwrap();
+        server.create_directories().unwrap();
+        for name in ["00000002.history", "00000003.history"] {
+            put(&server.layout().wals.join(name), "1\t0/6000100\tno recovery target specified\n");
+        }
+        let advice = |timeline| {
+            let mut record = BackupRecord::new("20261121T000000".parse().unwrap());
+            record.status = tapster_catalog::BackupStatus::Done;
+            record.timeline = Timeline::new(timeline);
+            record.end_xlog = Some(Lsn::new(if timeline == 1 { 0x500_0100 } else { 0x700_0100 }));
+            server.catalog().save(&record).unwrap();
+            let point = FoundPoint {
+                lsn: Lsn::new(0x900_0000),
+                end: Lsn::new(0x900_0040),
+                timeline: Timeline::new(3).unwrap(),
+                xid: None,
+                time: None,
+                what: FoundWhat::RestorePoint { name: "x".to_owned() },
+                file: "000000030000000000000009".parse().unwrap(),
+                place: Place::Archive,
+                restore: RestoreAdvice::NoBackup,
+            };
+            let mut report = WalFindReport { found: vec![point], ..WalFindReport::default() };
+            advise(&server, &mut report).unwrap();
+            report.found[0].restore.clone()
+        };
+        assert_eq!(advice(2), RestoreAdvice::NoBackup);
+        assert!(
+            matches!(advice(1), RestoreAdvice::Stop { .. })
+                && matches!(advice(3), RestoreAdvice::Stop { .. })
+        );
     }
 }
