@@ -61,6 +61,10 @@ impl<'a> ConsoleObserver<'a> {
                     retry_in.as_secs()
                 ));
             }
+            Event::RsyncRetry { attempt, error, retry_in } => out.warning(format!(
+                "Failure executing rsync (attempt {attempt}), it is run again in {} seconds: {error}",
+                retry_in.as_secs()
+            )),
             Event::CopyDone { elapsed } => {
                 out.stop_progress();
                 out.info(format!("Copy done (time: {})", human_elapsed(*elapsed)));

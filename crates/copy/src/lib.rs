@@ -6,6 +6,7 @@
 //! * [`compress`]: one gzip, bzip2 or xz stream on all cores, as any program reads it.
 //! * [`manifest`]: PostgreSQL's `backup_manifest`: read, written, and a backup verified with it.
 //! * [`live`]: the files of a running cluster into a backup, in parallel, sharing what the one before has.
+//! * [`rsync`]: the same from another host, through the real `rsync` and `ssh`.
 //! * [`combine`]: a full backup and the incremental ones on top of it become one.
 //! * [`tree`]: one directory becomes another, in parallel; what a local restore does.
 //! * [`pages`]: checksums of data pages, verified while files pass.
@@ -44,6 +45,7 @@ pub mod manifest;
 mod observer;
 pub mod pages;
 pub mod publish;
+pub mod rsync;
 pub mod sync;
 pub mod tar;
 pub mod tree;

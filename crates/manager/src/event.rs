@@ -80,6 +80,15 @@ pub enum Event {
         /// Until the next attempt.
         retry_in: Duration,
     },
+    /// An `rsync` failed and is run again, to go on where it stopped.
+    RsyncRetry {
+        /// Counted from zero.
+        attempt: u32,
+        /// Why.
+        error: String,
+        /// Until the next attempt.
+        retry_in: Duration,
+    },
     /// All files are on disk.
     CopyDone {
         /// Time the copy took.

@@ -23,7 +23,7 @@ pub use rules::Rules;
 pub use run::copy;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::pages::{PageReport, PageRules};
 
@@ -116,4 +116,24 @@ pub struct TreeTimes {
     pub elapsed: Duration,
     /// The sum over the threads.
     pub busy: Duration,
+}
+
+/// When the first file of a tree began and the last one ended, and the time spent on them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Span {
+    span: Option<(Instant, Instant)>,
+    busy: Duration,
+}
+
+impl Span {
+    pub(crate) fn note(&mut self, begin: Instant, end: Instant) {
+        let first = self.span.map_or(begin, |(first, _)| first.min(begin));
+        self.span = Some((first, end));
+        self.busy += end.saturating_duration_since(begin);
+    }
+
+    pub(crate) fn of(self, label: &str) -> TreeTimes {
+        let elapsed = self.span.map_or(Duration::ZERO, |(begin, end)| end.saturating_duration_since(begin));
+        TreeTimes { label: label.to_owned(), elapsed, busy: self.busy }
+    }
 }

@@ -35,6 +35,12 @@ impl Reference {
         Self { root: root.into(), horizon }
     }
 
+    /// Whether a file with this time was written last before the horizon. Clocks of file systems are coarse, and those of
+    /// servers are corrected: a little before counts as after.
+    pub(crate) const fn is_old(&self, mtime: i64) -> bool {
+        mtime < self.horizon.saturating_sub(MARGIN)
+    }
+
     /// Where the same file of the previous backup lies, if it is the same.
     pub(super) fn same(&self, path: &Path, file: &File, metadata: &Metadata) -> io::Result<Option<PathBuf>> {
         let there = self.root.join(path);
@@ -46,8 +52,7 @@ impl Reference {
         {
             return Ok(None);
         }
-        // Clocks of file systems are coarse, and those of servers are corrected: a little before the horizon counts as after.
-        let old = metadata.mtime() < self.horizon.saturating_sub(MARGIN);
+        let old = self.is_old(metadata.mtime());
         let exact = other.mtime_nsec() == metadata.mtime_nsec();
         if (old && exact) || (other.dev(), other.ino()) == (metadata.dev(), metadata.ino()) {
             return Ok(Some(there));

@@ -28,7 +28,7 @@ pub(crate) const NEVER_AT_ROOT: [&str; 3] = ["backup_label", "tablespace_map", "
 /// Beginnings of names left out wherever they are.
 pub(crate) const NEVER_PREFIX: [&str; 2] = ["pgsql_tmp", "pg_internal.init"];
 /// Copied last, alone.
-pub(super) const CONTROL: &str = "global/pg_control";
+pub(crate) const CONTROL: &str = "global/pg_control";
 
 /// Which files of a tree are taken.
 #[derive(Clone, Debug, Eq, PartialEq)]

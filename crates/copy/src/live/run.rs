@@ -11,7 +11,7 @@ use super::directories::Directories;
 use super::file::{Copier, Outcome, sync_all};
 use super::limit::Limiter;
 use super::walk::{skip, walk};
-use super::{LiveOptions, LiveReport, LiveTree, TreeTimes};
+use super::{LiveOptions, LiveReport, LiveTree, Span};
 use crate::observer::CopyObserver;
 use crate::pages::PageReport;
 use crate::sync::{FileSystem, at};
@@ -40,14 +40,7 @@ struct State {
     written: Option<Vec<PathBuf>>,
     pages: PageReport,
     /// For each tree.
-    times: Vec<Times>,
-}
-
-/// When the first file of a tree began and the last one ended, and the time spent on them.
-#[derive(Clone, Copy, Default)]
-struct Times {
-    span: Option<(Instant, Instant)>,
-    busy: Duration,
+    times: Vec<Span>,
 }
 
 impl Shared<'_> {
@@ -86,7 +79,7 @@ pub fn copy(
         written: AtomicU64::new(0),
         state: Mutex::new(State {
             written: Some(Vec::new()),
-            times: vec![Times::default(); trees.len()],
+            times: vec![Span::default(); trees.len()],
             ..State::default()
         }),
         failed: AtomicBool::new(false),
@@ -131,13 +124,8 @@ pub fn copy(
     report.vanished += walked.vanished;
     report.skipped.append(&mut walked.skipped);
     report.pages = options.pages.map(|_| state.pages);
-    report.trees = trees.iter().zip(state.times).map(times).collect();
+    report.trees = trees.iter().zip(state.times).map(|(tree, span)| span.of(&tree.label)).collect();
     Ok(report)
-}
-
-fn times((tree, Times { span, busy }): (&LiveTree, Times)) -> TreeTimes {
-    let elapsed = span.map_or(Duration::ZERO, |(begin, end)| end.saturating_duration_since(begin));
-    TreeTimes { label: tree.label.clone(), elapsed, busy }
 }
 
 fn feed(
@@ -213,10 +201,8 @@ fn note(shared: &Shared<'_>, index: usize, outcome: Outcome, begin: Instant, tar
             }
         }
     }
-    if let Some(Times { span, busy }) = state.times.get_mut(index) {
-        let first = span.map_or(begin, |(first, _)| first.min(begin));
-        *span = Some((first, end));
-        *busy += end.saturating_duration_since(begin);
+    if let Some(span) = state.times.get_mut(index) {
+        span.note(begin, end);
     }
 }
 

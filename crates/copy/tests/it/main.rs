@@ -22,6 +22,7 @@ mod hostile;
 mod live;
 mod manifest;
 mod pages;
+mod rsync;
 mod server;
 mod tar;
 mod tree;

@@ -121,6 +121,9 @@ pub enum BackupStepError {
     /// The files could not be measured.
     #[error(transparent)]
     Tree(#[from] tapster_copy::tree::TreeError),
+    /// The files could not be fetched from the server's host.
+    #[error(transparent)]
+    Rsync(#[from] tapster_copy::rsync::RsyncError),
     /// A lock could not be taken.
     #[error(transparent)]
     Lock(#[from] LockError),

@@ -67,7 +67,8 @@ impl Server {
                 self.backup_by(&Postgres::of(&self.config)?, &job)
             }
             BackupMethod::LocalRsync => self.backup_files(&Files::local(&job), &job),
-            BackupMethod::Rsync | BackupMethod::Snapshot | BackupMethod::LocalToCloud => {
+            BackupMethod::Rsync => self.backup_files(&Files::remote(&job), &job),
+            BackupMethod::Snapshot | BackupMethod::LocalToCloud => {
                 let method = self.config.text("backup_method").unwrap_or_default();
                 Err(self.unsupported(format!("backup_method = {method}")))
             }

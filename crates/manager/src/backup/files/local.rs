@@ -128,7 +128,7 @@ fn copy_config_files(record: &BackupRecord, job: &Job<'_>, data: &Path) -> Resul
 }
 
 /// Tells the context's observer how far the copy is, not too often.
-struct Watcher<'a> {
+pub(super) struct Watcher<'a> {
     context: &'a Context<'a>,
     total: Option<u64>,
     done: AtomicU64,
@@ -136,11 +136,11 @@ struct Watcher<'a> {
 }
 
 impl<'a> Watcher<'a> {
-    fn new(context: &'a Context<'a>, total: Option<u64>) -> Self {
+    pub(super) fn new(context: &'a Context<'a>, total: Option<u64>) -> Self {
         Self { context, total, done: AtomicU64::new(0), told: Mutex::new(Instant::now()) }
     }
 
-    fn finish(&self) {
+    pub(super) fn finish(&self) {
         let done = self.done.load(Ordering::Relaxed);
         self.context.observer.progress(Progress { done, total: Some(done) });
     }

@@ -8,6 +8,7 @@ mod external;
 mod limits;
 mod local;
 mod previous;
+mod remote;
 mod session;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,8 @@ use crate::event::Event;
 enum Way {
     /// `local-rsync`.
     Local,
+    /// `rsync`.
+    Remote,
 }
 
 /// The two methods.
@@ -41,6 +44,11 @@ impl Files {
     /// `local-rsync`.
     pub(super) fn local(job: &Job<'_>) -> Self {
         Self { way: Way::Local, jobs: jobs(job) }
+    }
+
+    /// `rsync`.
+    pub(super) fn remote(job: &Job<'_>) -> Self {
+        Self { way: Way::Remote, jobs: jobs(job) }
     }
 }
 
@@ -60,6 +68,7 @@ impl Method for Files {
     fn program(&self) -> &'static str {
         match self.way {
             Way::Local => "local rsync",
+            Way::Remote => "rsync/SSH",
         }
     }
 
@@ -103,9 +112,13 @@ impl Method for Files {
         let major = session.major();
         let keep = KeepAlive::start(session, interval, job.context.stop.clone())
             .map_err(|source| BackupStepError::Io { path: "keep-alive".into(), source })?;
-        let copied = with_retries(record, job, keep.halt(), || match self.way {
-            Way::Local => local::copy(record, job, major, keep.halt()),
-        });
+        let copied = match self.way {
+            Way::Local => {
+                with_retries(record, job, keep.halt(), || local::copy(record, job, major, keep.halt()))
+            }
+            // Each rsync is tried again by itself, and goes on where it stopped.
+            Way::Remote => remote::copy(record, job, major, keep.halt()),
+        };
         // A lost session is why the copy was stopped.
         let session = keep.finish()?;
         match copied {

@@ -1,0 +1,287 @@
+//! One child process: stopped on request, its standard error kept within bounds.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use thiserror::Error;
+
+use crate::sync::SyncError;
+use crate::tree::TreeError;
+
+/// How often the stop flag is looked at.
+const TICK: Duration = Duration::from_millis(50);
+/// Between asking a process to end and ending it.
+const GRACE: Duration = Duration::from_secs(2);
+/// Bytes of standard error that are kept, from its end.
+const MAX_STDERR: usize = 32 * 1024;
+/// Longest line of a list.
+pub(super) const MAX_LINE: usize = 64 * 1024;
+
+/// A remote copy that failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RsyncError {
+    /// The program is not there, or cannot be started.
+    #[error("cannot run {}: {source}", program.display())]
+    Start {
+        /// Which.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It failed.
+    #[error("rsync failed while {what} ({status}){}", last_line(stderr))]
+    Failed {
+        /// What it was to do, such as `copying pgdata`.
+        what: String,
+        /// Its exit code or signal.
+        status: ExitStatus,
+        /// The end of what it wrote to standard error.
+        stderr: String,
+    },
+    /// What it wrote is no list of files.
+    #[error("rsync's list of {what} has a line that is none: {line:?}")]
+    List {
+        /// Of what.
+        what: String,
+        /// The line, cut.
+        line: String,
+    },
+    /// What it wrote could not be read.
+    #[error("cannot read from rsync: {0}")]
+    Read(io::Error),
+    /// A file that must be there is not.
+    #[error("'{path}' is not on the server")]
+    Missing {
+        /// Its path there.
+        path: String,
+    },
+    /// `global/pg_control` stays broken.
+    #[error("'{}': {source}", path.display())]
+    Control {
+        /// The copy.
+        path: PathBuf,
+        /// What is wrong.
+        source: walfile::ControlFileError,
+    },
+    /// A file operation here failed.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The caller's stop flag was raised.
+    #[error("the copy was stopped")]
+    Stopped,
+}
+
+impl From<SyncError> for RsyncError {
+    fn from(error: SyncError) -> Self {
+        Self::Tree(error.into())
+    }
+}
+
+/// The last thing that was said and is not rsync's own summary.
+fn last_line(stderr: &str) -> String {
+    let said = stderr.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("rsync error:"));
+    said.map(|line| format!(": {line}")).unwrap_or_default()
+}
+
+/// How a process ended.
+pub(super) struct Ended {
+    pub(super) status: ExitStatus,
+    pub(super) stderr: String,
+}
+
+impl Ended {
+    /// Whether everything was done, but for files that are gone: rsync's exit code 24, or 23 for nothing else.
+    pub(super) fn is_fine(&self) -> bool {
+        match self.status.code() {
+            Some(0 | 24) => true,
+            Some(23) => self.stderr.lines().filter(|line| !line.trim().is_empty()).all(|line| {
+                line.contains("file has vanished")
+                    || line.contains("No such file or directory (2)")
+                    || line.contains("symlink has no referent")
+                    || line.starts_with("rsync warning:")
+                    || (line.starts_with("rsync error:") && line.contains("code 23"))
+            }),
+            _ => false,
+        }
+    }
+
+    pub(super) fn check(self, what: &str) -> Result<Self, RsyncError> {
+        if self.is_fine() {
+            return Ok(self);
+        }
+        Err(RsyncError::Failed { what: what.to_owned(), status: self.status, stderr: self.stderr })
+    }
+}
+
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a command to its end; each line of its standard output goes to `line`, which may fail.
+pub(super) fn run(
+    mut command: Command,
+    stop: &AtomicBool,
+    line: &mut dyn FnMut(&[u8]) -> Result<(), RsyncError>,
+) -> Result<Ended, RsyncError> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(RsyncError::Stopped);
+    }
+    let program = PathBuf::from(command.get_program());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|source| RsyncError::Start { program, source })?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let child = Mutex::new(child);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let stderr = scope.spawn(|| err.map(tail).unwrap_or_default());
+        let watch = scope.spawn(|| watch(&child, stop, &done));
+        let read = out.map_or(Ok(()), |out| lines(BufReader::new(out), line));
+        if read.is_err() {
+            // Nobody reads what it writes any more.
+            terminate(&lock(&child), Signal::TERM);
+        }
+        let stderr = stderr.join().unwrap_or_default();
+        done.store(true, Ordering::Relaxed);
+        watch.thread().unpark();
+        let status = watch.join().unwrap_or_else(|_| Err(io::Error::other("the watching thread panicked")));
+        if stop.load(Ordering::Relaxed) {
+            return Err(RsyncError::Stopped);
+        }
+        read?;
+        Ok(Ended { status: status.map_err(RsyncError::Read)?, stderr })
+    })
+}
+
+/// Waits for the child, and ends it when it is to stop. It is reaped here only, so that its number stays its own.
+fn watch(child: &Mutex<Child>, stop: &AtomicBool, done: &AtomicBool) -> io::Result<ExitStatus> {
+    let mut asked: Option<Instant> = None;
+    loop {
+        {
+            let mut child = lock(child);
+            if done.load(Ordering::Relaxed)
+                && let Some(status) = child.try_wait()?
+            {
+                return Ok(status);
+            }
+            if stop.load(Ordering::Relaxed) {
+                match asked {
+                    None => {
+                        terminate(&child, Signal::TERM);
+                        asked = Some(Instant::now());
+                    }
+                    Some(since) if since.elapsed() >= GRACE => terminate(&child, Signal::KILL),
+                    Some(_) => {}
+                }
+            }
+        }
+        std::thread::park_timeout(TICK);
+    }
+}
+
+fn terminate(child: &Child, signal: Signal) {
+    // It may be gone already, which is what we want.
+    let _ = kill_process(Pid::from_child(child), signal);
+}
+
+fn lines(
+    mut out: impl BufRead,
+    line: &mut dyn FnMut(&[u8]) -> Result<(), RsyncError>,
+) -> Result<(), RsyncError> {
+    let mut buffer = Vec::new();
+    loop {
+        buffer.clear();
+        let count =
+            (&mut out).take(MAX_LINE as u64).read_until(b'\n', &mut buffer).map_err(RsyncError::Read)?;
+        if count == 0 {
+            return Ok(());
+        }
+        line(buffer.strip_suffix(b"\n").unwrap_or(&buffer))?;
+    }
+}
+
+fn tail(mut err: impl Read) -> String {
+    let mut kept = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(count) = err.read(&mut buffer) {
+        if count == 0 {
+            break;
+        }
+        kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        if kept.len() > 2 * MAX_STDERR {
+            kept.drain(..kept.len() - MAX_STDERR);
+        }
+    }
+    let from = kept.len().saturating_sub(MAX_STDERR);
+    String::from_utf8_lossy(kept.get(from..).unwrap_or_default()).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn output_is_read_in_lines_and_errors_are_bounded() {
+        let mut seen = Vec::new();
+        let script = "printf 'a b\\nc'; i=0; while [ $i -lt 3000 ]; do echo 'rsync: x1234567890123456789' >&2; i=$((i+1)); done; \
+                      echo last >&2; exit 12";
+        let ended = run(sh(script), &AtomicBool::new(false), &mut |line| {
+            seen.push(line.to_vec());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, [b"a b".to_vec(), b"c".to_vec()]);
+        assert!(ended.stderr.len() <= MAX_STDERR && ended.stderr.ends_with("last"));
+        let error = ended.check("copying pgdata").err().unwrap();
+        assert_eq!(error.to_string(), "rsync failed while copying pgdata (exit status: 12): last");
+        let missing = run(Command::new("/no/rsync"), &AtomicBool::new(false), &mut |_| Ok(()));
+        assert!(matches!(missing, Err(RsyncError::Start { .. })));
+    }
+
+    #[test]
+    fn a_stop_ends_the_child() {
+        let stop = AtomicBool::new(false);
+        let begin = Instant::now();
+        let result = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(100));
+                stop.store(true, Ordering::Relaxed);
+            });
+            run(sh("exec sleep 60"), &stop, &mut |_| Ok(()))
+        });
+        assert!(matches!(result, Err(RsyncError::Stopped)));
+        assert!(begin.elapsed() < Duration::from_secs(30));
+        assert!(matches!(run(sh("true"), &stop, &mut |_| Ok(())), Err(RsyncError::Stopped)));
+    }
+
+    #[test]
+    fn only_vanished_files_are_forgiven() {
+        let ended = |code: i32, stderr: &str| Ended {
+            status: ExitStatus::from_raw(code << 8),
+            stderr: stderr.to_owned(),
+        };
+        assert!(ended(0, "").is_fine() && ended(24, "file has vanished: \"/x\"").is_fine());
+        let gone = "rsync: [sender] link_stat \"/x/base/5/1\" failed: No such file or directory (2)\n\
+                    file has vanished: \"/x/base/5/2\"\n\
+                    rsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c(1865)";
+        assert!(ended(23, gone).is_fine());
+        let denied = "rsync: [sender] send_files failed to open \"/x\": Permission denied (13)\n";
+        assert!(!ended(23, &format!("{denied}{gone}")).is_fine());
+        assert!(!ended(12, "").is_fine() && !ended(255, "").is_fine());
+        let killed = Ended { status: ExitStatus::from_raw(9), stderr: String::new() };
+        assert!(!killed.is_fine());
+    }
+}
