@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use crate::chaos::{
     Running, Stored, acknowledged, finish_segment, lab, lsn, wait_for, wait_until_received, write_wal,
 };
+use crate::lab::Lab;
 use crate::sshd::{Hub, Which, small_segment, told};
 
 /// A file system in memory; unmounted when dropped.
@@ -111,11 +112,63 @@ fn a_backup_and_a_restore_on_a_full_disk_say_so() {
     drop(receiver);
 
     let data = lab.path("restored");
-    let Some(_small) = SmallDisk::mount(&data, 10) else { return };
+    let Some(small) = SmallDisk::mount(&data, 10) else { return };
     let run = lab.run(&["restore", "main", "latest", data.to_str().unwrap()]);
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.stderr.contains(" MiB free, the restore needs "), "{run:?}");
     assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
+    a_disk_that_fills_up_meanwhile(&lab, &stored, &data, &small);
+}
+
+/// L-A1: what is half restored cannot be started, says so, and is restored by the same command once there is room.
+fn a_disk_that_fills_up_meanwhile(lab: &Lab, stored: &Stored, data: &Path, small: &SmallDisk) {
+    let [backup] =
+        &std::fs::read_dir(&stored.layout.base).unwrap().map(|e| e.unwrap()).collect::<Vec<_>>()[..]
+    else {
+        panic!("one backup")
+    };
+    let bytes = |path: &Path| -> u64 {
+        let output = Command::new("du").arg("-sk").arg(path).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.split_whitespace().next().unwrap().parse::<u64>().unwrap() << 10
+    };
+    let whole = u32::try_from(bytes(&backup.path().join("data")) >> 20).unwrap();
+    // As somebody else would fill the disk after it was looked at: to the plan the backup is small.
+    let id = backup.file_name().into_string().unwrap();
+    let record = [backup.path().join("backup.info"), stored.layout.meta.join(format!("{id}-backup.info"))]
+        .into_iter()
+        .find(|path| path.exists())
+        .unwrap();
+    let truth = std::fs::read_to_string(&record).unwrap();
+    let lie =
+        |line: &str| if line.starts_with("size=") { "size=1\n".to_owned() } else { format!("{line}\n") };
+    std::fs::write(&record, truth.lines().map(lie).collect::<String>()).unwrap();
+    let restore = || {
+        let target = ["--target-immediate", "--target-action", "promote"];
+        lab.run(&[&["restore"], &target[..], &["main", "latest", data.to_str().unwrap()]].concat())
+    };
+    // In the middle of the files, and after them, in those that recovery needs.
+    for megabytes in [whole / 2, whole + 1] {
+        small.resize(megabytes);
+        let run = restore();
+        assert_eq!(run.code, 1, "{megabytes}: {run:?}");
+        assert!(
+            run.stderr.starts_with("ERROR: ") && run.stderr.contains("No space left on device"),
+            "{run:?}"
+        );
+        assert!(!data.join("global/pg_control").exists(), "it could be started");
+        assert_eq!(lab.json(&["list-backups", "main"])["main"][0]["status"], "DONE");
+        let hint = "HINT: the destination has no pg_control and cannot be started; empty it and try again\n";
+        assert!(run.stderr.ends_with(hint), "{run:?}");
+        assert!(restore().stderr.contains(" is not empty."));
+        let empty = Command::new("find").arg(data).args(["-mindepth", "1", "-delete"]).status();
+        assert!(empty.unwrap().success());
+    }
+    std::fs::write(&record, truth).unwrap();
+    small.resize(400);
+    let run = restore();
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(lab.ask_restored(data, "SELECT 1"), "1");
 }
 
 /// Segments of 1 MiB that do not compress, in the queue.
