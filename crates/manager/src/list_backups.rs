@@ -20,6 +20,8 @@ pub struct ListedBackup {
     pub wal: WalUsage,
     /// What the retention policy says; `None` without a policy.
     pub verdict: Option<Verdict>,
+    /// Its deletion has begun: perhaps files are missing, whatever its record says, and it cannot be restored.
+    pub deletion_begun: bool,
 }
 
 impl ListedBackup {
@@ -28,9 +30,14 @@ impl ListedBackup {
         self.record.size.unwrap_or(0).saturating_add(self.wal.own_bytes)
     }
 
-    /// Whether its data is complete as far as it was copied: `DONE` or `WAITING_FOR_WALS`.
+    /// Whether its data is complete as far as it was copied: `DONE` or `WAITING_FOR_WALS`, and not about to be deleted.
     pub const fn is_copied(&self) -> bool {
-        self.record.status.is_copied()
+        self.record.status.is_copied() && !self.deletion_begun
+    }
+
+    /// The status of the record, or FAILED when the deletion has begun.
+    pub const fn status(&self) -> BackupStatus {
+        if self.deletion_begun { BackupStatus::Failed } else { self.record.status }
     }
 
     /// The verdict in Barman's words; `-` without a policy or when there is nothing to object.
@@ -105,6 +112,7 @@ impl Server {
                 Err(error) => unreadable.push((id, error)),
             }
         }
+        let going = self.catalog.deletions_in_progress()?;
         let verdicts = self.verdicts(&records, context);
         let copied = records.iter().filter(|record| record.status.is_copied());
         let copied: Vec<_> = copied.map(|record| (record, next_of(&records, &record.id))).collect();
@@ -112,7 +120,12 @@ impl Server {
         let mut backups = Vec::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
             let wal = record.status.is_copied().then(|| usages.next()).flatten().unwrap_or_default();
-            backups.push(ListedBackup { record: record.clone(), wal, verdict: verdicts.get(index).cloned() });
+            backups.push(ListedBackup {
+                record: record.clone(),
+                wal,
+                verdict: verdicts.get(index).cloned(),
+                deletion_begun: going.contains(&record.id),
+            });
         }
         backups.reverse();
         Ok(BackupList { backups, unreadable })

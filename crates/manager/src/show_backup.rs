@@ -93,7 +93,12 @@ impl Server {
             chain_size: record.parent_backup_id.is_some().then_some(chain.len()),
             timelines: self.forked_timelines(record),
             has_policy: self.config.retention_policy.is_some(),
-            backup: ListedBackup { record: record.clone(), wal, verdict },
+            backup: ListedBackup {
+                record: record.clone(),
+                wal,
+                verdict,
+                deletion_begun: self.catalog.deletions_in_progress()?.contains(&record.id),
+            },
         })
     }
 

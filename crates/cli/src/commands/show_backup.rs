@@ -15,6 +15,15 @@ pub(crate) fn run(args: &ShowBackupArgs, session: &Session) -> Result<(), Failur
     let record = server.catalog().select(&Selector::from(args.backup.as_str()))?;
     let observer = setup.observer(server.name());
     let details = server.show_backup(&record, &setup.context(&observer))?;
+    if details.backup.deletion_begun {
+        session.output.warning(format!(
+            "the deletion of backup {} has begun, and it cannot be restored; execute '{} delete {} {}' to finish it",
+            record.id,
+            session.program.name(),
+            server.name(),
+            record.id
+        ));
+    }
     backup_details::show(&session.output, server.name(), &details);
     Ok(())
 }

@@ -40,7 +40,10 @@ fn to_text(server: &str, backup: &ListedBackup) -> String {
     });
     line.push_str(" - ");
     if !backup.is_copied() {
-        line.push_str(&record.status.to_string());
+        line.push_str(&backup.status().to_string());
+        if backup.deletion_begun {
+            line.push_str(" - its deletion has begun");
+        }
         return line;
     }
     let end = record.end_time.map_or_else(|| "None".to_owned(), ctime);
@@ -71,7 +74,7 @@ fn to_json(backup: &ListedBackup) -> Value {
     let mut item = json!({
         "backup_id": record.id.to_string(),
         "backup_type": kind,
-        "status": record.status.to_string(),
+        "status": backup.status().to_string(),
     });
     let Value::Object(map) = &mut item else { return item };
     let mut put = |key: &str, value: Value| {
@@ -79,6 +82,9 @@ fn to_json(backup: &ListedBackup) -> Value {
     };
     if let Some(name) = &record.backup_name {
         put("backup_name", json!(name));
+    }
+    if backup.deletion_begun {
+        put("deletion_begun", json!(true));
     }
     if backup.is_copied() {
         put("end_time", json!(record.end_time.map(ctime)));

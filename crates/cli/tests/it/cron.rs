@@ -82,6 +82,12 @@ fn a_deletion_that_was_interrupted_is_finished() {
     lab.ok(&["backup", "main"]);
     let [id] = backups(&lab).try_into().unwrap();
     std::fs::write(lab.server_dir().join(format!("meta/{id}-delete_this")), "delete").unwrap();
+    // What is left of it is no backup, whatever its record says.
+    let listed = lab.ok(&["list-backups", "main"]);
+    assert_eq!(listed, format!("main {id} - F - FAILED - its deletion has begun\n"));
+    assert_eq!(lab.json(&["list-backups", "main"])["main"][0]["status"], "FAILED");
+    let shown = lab.run(&["show-backup", "main", &id]);
+    assert!(shown.code == 0 && shown.stderr.starts_with("WARNING: the deletion of backup "), "{shown:?}");
     assert!(
         lab.ok(&["cron"])
             .contains(&format!("Enforcing retention policy: removing backup {id} for server main\n"))

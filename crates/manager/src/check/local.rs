@@ -120,7 +120,9 @@ impl Server {
             Ok(backups) => {
                 let mut broken = Vec::new();
                 let mut records = Vec::new();
-                for (id, record) in backups {
+                // What is left of a backup that is being deleted is none; nor did it fail.
+                let going = self.catalog.deletions_in_progress().unwrap_or_default();
+                for (id, record) in backups.into_iter().filter(|(id, _)| !going.contains(id)) {
                     match record {
                         Ok(record) => records.push(record),
                         Err(error) => broken.push(format!("{id}: {error}")),
