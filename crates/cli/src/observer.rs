@@ -83,7 +83,15 @@ impl<'a> ConsoleObserver<'a> {
                     out.info(format!("\t{name} from server {server} has been removed"));
                 }
             }
-            Event::BackupSize { bytes } => out.info(format!("Backup size: {}", pretty_bytes(*bytes))),
+            Event::BackupSize { bytes, deduplicated: None } => {
+                out.info(format!("Backup size: {}", pretty_bytes(*bytes)));
+            }
+            Event::BackupSize { bytes, deduplicated: Some(own) } => out.info(format!(
+                "Backup size: {}. Actual size on disk: {} (-{:.2}% deduplication ratio).",
+                pretty_bytes(*bytes),
+                pretty_bytes(*own),
+                shared_percent(*bytes, *own)
+            )),
             Event::BackupEnd { lsn, segment, offset } => {
                 out.info(format!("Backup end at LSN: {lsn} ({segment}, {offset:08X})"));
             }
@@ -290,4 +298,9 @@ impl Observer for ConsoleObserver<'_> {
     fn progress(&self, progress: Progress) {
         self.output.progress(progress.done, progress.total);
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+fn shared_percent(whole: u64, own: u64) -> f64 {
+    if whole == 0 { 0.0 } else { whole.saturating_sub(own) as f64 / whole as f64 * 100.0 }
 }

@@ -116,6 +116,8 @@ pub enum Event {
     BackupSize {
         /// All files.
         bytes: u64,
+        /// Those that are not shared with another backup, where sharing was asked for.
+        deduplicated: Option<u64>,
     },
     /// The end of the backup.
     BackupEnd {

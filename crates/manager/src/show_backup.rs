@@ -37,6 +37,10 @@ impl BackupDetails {
         let record = self.record();
         let (whole, own) = match record.backup_type() {
             BackupType::Rsync => (record.size?, record.deduplicated_size?),
+            // Its files are shared only where that was asked for, which Barman cannot do.
+            BackupType::Full if record.deduplicated_size < record.size => {
+                (record.size?, record.deduplicated_size?)
+            }
             BackupType::Incremental => (record.cluster_size?, record.deduplicated_size?),
             _ => return None,
         };

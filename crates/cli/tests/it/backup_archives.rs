@@ -148,3 +148,45 @@ fn a_compressed_backup_is_recovered_to_a_point_and_a_damaged_one_refused() {
     let gone = lab.run(&["restore", "main", "latest", lab.destination("gone").to_str().unwrap()]);
     assert!(gone.code == 1 && gone.stderr.contains("base.tar is missing"), "{gone:?}");
 }
+
+/// Two backups that share their files: each is whole without the other.
+#[test]
+fn files_are_shared_with_the_backup_before() {
+    use std::os::unix::fs::MetadataExt as _;
+    let Some(lab) = ready() else { return };
+    let _receiver = lab.receive();
+    lab.ok(&["backup", "main", "--wait"]);
+    let first = latest(&lab);
+    lab.cluster.sql("INSERT INTO outside VALUES (1000000)");
+    configure(&lab, "reuse_backup = link\n");
+    let said = lab.ok(&["backup", "main", "--wait"]);
+    let line = said.lines().find(|line| line.starts_with("Backup size: ")).unwrap();
+    assert!(line.contains(" Actual size on disk: ") && line.contains("% deduplication ratio)."), "{said}");
+    let second = latest(&lab);
+    let details = lab.json(&["show-backup", "main", &second]);
+    let base = &details["main"]["base_backup_information"];
+    let percent = base["resources_saved_percentage"].as_str().unwrap().trim_end_matches('%').to_owned();
+    assert!(percent.parse::<f64>().unwrap() > 80.0, "{details}");
+    let base = lab.server_dir().join("base");
+    let file = |id: &str, name: &str| base.join(id).join("data").join(name).metadata().unwrap();
+    assert_eq!(file(&first, "PG_VERSION").ino(), file(&second, "PG_VERSION").ino());
+    for name in ["backup_label", "backup_manifest", "global/pg_control"] {
+        assert_ne!(file(&first, name).ino(), file(&second, name).ino(), "{name}");
+    }
+    // The option wins; a copy would save nothing; archives have nothing to share.
+    lab.ok(&["backup", "main", "--wait", "--reuse-backup", "off"]);
+    let third = latest(&lab);
+    assert_eq!(file(&third, "PG_VERSION").nlink(), 1);
+    let refused = lab.run(&["backup", "main", "--reuse-backup", "copy"]);
+    assert!(refused.code == 1 && refused.stderr.contains("reuse_backup = copy saves nothing"), "{refused:?}");
+    configure(&lab, "reuse_backup = link\nbackup_compression = lz4\n");
+    let refused = lab.run(&["backup", "main"]);
+    assert!(refused.code == 1 && refused.stderr.contains("reuse_backup = link needs files"), "{refused:?}");
+    assert_eq!(latest(&lab), third);
+
+    configure(&lab, "");
+    lab.ok(&["delete", "main", &first]);
+    let restored = restore(&lab, &second, "after-first", &[]);
+    assert_eq!(lab.ask_restored(&restored, QUESTION), "5000,1500500");
+    lab.ok(&["verify-backup", "main", &second]);
+}

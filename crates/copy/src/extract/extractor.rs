@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::ExtractError;
 use super::output::{Output, Writing};
+use super::reuse::{Comparing, Earlier, EarlierTree};
 use super::spool::Spool;
 use crate::manifest::{FILE_NAME, ManifestSummary};
 use crate::publish::{rename, temporary_name};
@@ -48,6 +49,8 @@ pub struct ExtractOptions {
     /// Members of the base archive left out, by exact name or, for a whole directory, with a final slash;
     /// they are still compared with the manifest.
     pub skip: Vec<String>,
+    /// Make files that are the same in this earlier backup hard links to it. They are compared as they come.
+    pub earlier: Option<Earlier>,
 }
 
 /// `global/pg_control` of a backup whose other files are all written and on disk.
@@ -68,6 +71,10 @@ pub struct ExtractReport {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Files of these that are shared with the earlier backup.
+    pub reused: u64,
+    /// Their bytes.
+    pub reused_bytes: u64,
     /// What the manifest said, when there was one; every file agreed with it.
     pub manifest: Option<ManifestSummary>,
 }
@@ -96,6 +103,8 @@ pub struct TarExtractor {
     options: ExtractOptions,
     base: Output,
     tablespaces: BTreeMap<u32, Output>,
+    /// Of the earlier backup, by tablespace; `None` is the data directory.
+    earlier: BTreeMap<Option<u32>, EarlierTree>,
     file_systems: Vec<FileSystem>,
     queue: Option<Background>,
     stage: Stage,
@@ -123,6 +132,8 @@ enum Stage {
 enum Current {
     None,
     File(Writing),
+    /// The same as in the earlier backup so far.
+    Compared(Box<Comparing>),
     Control,
     Skipped,
 }
@@ -157,6 +168,7 @@ impl TarExtractor {
         Ok(Self {
             base,
             tablespaces,
+            earlier: options.earlier.as_ref().map(open_earlier).unwrap_or_default(),
             file_systems,
             queue: (method == SyncMethod::Fsync).then(|| Background::start(SYNC_THREADS)),
             stage: Stage::Before,
@@ -319,6 +331,11 @@ impl TarExtractor {
                     self.hasher.update(data);
                     match &mut self.current {
                         Current::File(file) => file.write(data, self.options.sync != SyncMethod::None)?,
+                        Current::Compared(comparing) => {
+                            if !comparing.goes_on(data) {
+                                self.differs(data)?;
+                            }
+                        }
                         Current::Control => {
                             if let Some((control, _)) = &mut self.control {
                                 control.extend_from_slice(data);
@@ -345,7 +362,8 @@ impl TarExtractor {
             return match self.tablespaces.get_mut(&oid) {
                 None => self.place(&member, &listed),
                 Some(output) => {
-                    let current = write_member(output, &member, &path)?;
+                    let earlier = self.earlier.get_mut(&Some(oid));
+                    let current = write_member(output, earlier, &member, &path)?;
                     self.begin_member(&member, &listed, current);
                     Ok(())
                 }
@@ -363,7 +381,7 @@ impl TarExtractor {
 
     /// Writes below the data directory.
     fn place(&mut self, member: &Member, path: &Path) -> Result<(), ExtractError> {
-        let current = write_member(&mut self.base, member, path)?;
+        let current = write_member(&mut self.base, self.earlier.get_mut(&None), member, path)?;
         self.begin_member(member, path, current);
         Ok(())
     }
@@ -428,7 +446,7 @@ impl TarExtractor {
         {
             let mut wal = Output::open(target, self.options.sync)?;
             let inner = path.strip_prefix("pg_wal").unwrap_or(path);
-            let current = write_member(&mut wal, member, inner)?;
+            let current = write_member(&mut wal, None, member, inner)?;
             self.begin_member(member, path, current);
             return Ok(Some(()));
         }
@@ -455,6 +473,7 @@ impl TarExtractor {
         match std::mem::replace(&mut self.current, Current::None) {
             Current::None => return Ok(()),
             Current::File(file) => file.close(early, self.queue.as_ref())?,
+            Current::Compared(comparing) => self.share(*comparing)?,
             Current::Control | Current::Skipped => {}
         }
         self.report.files = self.report.files.saturating_add(1);
@@ -465,6 +484,41 @@ impl TarExtractor {
             spool
                 .add(&self.name, self.size, hasher.finish())
                 .map_err(at("write the list of files of", &root))?;
+        }
+        Ok(())
+    }
+
+    /// Where the member under way is written.
+    fn output(&mut self) -> &mut Output {
+        match self.stage {
+            // In-place tablespaces are in the data directory.
+            Stage::Tablespace(oid) => self.tablespaces.get_mut(&oid).unwrap_or(&mut self.base),
+            _ => &mut self.base,
+        }
+    }
+
+    /// The file is another one than the earlier: it is stored, with these bytes as the next.
+    fn differs(&mut self, next: &[u8]) -> Result<(), ExtractError> {
+        let early = self.options.sync != SyncMethod::None;
+        if let Current::Compared(comparing) = std::mem::replace(&mut self.current, Current::None) {
+            let mut writing = comparing.into_own(self.output(), early)?;
+            writing.write(next, early)?;
+            self.current = Current::File(writing);
+        }
+        Ok(())
+    }
+
+    /// The file is the earlier one: it gets its second name.
+    fn share(&mut self, comparing: Comparing) -> Result<(), ExtractError> {
+        let early = self.options.sync != SyncMethod::None;
+        match comparing.link(self.output()) {
+            Ok(()) => {
+                self.report.reused = self.report.reused.saturating_add(1);
+                self.report.reused_bytes = self.report.reused_bytes.saturating_add(self.size);
+            }
+            Err(comparing) => {
+                comparing.into_own(self.output(), early)?.close(early, self.queue.as_ref())?;
+            }
         }
         Ok(())
     }
@@ -499,13 +553,33 @@ impl TarExtractor {
 }
 
 /// Makes what `member` is under the name `path`.
-fn write_member(output: &mut Output, member: &Member, path: &Path) -> Result<Current, ExtractError> {
+fn write_member(
+    output: &mut Output,
+    earlier: Option<&mut EarlierTree>,
+    member: &Member,
+    path: &Path,
+) -> Result<Current, ExtractError> {
     match member.kind {
         MemberKind::Directory => output.directory(path, directory_mode(member.mode))?,
         MemberKind::Symlink(_) => return Err(ExtractError::Link { path: path.to_path_buf() }),
-        MemberKind::File => return Ok(Current::File(output.file(path, file_mode(member.mode))?)),
+        MemberKind::File => {
+            let mode = file_mode(member.mode);
+            let candidate = earlier.and_then(|earlier| earlier.candidate(path, member.size, mode));
+            return Ok(match candidate {
+                Some(comparing) => Current::Compared(Box::new(comparing)),
+                None => Current::File(output.file(path, mode)?),
+            });
+        }
     }
     Ok(Current::None)
+}
+
+fn open_earlier(earlier: &Earlier) -> BTreeMap<Option<u32>, EarlierTree> {
+    let tablespaces = earlier.tablespaces.iter().map(|(oid, path)| (Some(*oid), path));
+    std::iter::once((None, &earlier.data))
+        .chain(tablespaces)
+        .filter_map(|(oid, path)| Some((oid, EarlierTree::open(path)?)))
+        .collect()
 }
 
 /// The owner may always read and write, the group at most read: what PostgreSQL itself demands.

@@ -8,8 +8,10 @@
 mod error;
 mod extractor;
 mod output;
+mod reuse;
 pub(crate) mod spool;
 
 pub use error::ExtractError;
 pub(crate) use extractor::CONTROL_FILE;
 pub use extractor::{ControlFile, ExtractOptions, ExtractReport, TablespaceTarget, TarExtractor};
+pub use reuse::Earlier;

@@ -48,7 +48,7 @@ impl Output {
     }
 
     /// The directory that holds `relative`, with the last component.
-    fn holder<'p>(&mut self, relative: &'p Path) -> Result<(OwnedFd, &'p OsStr), SyncError> {
+    pub(super) fn holder<'p>(&mut self, relative: &'p Path) -> Result<(OwnedFd, &'p OsStr), SyncError> {
         let refused = || at("create", relative)(io::Error::from(io::ErrorKind::InvalidInput));
         let name = relative.file_name().ok_or_else(refused)?;
         let parent = relative.parent().unwrap_or(Path::new(""));

@@ -206,3 +206,51 @@ fn a_full_disk_leaves_no_half_truth() {
     assert!(error.contains("cannot write") && error.contains("base/big"), "{error}");
     assert!(!half_truth);
 }
+
+/// The same bytes are stored once; whatever else is the same, other bytes are not taken for them.
+#[test]
+fn what_an_earlier_backup_has_is_shared_and_nothing_else() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    let page = |fill: u8| vec![fill; 700_000];
+    let mut changed = page(3);
+    let old: Vec<(&str, Vec<u8>)> = vec![
+        ("backup_label", b"START".to_vec()),
+        ("base/same", page(1)),
+        ("base/empty", Vec::new()),
+        ("base/grown", page(2)),
+        ("base/changed", changed.clone()),
+        ("base/open", page(4)),
+        ("base/rotten", page(5)),
+        ("base/link", page(6)),
+        ("base/gone", page(7)),
+        ("global/pg_control", vec![8; 8192]),
+    ];
+    let algorithm = ChecksumAlgorithm::Crc32c;
+    run(&first, options(algorithm, SyncMethod::Fsync), &stream(&old), &manifest(&old, algorithm)).unwrap();
+
+    // Bits change on the disk without anybody's doing; the sizes and the manifest say nothing of it.
+    let mut rotten = page(5);
+    rotten[500_000] ^= 1;
+    std::fs::write(first.join("base/rotten"), rotten).unwrap();
+    std::fs::set_permissions(first.join("base/open"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::remove_file(first.join("base/link")).unwrap();
+    std::os::unix::fs::symlink("rotten", first.join("base/link")).unwrap();
+    std::fs::remove_file(first.join("base/gone")).unwrap();
+
+    let mut new = old.clone();
+    changed[650_000] = 9;
+    new[3].1.extend_from_slice(&[2; 8192]);
+    new[4].1.clone_from(&changed);
+    let mut with_earlier = options(algorithm, SyncMethod::Fsync);
+    with_earlier.earlier = Some(tapster_copy::extract::Earlier::new(&first));
+    let report = run(&second, with_earlier, &stream(&new), &manifest(&new, algorithm)).unwrap();
+    assert_eq!((report.reused, report.reused_bytes), (2, 700_000));
+    for (name, content) in &new {
+        assert!(std::fs::read(second.join(name)).unwrap() == *content, "{name}");
+        let shared = ["base/same", "base/empty"].contains(name);
+        assert_eq!(second.join(name).metadata().unwrap().nlink() == 2, shared, "{name}");
+    }
+    assert_eq!(std::fs::read(first.join("base/changed")).unwrap(), page(3));
+}

@@ -9,6 +9,7 @@ use walfile::SegmentName;
 
 use super::method::ServerState;
 use super::{BackupError, BackupOptions, BackupReport, BackupStepError};
+use crate::config::ReuseBackup;
 use crate::event::Event;
 use crate::remote::Remote;
 use crate::restore::parse_target_time;
@@ -100,7 +101,9 @@ impl Server {
             self.hooks_after_backup(&record, context);
             return Err(error);
         }
-        context.tell(Event::BackupSize { bytes: record.size.unwrap_or(0) });
+        let links = options.reuse_backup.or(self.config.reuse_backup) == Some(ReuseBackup::Link);
+        let deduplicated = record.deduplicated_size.filter(|_| links);
+        context.tell(Event::BackupSize { bytes: record.size.unwrap_or(0), deduplicated });
         if let (Some(lsn), Some(segment), Some(offset)) = (record.end_xlog, record.end_wal, record.end_offset)
         {
             context.tell(Event::BackupEnd { lsn, segment, offset });

@@ -27,7 +27,7 @@ use walfile::SegmentName;
 use self::files::Files;
 use self::method::{Job, Method};
 use self::postgres::Postgres;
-use crate::config::{BackupMethod, HookEvent, ReuseBackup};
+use crate::config::{BackupMethod, HookEvent};
 use crate::event::Event;
 use crate::{CheckOptions, Context, Server};
 
@@ -64,7 +64,7 @@ impl Server {
         match self.config.backup_method {
             BackupMethod::Postgres => {
                 self.refuse_options(options)?;
-                self.backup_by(&Postgres::of(&self.config)?, &job)
+                self.backup_by(&Postgres::of(&self.config, options)?, &job)
             }
             BackupMethod::LocalRsync => self.backup_files(&Files::local(&job), &job),
             BackupMethod::Rsync => self.backup_files(&Files::remote(&job), &job),
@@ -92,9 +92,6 @@ impl Server {
 
     /// Options that the method does not obey.
     fn refuse_options(&self, options: &BackupOptions) -> Result<(), BackupError> {
-        if options.reuse_backup.is_some_and(|reuse| reuse != ReuseBackup::Off) {
-            return Err(self.unsupported("--reuse-backup".to_owned()));
-        }
         if options.manifest == Some(false) {
             return Err(self.unsupported("--no-manifest".to_owned()));
         }

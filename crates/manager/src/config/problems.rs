@@ -42,11 +42,8 @@ fn method(server: &mut ServerConfig) {
                 server.warnings.push(ConfigWarning::ExclusiveBackupIgnored);
             }
             server.backup_options.concurrent = true;
-            forbid(
-                server,
-                "postgres",
-                &["tablespace_bandwidth_limit", "reuse_backup", "network_compression"],
-            );
+            // Barman forbids reuse_backup here too: its files come from pg_basebackup, which writes them all.
+            forbid(server, "postgres", &["tablespace_bandwidth_limit", "network_compression"]);
         }
         BackupMethod::Rsync | BackupMethod::LocalRsync | BackupMethod::Snapshot => {
             let local = server.backup_method == BackupMethod::LocalRsync;

@@ -7,7 +7,7 @@
 mod external;
 mod limits;
 mod local;
-mod previous;
+pub(super) mod previous;
 mod remote;
 mod session;
 

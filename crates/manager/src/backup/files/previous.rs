@@ -21,12 +21,7 @@ impl Previous {
             Some(ReuseBackup::Copy) => Reuse::Copy,
             Some(ReuseBackup::Off) | None => return Ok(Self { reuse: Reuse::Off, record: None }),
         };
-        let records = job.server.catalog.backups()?;
-        let found = records
-            .into_iter()
-            .filter_map(|(_, other)| other.ok())
-            .filter(|other| other.id < record.id && usable(other, record))
-            .max_by_key(|other| other.id);
+        let found = newest_usable(record, job)?;
         let record = found.and_then(|other| {
             let horizon = other.begin_time?.unix_timestamp();
             job.server.layout().data_dir(&other.id).is_dir().then_some((other, horizon))
@@ -46,11 +41,25 @@ impl Previous {
     }
 }
 
+/// The newest backup before this one whose files lie there as they were on the same cluster.
+pub(in crate::backup) fn newest_usable(
+    record: &BackupRecord,
+    job: &Job<'_>,
+) -> Result<Option<BackupRecord>, BackupStepError> {
+    let records = job.server.catalog.backups()?;
+    Ok(records
+        .into_iter()
+        .filter_map(|(_, other)| other.ok())
+        .filter(|other| other.id < record.id && usable(other, record))
+        .max_by_key(|other| other.id))
+}
+
 fn usable(other: &BackupRecord, record: &BackupRecord) -> bool {
     other.status.is_copied()
         && matches!(other.mode, Some(BackupMode::Postgres | BackupMode::RsyncConcurrent | BackupMode::RsyncExclusive))
-        // One stored in archives has no files to share.
-        && [&other.compression, &other.encryption].into_iter().flatten().all(|kind| kind == "none")
+        // One stored in archives, compressed or not, has no files to share.
+        && other.compression.is_none()
+        && other.encryption.is_none()
         && other.parent_backup_id.is_none()
         && other.systemid == record.systemid
 }

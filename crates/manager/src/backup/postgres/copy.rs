@@ -4,15 +4,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tapster_catalog::{BackupRecord, durable};
-use tapster_copy::extract::TablespaceTarget;
+use tapster_copy::extract::{Earlier, TablespaceTarget};
 use tapster_copy::{ChecksumAlgorithm, ExtractOptions};
 use tapster_protocol::{BackupEvent, BaseBackupOptions, ManifestMode, Tablespace};
 
-use super::Copied;
 use super::destination::Destination;
-use super::form::Form;
+use super::{Copied, Postgres};
 use crate::Context;
 use crate::backup::BackupStepError;
+use crate::backup::files::previous::newest_usable;
 use crate::backup::method::Job;
 use crate::event::{Event, Progress};
 
@@ -22,7 +22,7 @@ const FIRST_WITH_MANIFEST: u32 = 13;
 const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) fn with_retries(
-    form: &Form,
+    method: &Postgres,
     record: &BackupRecord,
     job: &Job<'_>,
 ) -> Result<Copied, BackupStepError> {
@@ -33,7 +33,7 @@ pub(super) fn with_retries(
         .unwrap_or_else(|| Duration::from_secs(server.config.basebackup_retry_sleep.into()));
     let mut attempt = 0;
     loop {
-        let error = match once(form, record, job) {
+        let error = match once(method, record, job) {
             Ok(copied) => return Ok(copied),
             Err(error) => error,
         };
@@ -47,8 +47,9 @@ pub(super) fn with_retries(
     }
 }
 
-fn once(form: &Form, record: &BackupRecord, job: &Job<'_>) -> Result<Copied, BackupStepError> {
+fn once(method: &Postgres, record: &BackupRecord, job: &Job<'_>) -> Result<Copied, BackupStepError> {
     let Job { server, options, context } = *job;
+    let form = &method.form;
     let mut connection =
         server.connect_streaming(&server.config.streaming_backup_name, context.stop.clone())?;
     let has_manifest = connection.server_version().major() >= FIRST_WITH_MANIFEST;
@@ -74,6 +75,9 @@ fn once(form: &Form, record: &BackupRecord, job: &Job<'_>) -> Result<Copied, Bac
     extract.tablespaces = stream.tablespaces().iter().filter_map(|t| target(t, &dir)).collect();
     let tablespaces = stream.tablespaces().iter().filter_map(|t| Some((t.oid?, t.location.clone()?)));
     let tablespaces = tablespaces.collect();
+    if method.links {
+        extract.earlier = earlier(record, job)?;
+    }
     let mut destination = Destination::create(form, &dir.join("data"), extract)?;
     let mut done = 0u64;
     let mut told = Instant::now();
@@ -100,6 +104,18 @@ fn once(form: &Form, record: &BackupRecord, job: &Job<'_>) -> Result<Copied, Bac
     context.observer.progress(Progress { done, total: Some(done) });
     durable::sync_dir(server.catalog.disk(), &dir)?;
     Ok(Copied { end, tablespaces, label })
+}
+
+/// The backup before, where there is one with files.
+fn earlier(record: &BackupRecord, job: &Job<'_>) -> Result<Option<Earlier>, BackupStepError> {
+    let layout = job.server.layout();
+    Ok(newest_usable(record, job)?.map(|before| {
+        let mut earlier = Earlier::new(layout.data_dir(&before.id));
+        let places =
+            before.tablespaces.iter().filter(|tablespace| Path::new(&tablespace.location).is_absolute());
+        earlier.tablespaces = places.map(|t| (t.oid, layout.tablespace_dir(&before.id, t.oid))).collect();
+        earlier
+    }))
 }
 
 /// Tablespaces go beside the data directory, as Barman keeps them; in-place ones stay inside it.

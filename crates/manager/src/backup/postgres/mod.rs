@@ -15,9 +15,9 @@ use tapster_catalog::{BackupMode, BackupRecord, CopyStats};
 use tapster_protocol::BackupEnd;
 
 use self::form::Form;
-use super::BackupStepError;
 use super::method::{Finished, Job, Label, Method, Position, ServerState};
-use crate::config::ServerConfig;
+use super::{BackupOptions, BackupStepError};
+use crate::config::{ReuseBackup, ServerConfig};
 use crate::event::Event;
 
 /// Longest `backup_label` that is read; PostgreSQL's own is below 2 KiB.
@@ -35,12 +35,26 @@ pub(super) struct Copied {
 /// The method.
 pub(super) struct Postgres {
     form: Form,
+    /// Whether files that the backup before has already are shared with it.
+    links: bool,
 }
 
 impl Postgres {
     /// As the configuration asks for it.
-    pub(super) fn of(config: &ServerConfig) -> Result<Self, FormError> {
-        Ok(Self { form: Form::of(config)? })
+    pub(super) fn of(config: &ServerConfig, options: &BackupOptions) -> Result<Self, FormError> {
+        let form = Form::of(config)?;
+        let reuse = options.reuse_backup.or(config.reuse_backup);
+        let refuse = |problem: &str| Err(FormError { problem: problem.to_owned() });
+        match reuse {
+            Some(ReuseBackup::Copy) => refuse(
+                "reuse_backup = copy saves nothing with backup_method = postgres, where every file comes over the \
+                 connection: choose link or off",
+            ),
+            Some(ReuseBackup::Link) if form.word().is_some() => {
+                refuse("reuse_backup = link needs files; archives (backup_compression) cannot be shared")
+            }
+            _ => Ok(Self { form, links: reuse == Some(ReuseBackup::Link) }),
+        }
     }
 }
 
@@ -78,7 +92,7 @@ impl Method for Postgres {
         record: &BackupRecord,
         job: &Job<'_>,
     ) -> Result<(Copied, CopyStats), BackupStepError> {
-        Ok((copy::with_retries(&self.form, record, job)?, CopyStats::default()))
+        Ok((copy::with_retries(self, record, job)?, CopyStats::default()))
     }
 
     fn finish(

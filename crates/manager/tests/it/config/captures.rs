@@ -145,7 +145,6 @@ fn the_postgres_method_refuses_what_only_rsync_can() {
             "PostgreSQL connection: Missing 'conninfo' parameter for server 's'",
             "Streaming connection: Missing 'streaming_conninfo' parameter for server 's'",
             "tablespace_bandwidth_limit option is not supported by postgres backup_method",
-            "reuse_backup option is not supported by postgres backup_method",
             "network_compression option is not supported by postgres backup_method",
             "Streaming-only archiver requires 'streaming_conninfo' and 'slot_name' options to be properly configured",
         ]
