@@ -26,6 +26,7 @@ pub const TARGETS: &[(&str, Property)] = &[
     ("python_literal", catalog::python_literal),
     ("backup_info", catalog::backup_info),
     ("xlogdb", catalog::xlogdb),
+    ("wal_index", catalog::wal_index),
     ("tar", copy::tar),
     ("manifest", copy::manifest),
     ("incremental_header", copy::incremental_header),

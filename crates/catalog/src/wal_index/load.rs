@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use walfile::{SegmentName, WalName};
 
-use super::format::{self, DirTime};
+use super::format::{self, DirTime, IndexContents};
 use super::scan::scan_custom;
 use super::summary::{SegmentSummary, StoredFile};
 use super::{HashDir, WalIndexError, store};
@@ -141,7 +141,7 @@ impl<'a> WalIndex<'a> {
         // Before its names: what comes later changes it again.
         let dir_time = read_at(&path, std::fs::metadata).map(|metadata| time_of(&metadata))?;
         let bytes = store::read(&index_path).ok().flatten();
-        let old = bytes.as_deref().and_then(|bytes| format::parse(bytes, dir));
+        let old = bytes.as_deref().and_then(|bytes| IndexContents::parse(bytes, dir));
         let damaged = old.as_ref().is_none_or(|old| bytes.as_ref().is_some_and(|all| old.valid < all.len()));
         let old = old.unwrap_or_default();
         let marked = believe && !damaged && old.seal == Some(dir_time);
@@ -317,7 +317,7 @@ impl<'a> WalIndex<'a> {
                 }
                 let dir = HashDir { timeline, log };
                 let bytes = store::read(&dir.index_path(self.layout)).ok().flatten();
-                let contents = bytes.and_then(|bytes| format::parse(&bytes, dir)).unwrap_or_default();
+                let contents = bytes.and_then(|bytes| IndexContents::parse(&bytes, dir)).unwrap_or_default();
                 found.extend(contents.segments.into_iter().rfind(|other| other.name.segment() == number));
             }
         }

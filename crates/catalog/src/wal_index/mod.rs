@@ -29,6 +29,7 @@ mod store;
 mod summary;
 
 pub use error::WalIndexError;
+pub use format::IndexContents;
 pub use hash_dir::{HashDir, ParseHashDirError};
 pub use load::{IndexState, IndexedDir, WalIndex};
 pub use scan::{SegmentScan, scan_file};

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 
-use super::format::{self, Contents, DirTime};
+use super::format::{self, DirTime, IndexContents};
 use super::summary::SegmentSummary;
 use super::{HashDir, format::MAX_FILE};
 use crate::ServerLayout;
@@ -52,8 +52,8 @@ pub(super) fn append_frames(
 ) -> Result<(), DurableError> {
     let path = dir.index_path(layout);
     let old = read(&path).map_err(|e| DurableError::io(Step::Read, &path, e))?;
-    let Some((old, Contents { valid, .. })) =
-        old.and_then(|old| format::parse(&old, dir).map(|contents| (old, contents)))
+    let Some((old, IndexContents { valid, .. })) =
+        old.and_then(|old| IndexContents::parse(&old, dir).map(|contents| (old, contents)))
     else {
         return write(disk, layout, dir, &[], frames);
     };
