@@ -1,6 +1,6 @@
 //! Loading an index: compared with the archive, completed, and written back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -42,7 +42,7 @@ const QUIET_SECONDS: i64 = 2;
 #[derive(Clone, Copy, Debug)]
 pub struct WalIndex<'a> {
     disk: &'a dyn Disk,
-    layout: &'a ServerLayout,
+    pub(super) layout: &'a ServerLayout,
     now: i64,
     stop: &'a AtomicBool,
     workers: usize,
@@ -275,53 +275,6 @@ impl<'a> WalIndex<'a> {
             store::write(self.disk, layout, dir, &found.segments, seal)
         };
         written.map_err(|e| e.to_string())
-    }
-
-    /// Completes the records that go on in the next segment.
-    fn join(&self, found: &mut IndexedDir) {
-        for at in 1..=found.segments.len() {
-            let Some((before, rest)) = found.segments.split_at_mut_checked(at) else { return };
-            let Some(segment) = before.last_mut() else { return };
-            if segment.content.tail_lsn.is_none() {
-                continue;
-            }
-            let follows = |next: &&SegmentSummary| next.name.segment() == segment.name.segment() + 1;
-            if let Some(next) = rest.first().filter(follows) {
-                if next.content.continues_nothing() {
-                    segment.content.tail_lsn = None;
-                } else if segment.content.join(&next.content, true) {
-                    continue;
-                }
-            }
-            // At the end of a log file or of a timeline; a checksum tells whether it is the right one.
-            for next in self.elsewhere(segment.name) {
-                let is_next = next.name.timeline() == segment.name.timeline();
-                if segment.content.join(&next.content, is_next) {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// What the indexes of other directories say of the segment that follows, on this timeline or another.
-    fn elsewhere(&self, name: SegmentName) -> Vec<SegmentSummary> {
-        let same_log = (name.log(), name.segment().saturating_add(1));
-        let wanted = [same_log, (name.log().saturating_add(1), 0)];
-        let timelines: BTreeSet<_> =
-            self.directories().unwrap_or_default().iter().map(|dir| dir.timeline).collect();
-        let mut found = Vec::new();
-        for timeline in timelines.into_iter().filter(|timeline| *timeline >= name.timeline()) {
-            for (log, number) in wanted {
-                if timeline == name.timeline() && log == name.log() {
-                    continue; // the caller has looked there
-                }
-                let dir = HashDir { timeline, log };
-                let bytes = store::read(&dir.index_path(self.layout)).ok().flatten();
-                let contents = bytes.and_then(|bytes| IndexContents::parse(&bytes, dir)).unwrap_or_default();
-                found.extend(contents.segments.into_iter().rfind(|other| other.name.segment() == number));
-            }
-        }
-        found
     }
 }
 

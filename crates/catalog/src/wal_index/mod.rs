@@ -24,6 +24,7 @@ mod format;
 mod hash_dir;
 mod join;
 mod load;
+mod note;
 mod scan;
 mod store;
 mod summary;

@@ -6,7 +6,8 @@ use std::path::Path;
 use walfile::record::RecordHeader;
 use walfile::{EndReason, LongPageHeader, Lsn, RecordDecoder, SegmentName};
 
-use super::summary::{Completeness, SegmentContent, matters};
+use super::note::matters;
+use super::summary::{Completeness, SegmentContent};
 use crate::custom_filter::CustomFilter;
 use crate::same_content::{decoded, read_up_to};
 

@@ -16,6 +16,7 @@ mod end;
 mod file;
 mod path;
 mod reader;
+mod segments;
 
 use std::io::{self, Read};
 

@@ -2,7 +2,9 @@
 
 use crate::args::values::positive;
 
-/// Complete the index that 'wal find' searches. It is made as WAL is archived, and completed by 'wal find' too.
+/// Complete the index that 'wal find' searches.
+///
+/// It grows as WAL is archived, and each search reads what is not in it; this reads it in advance.
 #[derive(Clone, Debug, clap::Parser)]
 pub(crate) struct WalIndexArgs {
     /// read all WAL again, whatever the index says
