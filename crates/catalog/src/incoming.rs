@@ -39,6 +39,13 @@ pub enum AcceptError {
         /// What [`Verify::verify`] said.
         problem: String,
     },
+    /// The server's directories are not there. They are not made here: on the mount point of a volume that is missing, the file
+    /// would be out of sight once the volume is back, and PostgreSQL would have let go of its own copy.
+    #[error("the WAL archive {} is not there", path.display())]
+    NoArchive {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// More bytes than any segment has.
     #[error("{name} has more than {limit} bytes")]
     TooLong {
@@ -110,6 +117,9 @@ pub fn receive<'d>(
     input: impl Read,
     checksum: &mut dyn Verify,
 ) -> Result<Received<'d>, AcceptError> {
+    if !layout.wals.is_dir() {
+        return Err(AcceptError::NoArchive { path: layout.wals.clone() });
+    }
     durable::create_dir_all(disk, &layout.incoming, None)?;
     let target = layout.incoming.join(name.to_string());
     let mut publish = Publish::create(disk, &target, Some(0o600))?;

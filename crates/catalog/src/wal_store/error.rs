@@ -19,6 +19,14 @@ pub enum WalStoreError {
         /// The server.
         server: String,
     },
+    /// There is no archive to be looked into. Without this, a volume that is not mounted would end a recovery early.
+    #[error("the WAL archive {} of server '{server}' is not there", path.display())]
+    NoArchive {
+        /// Where it should be.
+        path: PathBuf,
+        /// The server.
+        server: String,
+    },
     /// A file or directory cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {

@@ -104,7 +104,7 @@ impl<'a> WalStore<'a> {
     /// The first place where the file is now.
     ///
     /// # Errors
-    /// When a directory cannot be looked into; a missing one holds no files.
+    /// When a directory cannot be looked into, or there is no archive at all. Another directory that is missing holds no files.
     pub fn find(&self, name: WalName, partial: bool) -> Result<Option<FoundWal>, WalStoreError> {
         for place in self.possible_places(name, partial) {
             match place.path.metadata() {
@@ -114,7 +114,19 @@ impl<'a> WalStore<'a> {
                 Err(source) => return Err(WalStoreError::Read { path: place.path, source }),
             }
         }
+        self.require_archive()?;
         Ok(None)
+    }
+
+    /// Nothing can be said of files where the archive itself is missing.
+    fn require_archive(&self) -> Result<(), WalStoreError> {
+        if self.layout.wals.is_dir() {
+            return Ok(());
+        }
+        Err(WalStoreError::NoArchive {
+            path: self.layout.wals.clone(),
+            server: self.layout.server.to_string(),
+        })
     }
 
     /// Whether the file is anywhere.
@@ -147,6 +159,7 @@ impl<'a> WalStore<'a> {
                 Err(source) => return Err(WalStoreError::Read { path: place.path, source }),
             }
         }
+        self.require_archive()?;
         Err(WalStoreError::NotFound { name, server: self.layout.server.to_string() })
     }
 }

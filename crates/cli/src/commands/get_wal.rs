@@ -39,7 +39,7 @@ pub(crate) fn run(args: &GetWalArgs, session: &Session) -> Result<(), Failure> {
     })?;
     if let Some(count) = args.peek {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        for name in server.peek_wal(name, count)? {
+        for name in server.peek_wal(name, count).map_err(|error| failure(&error.into()))? {
             output.line(name.to_string());
         }
         return Ok(());

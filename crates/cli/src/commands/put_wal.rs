@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tapster_manager::Server;
 
 use crate::args::put_wal::PutWalArgs;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::startup::{Rules, Setup};
 
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &PutWalArgs, session: &Session) -> Result<(), Failure> {
             Ok(())
         }
         Err(_) if context.stopped() => Err(Failure::interrupted()),
-        Err(error) => Err(Failure::user(chain(&error))),
+        Err(error) => Err(Failure::put_wal(&error)),
     }
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn run_local(args: &LocalWalArchiveArgs, session: &Session) -> Result
             }
             Ok(())
         }
-        Err(error) => Err(Failure::user(chain(&error))),
+        Err(error) => Err(Failure::put_wal(&error)),
     }
 }
 

@@ -2,9 +2,11 @@
 
 use tapster_catalog::CatalogError;
 use tapster_catalog::delete::DeleteError;
+use tapster_catalog::incoming::AcceptError;
 use tapster_catalog::locks::LockError;
 use tapster_catalog::wal_store::WalStoreError;
 use tapster_manager::list_backups::ListBackupsError;
+use tapster_manager::put_wal::PutWalError;
 use tapster_manager::wal_blocks::WalBlocksError;
 use tapster_manager::{
     ArchiveError, GetWalError, IndexWalError, WalErrorsError, WalFindError, WalVerifyError,
@@ -78,11 +80,26 @@ impl From<WalBlocksError> for Failure {
     }
 }
 
+const NO_ARCHIVE: &str = "is its volume mounted? The directories of a new server are made by 'check'";
+
 impl Failure {
     /// A WAL file that was not handed out. Whoever reads stdout and goes away has a reason of his own, which is
     /// still not success.
     pub(crate) fn get_wal(error: &GetWalError) -> Self {
-        Self::user(chain(error))
+        let failure = Self::user(chain(error));
+        match error {
+            GetWalError::Store(WalStoreError::NoArchive { .. }) => failure.with_hint(NO_ARCHIVE),
+            _ => failure,
+        }
+    }
+
+    /// A WAL file that was not taken.
+    pub(crate) fn put_wal(error: &PutWalError) -> Self {
+        let failure = Self::user(chain(error));
+        match error {
+            PutWalError::Accept(AcceptError::NoArchive { .. }) => failure.with_hint(NO_ARCHIVE),
+            _ => failure,
+        }
     }
 
     /// A backup that was not deleted; the reason first, then the line scripts look for, without Barman's dump of

@@ -28,6 +28,10 @@ fn what_does_not_exist_is_named() {
         &["Unknown backup '20200101T000000' for server 'main'\n"],
     );
     let wal = "000000010000000000000099";
+    let run = lab.run(&["get-wal", "main", wal]);
+    assert_eq!(run.code, 200, "{run:?}");
+    assert!(run.stderr.contains("main/wals of server 'main' is not there\n"), "{run:?}");
+    lab.run(&["check", "main"]);
     refused(&lab, &["get-wal", "main", wal], &[&format!("WAL file '{wal}' not found in server 'main'")]);
     let run = lab.run(&["get-wal", "main", "NOTAWAL"]);
     assert_eq!((run.code, run.stderr.as_str()), (3, "ERROR: 'NOTAWAL' is not a valid wal file name\n"));

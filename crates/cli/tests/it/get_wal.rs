@@ -111,6 +111,8 @@ fn each_option_gives_what_the_original_gives() {
 #[test]
 fn what_is_not_missing_is_told_apart() {
     let hub = hub();
+    // Without an archive nothing is known to be missing.
+    fs::create_dir_all(hub.dir.path().join("home/old/wals")).unwrap();
     let bad = hub.dir.path().join("bad.conf");
     fs::write(&bad, "no configuration\n").unwrap();
     let none = hub.dir.path().join("none.conf");

@@ -269,6 +269,31 @@ fn on_the_same_host_only_wal_of_this_server_is_taken() {
     assert_eq!(told(&run), (1, String::new(), "ERROR: Inactive server: old\n".to_owned()));
 }
 
+/// A hub whose volume is not mounted has an empty directory in its place.
+#[test]
+fn a_hub_that_is_not_mounted_is_neither_empty_nor_filled() {
+    let hub = Hub::new();
+    let home = hub.dir.path().join("home");
+    fs::remove_dir_all(&home).unwrap();
+    fs::create_dir(&home).unwrap();
+    let wal = hub.dir.path().join(NAME);
+    fs::write(&wal, segment(NAME, SYSTEM, 1)).unwrap();
+    let to = hub.dir.path().join("RECOVERYXLOG");
+    let (wal, to) = (wal.to_str().unwrap(), to.to_str().unwrap());
+    for (args, expected) in [
+        (&["get-wal", "main", NAME][..], 200),
+        (&["get-wal", "--peek", "1", "main", NAME], 200),
+        (&["wal-restore", "main", NAME, to], 255),
+        (&["wal-archive", "main", wal], 1),
+    ] {
+        let mut command = Which::Ours.command("tapster").unwrap();
+        let (code, stdout, stderr) = told(&command.arg("-c").arg(hub.config()).args(args).output().unwrap());
+        assert_eq!((code, stdout.as_str()), (expected, ""), "{args:?} {stderr}");
+        assert!(stderr.contains("is not there") && stderr.contains("mounted"), "{args:?} {stderr}");
+    }
+    assert!(names(&home).is_empty() && !fs::exists(to).unwrap());
+}
+
 fn signal(which: &str, pid: &str) {
     assert!(Command::new("kill").args([which, pid]).status().unwrap().success());
 }
