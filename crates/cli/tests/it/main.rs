@@ -17,6 +17,7 @@
 
 mod architecture;
 mod backup_archives;
+mod backup_files;
 mod backup_hooks;
 mod barman_parity;
 mod chaos;

@@ -300,6 +300,11 @@ impl Sshd {
         format!("PATH={}:$PATH {}", local.display(), link.display())
     }
 
+    /// A command that leads to it (`ssh_command`).
+    pub fn ssh_command(&self) -> String {
+        format!("{} {}@127.0.0.1", self.dir.path().join("local/ssh").display(), crate::lab::user())
+    }
+
     /// How many connections it has let in.
     pub fn connections(&self) -> usize {
         fs::read_to_string(self.dir.path().join("log")).unwrap().matches("Accepted publickey").count()

@@ -235,6 +235,26 @@ impl Rsync {
     }
 }
 
+/// Tries the way to the other host: runs `true` there, with the words of the ssh command. Returns what came back on standard
+/// output, the first line of it; whatever it is would be taken for an answer of rsync's.
+///
+/// # Errors
+/// When ssh cannot be run, or does not get there.
+pub fn try_ssh(words: &[String], stop: &AtomicBool) -> Result<Option<String>, RsyncError> {
+    let Some((program, arguments)) = words.split_first() else { return Ok(None) };
+    let mut command = Command::new(program);
+    command.env("LC_ALL", "C").args(arguments).args(SSH_OPTIONS.split(' ')).arg("true");
+    let mut said = None;
+    let ended = run(command, stop, &mut |line| {
+        said.get_or_insert_with(|| String::from_utf8_lossy(line).chars().take(200).collect());
+        Ok(())
+    })?;
+    if ended.status.success() {
+        return Ok(said);
+    }
+    Err(RsyncError::Ssh { status: ended.status, stderr: ended.stderr })
+}
+
 /// What the list leaves out already; [`Rules`] has the last word.
 fn filters(rules: &Rules) -> Vec<String> {
     let mut filters = Vec::new();

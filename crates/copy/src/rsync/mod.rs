@@ -14,5 +14,5 @@ mod pace;
 mod pages;
 mod process;
 
-pub use command::{Rsync, RsyncTree};
+pub use command::{Rsync, RsyncTree, try_ssh};
 pub use process::RsyncError;

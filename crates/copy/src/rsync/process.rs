@@ -44,6 +44,14 @@ pub enum RsyncError {
         /// The end of what it wrote to standard error.
         stderr: String,
     },
+    /// ssh does not get to the other host.
+    #[error("ssh failed ({status}){}", last_line(stderr))]
+    Ssh {
+        /// Its exit code or signal.
+        status: ExitStatus,
+        /// The end of what it wrote to standard error.
+        stderr: String,
+    },
     /// What it wrote is no list of files.
     #[error("rsync's list of {what} has a line that is none: {line:?}")]
     List {

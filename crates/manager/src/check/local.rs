@@ -219,12 +219,17 @@ impl Server {
         line.perfdata = Some(usage.later_bytes);
     }
 
-    pub(super) fn check_method(&self, report: &mut CheckReport) {
-        if self.config.backup_method == BackupMethod::Postgres {
-            // Barman's names; Tapster speaks the protocol itself, so nothing can be missing or too old.
-            report.ok("pg_basebackup");
-            report.ok("pg_basebackup compatible");
-            report.ok("pg_basebackup supports tablespaces mapping");
+    pub(super) fn check_method(&self, report: &mut CheckReport, context: &Context<'_>) {
+        match self.config.backup_method {
+            BackupMethod::Postgres => {
+                // Barman's names; Tapster speaks the protocol itself, so nothing can be missing or too old.
+                report.ok("pg_basebackup");
+                report.ok("pg_basebackup compatible");
+                report.ok("pg_basebackup supports tablespaces mapping");
+            }
+            BackupMethod::LocalRsync => self.check_local_files(report, context),
+            BackupMethod::Rsync => self.check_ssh(report, context),
+            BackupMethod::Snapshot | BackupMethod::LocalToCloud => {}
         }
         if !self.config.problems.is_empty() {
             report.push("configuration", false, None).details.clone_from(&self.config.problems);

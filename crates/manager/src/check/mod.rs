@@ -2,6 +2,7 @@
 //! there only when it fails.
 
 mod continuity;
+mod files;
 mod local;
 mod remote_lines;
 mod report;
@@ -70,7 +71,7 @@ impl Server {
             |server, report, _, _| server.check_directories(report),
             |server, report, context, _| server.check_backups(report, context),
             |server, report, _, _| server.check_continuity(report),
-            |server, report, _, _| server.check_method(report),
+            |server, report, context, _| server.check_method(report, context),
             |server, report, context, _| server.check_identity(report, context),
             |server, report, context, _| server.check_archivers(report, context),
         ];

@@ -1,0 +1,47 @@
+//! The lines about the way to the server's files.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::CheckReport;
+use crate::remote::Remote;
+use crate::{Context, Server};
+
+impl Server {
+    /// Unlike Barman's line of this name, it can fail.
+    pub(super) fn check_local_files(&self, report: &mut CheckReport, context: &Context<'_>) {
+        let line = "local PGDATA";
+        // Without a connection nobody knows the directory, and another line says why.
+        let Ok(mut connection) = self.connect(context.stop.clone()) else { return };
+        let pgdata = match Remote::new(&mut connection).show("data_directory") {
+            Ok(pgdata) => pgdata,
+            Err(error) => return report.failed(line, error.to_string()),
+        };
+        let control = Path::new(&pgdata).join("global/pg_control");
+        match File::open(&control) {
+            Ok(_) => {
+                report.push(line, true, Some("Access to local PGDATA".to_owned()));
+            }
+            Err(error) => report.failed(line, format!("cannot read '{}': {error}", control.display())),
+        }
+    }
+
+    pub(super) fn check_ssh(&self, report: &mut CheckReport, context: &Context<'_>) {
+        let command = self.config.ssh_command.as_deref().unwrap_or_default();
+        let Some(words) = shlex::split(command).filter(|words| !words.is_empty()) else {
+            return report.failed("ssh", "ssh_command is not set, or has an open quote");
+        };
+        match tapster_copy::rsync::try_ssh(&words, &context.stop) {
+            Ok(said) => {
+                report.push("ssh", true, Some("PostgreSQL server".to_owned()));
+                if said.is_some() {
+                    report.failed(
+                        "ssh output clean",
+                        "the configured ssh_command must not add anything to the remote command output",
+                    );
+                }
+            }
+            Err(error) => report.failed("ssh", error.to_string()),
+        }
+    }
+}
