@@ -206,6 +206,13 @@ impl<'a> ConsoleObserver<'a> {
                 out.info(format!("Destination directory: {}", destination.display()));
             }
             Event::RecoveryTarget { description } => out.info(format!("Doing PITR. {description}")),
+            Event::CombineStarting { backup, destination } => out.info(format!(
+                "Start combining backup via pg_combinebackup for backup {backup} on {}",
+                destination.display()
+            )),
+            Event::CombineDone { backup } => {
+                out.info(format!("End combining backup via pg_combinebackup for backup {backup}"));
+            }
             Event::CopyingBaseBackup => {
                 out.info("Copying the base backup.");
                 out.start_progress("Copying", None);

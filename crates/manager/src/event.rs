@@ -258,6 +258,18 @@ pub enum Event {
     },
     /// The base backup is being copied.
     CopyingBaseBackup,
+    /// The files of an incremental backup are put together.
+    CombineStarting {
+        /// The backup.
+        backup: BackupId,
+        /// Where.
+        destination: PathBuf,
+    },
+    /// They are.
+    CombineDone {
+        /// The backup.
+        backup: BackupId,
+    },
     /// A tablespace goes to `location`.
     RestoringTablespace {
         /// OID.

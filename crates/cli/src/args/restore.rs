@@ -26,6 +26,18 @@ pub(crate) enum CombineMode {
     CopyFileRange,
 }
 
+impl CombineMode {
+    /// As in the configuration.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Link => "link",
+            Self::Clone => "clone",
+            Self::CopyFileRange => "copy-file-range",
+        }
+    }
+}
+
 /// Restore a backup, to its end or to a later point in time.
 #[derive(Clone, Debug, clap::Parser)]
 pub(crate) struct RestoreArgs {

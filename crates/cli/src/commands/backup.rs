@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tapster_catalog::Selector;
 use tapster_manager::{BackupName, BackupOptions, Server};
 
 use crate::args::backup::{BackupArgs, ReuseBackup};
@@ -16,7 +17,9 @@ pub(crate) fn run(args: &BackupArgs, session: &Session) -> Result<(), Failure> {
     let options = options(args)?;
     session.watch_signals()?;
     for server in setup.servers(&args.servers, Rules::PRIMARY) {
-        if let Err(failure) = back_up(&options, &setup, &server) {
+        let taken =
+            with_parent(args, &options, &server).and_then(|options| back_up(&options, &setup, &server));
+        if let Err(failure) = taken {
             session.output.failure(&session.unless_stopped(failure));
         }
         if session.stopped() {
@@ -24,6 +27,19 @@ pub(crate) fn run(args: &BackupArgs, session: &Session) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The parent is another one for each server.
+fn with_parent(
+    args: &BackupArgs,
+    options: &BackupOptions,
+    server: &Server,
+) -> Result<BackupOptions, Failure> {
+    let mut options = options.clone();
+    if let Some(parent) = &args.incremental {
+        options.incremental = Some(Box::new(server.catalog().select(&Selector::from(parent.as_str()))?));
+    }
+    Ok(options)
 }
 
 fn back_up(options: &BackupOptions, setup: &Setup<'_>, server: &Server) -> Result<(), Failure> {
@@ -79,7 +95,6 @@ fn options(args: &BackupArgs) -> Result<BackupOptions, Failure> {
 /// nothing with the postgres method, in Barman too; what is asked of the wrong method otherwise is refused by the manager.
 fn refuse_unsupported(args: &BackupArgs) -> Result<(), Failure> {
     for (given, option) in [
-        (args.incremental.is_some(), "--incremental"),
         (args.cloud_staging_directory.is_some(), "--cloud-staging-directory"),
         (args.cloud_staging_max_size.is_some(), "--cloud-staging-max-size"),
     ] {

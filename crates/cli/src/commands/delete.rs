@@ -29,9 +29,9 @@ pub(crate) fn run(args: &DeleteArgs, session: &Session) -> Result<(), Failure> {
     if args.dry_run {
         return show_plan(&setup, &server, &plan).map_err(|error| refuse(&error));
     }
-    if let Some(also) = plan.steps.len().checked_sub(1).filter(|also| *also > 0) {
+    if plan.steps.len() > 1 {
         session.output.warning(format!(
-            "Backup {} has {also} incremental backups which depend on it. Deleting all backups in the tree",
+            "Backup {} has incremental backups which depend on it. Deleting all backups in the tree",
             record.id
         ));
     }

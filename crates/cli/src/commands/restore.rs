@@ -39,6 +39,7 @@ pub(crate) fn run(args: &RestoreArgs, session: &Session) -> Result<(), Failure> 
     options.staging_wal_directory.clone_from(&args.staging_wal_directory);
     options.recovery_conf_filename.clone_from(&args.recovery_conf_filename);
     options.restore_command.clone_from(&args.restore_command);
+    options.combine_mode = args.combine_mode.map(|mode| mode.name().to_owned());
     options.jobs = args.jobs.map(|jobs| usize::try_from(jobs).unwrap_or(usize::MAX).min(64));
     options.program = program(session)?;
     restore(args, &options, &setup, &server)
@@ -82,7 +83,6 @@ fn refuse_unsupported(args: &RestoreArgs) -> Result<(), Failure> {
         (args.staging_location.is_some(), "--staging-location"),
         (args.recovery_staging_path.is_some(), "--recovery-staging-path"),
         (args.local_staging_path.is_some(), "--local-staging-path"),
-        (args.combine_mode.is_some(), "--combine-mode"),
         (args.recovery_option_port.is_some(), "--recovery-option-port"),
         (args.delta_restore() == Some(true), "--delta-restore"),
         (args.network_compression() == Some(true), "--network-compression"),

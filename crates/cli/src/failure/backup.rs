@@ -18,6 +18,9 @@ impl Failure {
                     .with_details(format!("{}; backup {id} is recorded as FAILED", chain(source.as_ref())));
                 with_hint(failure, source)
             }
+            BackupError::Incremental(error) => {
+                Self::user(format!("failed to start backup: {}", chain(error)))
+            }
             BackupError::Step(step) => {
                 let failure = Self::user(format!("failed to start backup: {}", chain(step)));
                 with_hint(failure, step)

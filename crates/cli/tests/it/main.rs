@@ -33,6 +33,7 @@ mod daemon;
 mod export_backup;
 mod get_wal;
 mod help;
+mod incremental;
 mod lab;
 mod links;
 mod maintenance;

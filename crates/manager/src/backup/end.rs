@@ -124,6 +124,9 @@ impl Server {
             self.hooks_after_backup(&record, context);
         }
         looked.map_err(BackupStepError::from)?;
+        if record.parent_backup_id.is_some() {
+            self.warn_of_mixed_checksums(&record, context);
+        }
         if record.status == BackupStatus::WaitingForWals {
             context.tell(Event::BackupWaitingForWals);
         }

@@ -12,6 +12,7 @@ use tapster_protocol::{BaseBackupError, QueryError};
 use thiserror::Error;
 
 use super::FormError;
+use super::IncrementalError;
 use crate::completeness::CompletenessError;
 use crate::hooks::HookAbort;
 use crate::server::ServerConnectError;
@@ -31,6 +32,9 @@ pub enum BackupError {
     /// The settings of `backup_compression…` contradict each other.
     #[error(transparent)]
     Form(#[from] FormError),
+    /// No incremental backup can be taken, or not on that parent.
+    #[error(transparent)]
+    Incremental(#[from] IncrementalError),
     /// Lines of the check that keep a backup from being taken.
     #[error("server '{server}' failed {}", failed.join(", "))]
     Check {

@@ -9,12 +9,14 @@ mod describe;
 mod end;
 mod error;
 mod files;
+mod incremental;
 mod method;
 mod options;
 mod postgres;
 mod run;
 
 pub use error::{BackupError, BackupStepError};
+pub use incremental::IncrementalError;
 pub use options::{BackupName, BackupNameError, BackupOptions};
 pub use postgres::FormError;
 
@@ -60,6 +62,9 @@ impl Server {
         context: &Context<'_>,
     ) -> Result<BackupReport, BackupError> {
         self.refuse_unsupported()?;
+        if let Some(parent) = &options.incremental {
+            self.check_incremental(parent, context)?;
+        }
         let job = Job { server: self, options, context };
         match self.config.backup_method {
             BackupMethod::Postgres => {
@@ -117,7 +122,11 @@ impl Server {
         record.server_name = Some(self.name().to_owned());
         record.mode = Some(method.mode());
         record.backup_name = options.name.as_ref().map(|name| name.as_str().to_owned());
+        record.parent_backup_id = options.incremental.as_ref().map(|parent| parent.id);
         self.save(&record)?;
+        if let Some(parent) = record.parent_backup_id {
+            self.adopt(parent, record.id)?;
+        }
 
         let mut action = "starting backup";
         let result = self

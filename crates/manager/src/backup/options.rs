@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tapster_catalog::BackupId;
+use tapster_catalog::{BackupId, BackupRecord};
 use thiserror::Error;
 
 use crate::config::ReuseBackup;
@@ -13,6 +13,8 @@ use crate::config::ReuseBackup;
 pub struct BackupOptions {
     /// A friendly name, stored in the record.
     pub name: Option<BackupName>,
+    /// Take only what changed since this backup was taken (PostgreSQL 17 and later).
+    pub incremental: Option<Box<BackupRecord>>,
     /// Whether to wait until the last WAL the backup needs is in the archive.
     pub wait: bool,
     /// How long to wait at most; without it for ever.

@@ -94,17 +94,35 @@ impl Server {
         plan: &RestorePlan,
         context: &Context<'_>,
     ) -> Result<ControlFile, RestoreError> {
-        let data = self.layout().data_dir(&plan.record.id);
-        let archives = find(&data, &plan.record)
+        let mut options = ExtractOptions::default();
+        options.tablespaces = targets(plan);
+        let control = self.unpack(&plan.record, &plan.destination, options, plan, context)?;
+        // A directory that was there has any mode; PostgreSQL starts with two. The files say which it was.
+        let mode = if control.mode & 0o040 == 0 { 0o700 } else { 0o750 };
+        for dir in plan.tablespaces.iter().map(|place| &place.location).chain([&plan.destination]) {
+            std::fs::set_permissions(dir, Permissions::from_mode(mode)).map_err(io_at(dir))?;
+        }
+        Ok(control)
+    }
+
+    /// The archives of a backup into a directory, compared with the manifest.
+    pub(super) fn unpack(
+        &self,
+        record: &BackupRecord,
+        destination: &Path,
+        mut options: ExtractOptions,
+        plan: &RestorePlan,
+        context: &Context<'_>,
+    ) -> Result<ControlFile, RestoreError> {
+        let data = self.layout().data_dir(&record.id);
+        let archives = find(&data, record)
             .map_err(|error| RestoreError::Archives { problem: error.to_string() })?
             .map_err(|problem| RestoreError::Archives { problem })?;
         let manifest = data.join("backup_manifest");
-        let mut options = ExtractOptions::default();
         options.checksum = checksum(&manifest)?;
         options.skip = LEFT_OUT.iter().map(|name| (*name).to_owned()).collect();
-        options.tablespaces = targets(plan);
         let is_compared = options.checksum.is_some();
-        let mut unpacker = Unpacker::start(TarExtractor::create(&plan.destination, options)?);
+        let mut unpacker = Unpacker::start(TarExtractor::create(destination, options)?);
         let bytes = AtomicU64::new(0);
         for archive in &archives {
             unpacker.start_archive(archive.oid, Compression::None)?;
@@ -118,13 +136,7 @@ impl Server {
             let file = File::open(&manifest).map_err(io_at(&manifest))?;
             feed(&mut unpacker, file, &manifest, plan, &bytes, context)?;
         }
-        let (_, control) = unpacker.into_extractor()?.finish_without_control()?;
-        // A directory that was there has any mode; PostgreSQL starts with two. The files say which it was.
-        let mode = if control.mode & 0o040 == 0 { 0o700 } else { 0o750 };
-        for dir in plan.tablespaces.iter().map(|place| &place.location).chain([&plan.destination]) {
-            std::fs::set_permissions(dir, Permissions::from_mode(mode)).map_err(io_at(dir))?;
-        }
-        Ok(control)
+        Ok(unpacker.into_extractor()?.finish_without_control()?.1)
     }
 }
 

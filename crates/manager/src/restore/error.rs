@@ -6,6 +6,7 @@ use tapster_catalog::locks::LockError;
 use tapster_catalog::record::format_time;
 use tapster_catalog::{BackupId, CatalogError, WalStoreError};
 use tapster_copy::ExtractError;
+use tapster_copy::combine::CombineError;
 use tapster_copy::tree::TreeError;
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -195,6 +196,15 @@ pub enum RestoreError {
     /// The copy failed.
     #[error(transparent)]
     Copy(#[from] TreeError),
+    /// An incremental backup could not be put together.
+    #[error("cannot combine backup {id} with what it builds on: {source}")]
+    Combine {
+        /// The backup.
+        id: BackupId,
+        /// Why.
+        #[source]
+        source: Box<CombineError>,
+    },
     /// The archives of the backup are damaged, or are not what their manifest says.
     #[error(transparent)]
     Extract(#[from] ExtractError),

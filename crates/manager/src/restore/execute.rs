@@ -54,10 +54,10 @@ pub struct RestoreReport {
 }
 
 /// Counts bytes and passes them on.
-struct Bytes<'a, 'c> {
-    context: &'a Context<'c>,
-    done: AtomicU64,
-    total: u64,
+pub(super) struct Bytes<'a, 'c> {
+    pub(super) context: &'a Context<'c>,
+    pub(super) done: AtomicU64,
+    pub(super) total: u64,
 }
 
 impl CopyObserver for Bytes<'_, '_> {
@@ -79,7 +79,10 @@ impl Server {
     /// When the backup is gone or in use, or where it broke off; the destination then has no `pg_control`.
     pub fn restore(&self, plan: RestorePlan, context: &Context<'_>) -> Result<RestoreReport, RestoreError> {
         let started = context.now();
-        let _lock = self.keep_from_deletion(plan.record.id, context)?;
+        let mut locks = Vec::with_capacity(plan.chain.len());
+        for record in &plan.chain {
+            locks.push(self.keep_from_deletion(record.id, context)?);
+        }
         context.tell(Event::RestoreStarting {
             server: self.name().to_owned(),
             backup: plan.record.id,
@@ -147,6 +150,9 @@ impl Server {
                 name: place.name.clone(),
                 location: place.location.clone(),
             });
+        }
+        if plan.chain.len() > 1 {
+            return self.combine_base(plan, context);
         }
         if is_archived(&plan.record) {
             return self.unpack_base(plan, context).map(Some);

@@ -1,6 +1,7 @@
 //! Restoring a backup: plan first, then execute.
 
 mod archives;
+mod combine;
 mod error;
 mod execute;
 mod options;

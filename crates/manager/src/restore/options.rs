@@ -86,6 +86,9 @@ pub struct RestoreOptions {
     pub recovery_conf_filename: Option<String>,
     /// A `restore_command` instead of the generated one, with `get_wal`.
     pub restore_command: Option<String>,
+    /// How files of an incremental backup that did not change are brought over: `copy`, `clone`, `copy-file-range`; the
+    /// configuration's `combine_mode` without it. `link` is replaced by `copy`.
+    pub combine_mode: Option<String>,
     /// Copies running at the same time; the configuration's `parallel_jobs`, at least two, without it.
     pub jobs: Option<usize>,
     /// Name of this program for the generated `restore_command`.
@@ -109,6 +112,7 @@ impl RestoreOptions {
             staging_wal_directory: None,
             recovery_conf_filename: None,
             restore_command: None,
+            combine_mode: None,
             jobs: None,
             program: "barman".to_owned(),
         }

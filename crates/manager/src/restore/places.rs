@@ -129,7 +129,8 @@ pub(super) fn check_space(
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let elsewhere: bool = !record.tablespaces.is_empty();
     // What archives hold takes the room it had on the server.
-    let size = if record.compression.is_some() { record.cluster_size } else { record.size };
+    let is_less = record.compression.is_some() || record.parent_backup_id.is_some();
+    let size = if is_less { record.cluster_size } else { record.size };
     let base = if elsewhere { 0 } else { size.unwrap_or(0) };
     let segments = wal.segments.len() as u64 + u64::from(wal.partial.is_some());
     let wal_bytes = if copies_wal { segments.saturating_mul(record.segment_size().bytes()) } else { 0 };

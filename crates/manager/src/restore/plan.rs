@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use tapster_catalog::wal_store::WalStore;
 use tapster_catalog::{BackupId, BackupRecord, BackupStatus, ServerLayout};
+use tapster_copy::combine::CopyMethod;
 use time::OffsetDateTime;
 use walfile::{Lsn, SegmentName, SegmentSize, Timeline, TimelineHistory, WalName};
 
 use super::archives::{self, is_archived};
+use super::combine;
 use super::places::{
     absolute, check_places, check_space, is_empty, place_tablespaces, resolved, unlisted_tablespace,
 };
@@ -27,6 +29,10 @@ use crate::{Context, Server};
 pub struct RestorePlan {
     /// The backup.
     pub record: BackupRecord,
+    /// What it builds on and itself, the full backup first; itself alone unless it is incremental.
+    pub chain: Vec<BackupRecord>,
+    /// How the files of an incremental backup that did not change are brought over.
+    pub combine_method: CopyMethod,
     /// The new data directory.
     pub destination: PathBuf,
     /// Where each tablespace goes.
@@ -67,6 +73,7 @@ impl Server {
         // Without a signal file PostgreSQL replays what it finds in pg_wal, and stays on the backup's timeline.
         let archive_recovery = pitr || get_wal || options.standby_mode;
         let record = self.choose_backup(options, archive_recovery)?;
+        let chain = self.usable_chain(&record)?;
         let destination = absolute(&options.destination)?;
         let tablespaces = place_tablespaces(&record, options, &destination)?;
         check_places(&destination, &tablespaces)?;
@@ -111,9 +118,20 @@ impl Server {
             (_, false) => Some(destination.join("pg_wal")),
         };
         let extras = archive.extras(&wal);
+        let mode = options.combine_mode.as_deref().unwrap_or(&self.config.combine_mode);
+        let (combine_method, replaced) = combine::method(mode);
+        if replaced && chain.len() > 1 {
+            warnings.push(
+                "'link' mode is not supported for local restore. Falling back to 'copy' mode to prevent modification of \
+                 original backup files through hard-links."
+                    .to_owned(),
+            );
+        }
         check_space(&destination, &record, &wal, wal_directory.is_some())?;
         Ok(RestorePlan {
             record,
+            chain,
+            combine_method,
             destination,
             tablespaces,
             options: options.clone(),
@@ -157,9 +175,6 @@ impl Server {
         }
         let unusable =
             |problem: &str| Err(RestorePlanError::Files { id: record.id, problem: problem.to_owned() });
-        if record.parent_backup_id.is_some() {
-            return unusable("it is incremental, which is not supported yet");
-        }
         if record.snapshots_info.is_some() {
             return unusable("it is a snapshot backup, which is not supported yet");
         }
@@ -184,6 +199,32 @@ impl Server {
             return unusable(&format!("tablespace {link} is in the backup but not in its record"));
         }
         Ok(record)
+    }
+
+    /// The chain of a backup, whose members must all be there.
+    fn usable_chain(&self, record: &BackupRecord) -> Result<Vec<BackupRecord>, RestorePlanError> {
+        let id = record.id;
+        let unusable = |problem: String| RestorePlanError::Files { id, problem };
+        let chain = self.chain(record).map_err(|error| unusable(error.to_string()))?;
+        let going = self.catalog.deletions_in_progress()?;
+        for member in chain.iter().filter(|member| member.id != id) {
+            let data = self.layout().data_dir(&member.id);
+            if member.encryption.is_some() {
+                return Err(unusable(format!("{}, which it builds on, is encrypted", member.id)));
+            }
+            if going.contains(&member.id) {
+                return Err(unusable(format!(
+                    "the deletion of {}, which it builds on, has begun",
+                    member.id
+                )));
+            }
+            if is_archived(member) {
+                archives::find(&data, member)?.map_err(unusable)?;
+            } else if !data.join("global/pg_control").is_file() {
+                return Err(unusable(format!("{}, which it builds on, is incomplete", data.display())));
+            }
+        }
+        Ok(chain)
     }
 
     /// Where WAL is staged. When recovery ends PostgreSQL removes that directory with all that is in it.

@@ -1,20 +1,22 @@
 //! The base backup stream into the catalog's directory.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tapster_catalog::{BackupRecord, durable};
+use tapster_catalog::{BackupId, BackupRecord, durable};
 use tapster_copy::extract::{Earlier, TablespaceTarget};
+use tapster_copy::manifest::FILE_NAME;
 use tapster_copy::{ChecksumAlgorithm, ExtractOptions};
-use tapster_protocol::{BackupEvent, BaseBackupOptions, ManifestMode, Tablespace};
+use tapster_protocol::{BackupEvent, BaseBackupOptions, Connection, ManifestMode, Tablespace};
 
 use super::destination::Destination;
 use super::{Copied, Postgres};
-use crate::Context;
 use crate::backup::BackupStepError;
 use crate::backup::files::previous::newest_usable;
 use crate::backup::method::Job;
 use crate::event::{Event, Progress};
+use crate::{Context, Server};
 
 /// The first major version that sends a backup manifest.
 const FIRST_WITH_MANIFEST: u32 = 13;
@@ -61,6 +63,10 @@ fn once(method: &Postgres, record: &BackupRecord, job: &Job<'_>) -> Result<Copie
     request.wait = false;
     request.manifest = if has_manifest { ManifestMode::Yes } else { ManifestMode::No };
 
+    if let Some(parent) = &record.parent_backup_id {
+        upload_manifest(server, parent, &mut connection)?;
+        request.incremental = true;
+    }
     request.compression = form.server_compression().cloned();
     // What comes is not what the estimate counts: the server tells how far it is.
     request.progress = request.compression.is_some();
@@ -116,6 +122,17 @@ fn earlier(record: &BackupRecord, job: &Job<'_>) -> Result<Option<Earlier>, Back
         earlier.tablespaces = places.map(|t| (t.oid, layout.tablespace_dir(&before.id, t.oid))).collect();
         earlier
     }))
+}
+
+/// Tells the server what the parent has.
+fn upload_manifest(
+    server: &Server,
+    parent: &BackupId,
+    connection: &mut Connection,
+) -> Result<(), BackupStepError> {
+    let path = server.layout().data_dir(parent).join(FILE_NAME);
+    let mut manifest = File::open(&path).map_err(|source| BackupStepError::Io { path, source })?;
+    Ok(connection.upload_manifest(&mut manifest)?)
 }
 
 /// Tablespaces go beside the data directory, as Barman keeps them; in-place ones stay inside it.
