@@ -146,3 +146,68 @@ fn l_c10_half_a_restore_cannot_be_started_and_half_a_deletion_not_restored() {
     assert_eq!(backups(&lab).len(), 1);
     assert!(!layout.meta.join(format!("{id}-delete_this")).exists());
 }
+
+#[test]
+fn a_killed_backup_of_archives_is_in_nobodys_way() {
+    let Some((lab, _receiver)) = ready("backup_compression = lz4\n") else { return };
+    let base = Stored::new(&lab).layout.base;
+    let size = || -> u64 {
+        let parts = std::fs::read_dir(&base).into_iter().flatten();
+        parts
+            .filter_map(|backup| backup.ok()?.path().join("data/base.tar.lz4").metadata().ok())
+            .map(|m| m.len())
+            .sum()
+    };
+    let mut backup = Running::start(&lab, &["backup", "main", "--bwlimit", "2000"]);
+    wait_for("a part of the archive", || size() > 0 || !backup.is_running());
+    backup.kill();
+    let [(id, status)] = &backups(&lab)[..] else { panic!() };
+    assert_eq!(status, "STARTED");
+    assert!(!base.join(id).join("data/backup_manifest").exists());
+    let never = lab.destination("never");
+    assert_eq!(lab.run(&["restore", "main", id, never.to_str().unwrap()]).code, 1);
+    assert_eq!(files(&never), 0);
+
+    // The same for a stop request, and for a server that goes: FAILED, and why.
+    let before = size();
+    let backup = Running::start(&lab, &["backup", "main", "--bwlimit", "2000"]);
+    wait_for("a part of the archive", || size() > before);
+    let stopped = backup.stop();
+    assert_ne!(stopped.code, 0, "{stopped:?}");
+    assert_eq!(backups(&lab)[0].1, "FAILED");
+    assert!(lab.ok(&["show-backup", "main", &backups(&lab)[0].0]).contains("failure copying files ("));
+
+    lab.ok(&["backup", "main", "--wait"]);
+    let found = backups(&lab);
+    assert_eq!(
+        found.iter().map(|(_, status)| status.as_str()).collect::<Vec<_>>(),
+        ["DONE", "FAILED", "STARTED"]
+    );
+    for (id, _) in &found[1..] {
+        lab.ok(&["delete", "main", id]);
+    }
+    let data = lab.destination("whole");
+    lab.ok(&["restore", "main", "latest", data.to_str().unwrap()]);
+    assert_eq!(lab.ask_restored(&data, "SELECT count(*) FROM pg_database"), "3");
+}
+
+/// Half a backup that shares files with a whole one takes nothing from it, however it ends and whichever goes first.
+#[test]
+fn a_killed_backup_that_shares_files_leaves_the_other_whole() {
+    let Some((lab, _receiver)) = ready("reuse_backup = link\n") else { return };
+    lab.ok(&["backup", "main", "--wait"]);
+    let whole = backups(&lab)[0].0.clone();
+    half_a_backup(&lab).kill();
+    let half = backups(&lab)[0].0.clone();
+    lab.ok(&["delete", "main", &half]);
+    lab.ok(&["verify-backup", "main", &whole]);
+    half_a_backup(&lab).kill();
+    lab.ok(&["backup", "main", "--wait"]);
+    lab.ok(&["delete", "main", &whole]);
+    let (newest, half) = (backups(&lab)[0].clone(), backups(&lab)[1].clone());
+    assert_eq!((newest.1.as_str(), half.1.as_str()), ("DONE", "STARTED"));
+    lab.ok(&["delete", "main", &half.0]);
+    let data = lab.destination("whole");
+    lab.ok(&["restore", "main", &newest.0, data.to_str().unwrap()]);
+    assert_eq!(lab.ask_restored(&data, "SELECT count(*) FROM pg_database"), "3");
+}

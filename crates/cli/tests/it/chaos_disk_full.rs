@@ -95,17 +95,21 @@ fn a_backup_and_a_restore_on_a_full_disk_say_so() {
     lab.ok(&["switch-wal", "--force", "--archive", "main"]);
     let stored = Stored::new(&lab);
     let Some(disk) = SmallDisk::mount(&stored.layout.base, 10) else { return };
-    let run = lab.run(&["backup", "main"]);
-    assert_eq!(run.code, 1, "{run:?}");
-    let [error, details] = run.stderr.lines().collect::<Vec<_>>()[..] else { panic!("{run:?}") };
-    assert_eq!(error, "ERROR: Backup failed copying files.");
-    assert!(
-        details.contains("No space left on device") && details.ends_with("is recorded as FAILED"),
-        "{details}"
-    );
-    assert_eq!(lab.json(&["list-backups", "main"])["main"][0]["status"], "FAILED");
-    lab.ok(&["delete", "main", "last-failed"]);
-    assert_eq!(std::fs::read_dir(&stored.layout.base).unwrap().count(), 0);
+    let conninfo = lab.cluster.conninfo().to_conninfo_string();
+    for form in ["backup_compression = none\n", ""] {
+        lab.configure("tapster.conf", &conninfo, form);
+        let run = lab.run(&["backup", "main"]);
+        assert_eq!(run.code, 1, "{run:?}");
+        let [error, details] = run.stderr.lines().collect::<Vec<_>>()[..] else { panic!("{run:?}") };
+        assert_eq!(error, "ERROR: Backup failed copying files.");
+        assert!(
+            details.contains("No space left on device") && details.ends_with("is recorded as FAILED"),
+            "{details}"
+        );
+        assert_eq!(lab.json(&["list-backups", "main"])["main"][0]["status"], "FAILED");
+        lab.ok(&["delete", "main", "last-failed"]);
+        assert_eq!(std::fs::read_dir(&stored.layout.base).unwrap().count(), 0);
+    }
     disk.resize(200);
     lab.ok(&["backup", "main", "--wait"]);
     assert_eq!(lab.json(&["list-backups", "main"])["main"][0]["status"], "DONE");

@@ -19,6 +19,7 @@ mod architecture;
 mod backup_archives;
 mod backup_files;
 mod backup_hooks;
+mod backup_standby;
 mod barman_parity;
 mod chaos;
 mod chaos_archive;

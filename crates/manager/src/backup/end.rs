@@ -82,7 +82,9 @@ impl Server {
                 Some(fallback)
             }
         };
-        if state.in_recovery {
+        if state.in_recovery && self.config.primary_conninfo.is_some() {
+            self.switch_on_primary(false, context);
+        } else if state.in_recovery {
             context.tell(Event::Warning(
                 "the server is a standby: the last WAL of this backup arrives when the primary switches to a new segment"
                     .to_owned(),
@@ -170,12 +172,24 @@ impl Server {
         }
     }
 
+    /// Ends the segment that the primary of the standby writes, without which the last WAL of the backup would stay there for
+    /// as long as the primary has nothing to do.
+    fn switch_on_primary(&self, force: bool, context: &Context<'_>) {
+        if let Err(error) = self.switch_wal(force, context) {
+            context.tell(Event::Warning(format!(
+                "cannot make the primary switch to a new WAL segment, which the backup waits for: {error}"
+            )));
+        }
+    }
+
     /// Waits until `wal` is in the archive.
     fn wait_for_wal(&self, wal: SegmentName, max: Option<Duration>, context: &Context<'_>) -> Waited {
         context.tell(Event::WaitingForWal { wal, server: self.name().to_owned(), max });
         let begin = Instant::now();
+        let mut nudge = Nudge::new(self, begin);
         loop {
             self.archive_quietly(context);
+            nudge.give(self, context);
             if self.layout().wal(wal.into()).exists() {
                 return Waited::Archived;
             }
@@ -190,6 +204,37 @@ impl Server {
                 return Waited::Interrupted;
             }
             std::thread::sleep(WAIT_PAUSE);
+        }
+    }
+}
+
+/// Asks the primary of a standby for new segments while WAL is waited for, as often as Barman does: ten times every ten
+/// seconds, and after `primary_checkpoint_timeout` with a checkpoint, so that there is something to switch after.
+struct Nudge {
+    begin: Instant,
+    next: Instant,
+    left: u32,
+    checkpoint: Option<Duration>,
+}
+
+const NUDGE_PAUSE: Duration = Duration::from_secs(10);
+
+impl Nudge {
+    fn new(server: &Server, begin: Instant) -> Self {
+        let is_standby = server.config.primary_conninfo.is_some();
+        let seconds = server.config.primary_checkpoint_timeout;
+        let checkpoint = (is_standby && seconds > 0).then(|| Duration::from_secs(seconds.into()));
+        Self { begin, next: begin + NUDGE_PAUSE, left: if is_standby { 10 } else { 0 }, checkpoint }
+    }
+
+    fn give(&mut self, server: &Server, context: &Context<'_>) {
+        if self.checkpoint.is_some_and(|after| self.begin.elapsed() >= after) {
+            self.checkpoint = None;
+            server.switch_on_primary(true, context);
+        } else if self.left > 0 && Instant::now() >= self.next {
+            self.left -= 1;
+            self.next = Instant::now() + NUDGE_PAUSE;
+            server.switch_on_primary(false, context);
         }
     }
 }

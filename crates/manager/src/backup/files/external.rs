@@ -48,6 +48,20 @@ pub(super) fn warn_of_included(record: &BackupRecord, job: &Job<'_>) {
     }
 }
 
+/// The stream brings nothing from outside the data directory: what lies there a person must save.
+pub(in crate::backup) fn warn_of_external(record: &BackupRecord, job: &Job<'_>) {
+    let own = config_files(record).into_iter().map(|file| file.path.display().to_string());
+    let included = record.included_files.iter().flatten().filter(|path| is_outside(Path::new(path), record));
+    let outside: Vec<String> = own.chain(included.cloned()).collect();
+    if !outside.is_empty() && !job.server.config.backup_options.external_configuration {
+        job.context.tell(Event::Warning(format!(
+            "pg_basebackup does not copy the PostgreSQL configuration files that reside outside PGDATA. Please manually \
+             backup the following files:\n\t{}\n",
+            outside.join("\n\t")
+        )));
+    }
+}
+
 /// Whether a file that is not there may be missing.
 pub(super) fn may_be_missing(file: &ConfigFile, error: &io::Error) -> bool {
     file.optional && error.kind() == io::ErrorKind::NotFound

@@ -4,7 +4,7 @@
 //! there, and verifies page checksums as it goes. The layout is Barman's: `data/` without links, tablespaces beside it by their
 //! object id, `backup_label` written from what the server answers at the end.
 
-mod external;
+pub(super) mod external;
 mod limits;
 mod local;
 pub(super) mod previous;

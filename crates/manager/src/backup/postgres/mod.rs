@@ -15,6 +15,7 @@ use tapster_catalog::{BackupMode, BackupRecord, CopyStats};
 use tapster_protocol::BackupEnd;
 
 use self::form::Form;
+use super::files::external::warn_of_external;
 use super::method::{Finished, Job, Label, Method, Position, ServerState};
 use super::{BackupOptions, BackupStepError};
 use crate::config::{ReuseBackup, ServerConfig};
@@ -101,6 +102,7 @@ impl Method for Postgres {
         record: &mut BackupRecord,
         job: &Job<'_>,
     ) -> Result<Finished, BackupStepError> {
+        warn_of_external(record, job);
         job.context.tell(Event::Finalising);
         let label = match copied.label {
             Some(text) => Label { text, path: label_path(record, job) },
