@@ -110,6 +110,11 @@ pub trait DiskFile: Debug + Send {
     /// As `pwrite(2)`.
     fn write_all_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Starts to write back what was written there, without waiting: only so that [`DiskFile::sync`] has less to wait for.
+    fn write_back(&mut self, offset: u64, length: u64) {
+        let _ = (offset, length);
+    }
+
     /// `fsync(2)`.
     ///
     /// # Errors

@@ -13,7 +13,13 @@ pub struct DurableFile {
     file: Box<dyn DiskFile>,
     path: PathBuf,
     poisoned: bool,
+    /// Of a new file that is written from its start: how much, and how much of that is on its way to the disk.
+    written: u64,
+    started: u64,
 }
+
+/// Enough at a time for the disk to work in long strokes.
+const WRITE_BACK: u64 = 4 * 1024 * 1024;
 
 impl DurableFile {
     /// Opens or creates `path`. The directory entry of a file created here is durable only after
@@ -28,7 +34,7 @@ impl DurableFile {
         mode: Option<u32>,
     ) -> Result<Self, DurableError> {
         match disk.open(path, how, mode) {
-            Ok(file) => Ok(Self { file, path: path.to_owned(), poisoned: false }),
+            Ok(file) => Ok(Self { file, path: path.to_owned(), poisoned: false, written: 0, started: 0 }),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 Err(DurableError::Exists { path: path.to_owned() })
             }
@@ -65,7 +71,13 @@ impl DurableFile {
     /// # Errors
     /// When not all bytes could be written. The file is poisoned then.
     pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), DurableError> {
-        self.run(Step::Write, |file| file.write_all(bytes))
+        self.run(Step::Write, |file| file.write_all(bytes))?;
+        self.written += bytes.len() as u64;
+        if self.written - self.started >= WRITE_BACK {
+            self.file.write_back(self.started, self.written - self.started);
+            self.started = self.written;
+        }
+        Ok(())
     }
 
     /// Writes at `offset`.

@@ -2,11 +2,12 @@
 
 use std::fs::{File, FileTimes, OpenOptions, Permissions};
 use std::io::{self, Write as _};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::SystemTime;
 
-use rustix::fs::{CWD, FallocateFlags, RenameFlags};
+use rustix::fs::{Advice, CWD, FallocateFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::{Disk, DiskFile, OpenMode, Owner, temp};
@@ -83,6 +84,11 @@ impl DiskFile for File {
 
     fn write_all_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         FileExt::write_all_at(self, bytes, offset)
+    }
+
+    fn write_back(&mut self, offset: u64, length: u64) {
+        // Of pages that are not written yet this begins the writing; what cannot be advised is written by `fsync`.
+        let _ = rustix::fs::fadvise(&*self, offset, NonZeroU64::new(length), Advice::DontNeed);
     }
 
     fn sync(&mut self) -> io::Result<()> {
