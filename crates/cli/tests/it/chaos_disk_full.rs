@@ -113,6 +113,8 @@ fn a_backup_and_a_restore_on_a_full_disk_say_so() {
     disk.resize(200);
     lab.ok(&["backup", "main", "--wait"]);
     assert_eq!(lab.json(&["list-backups", "main"])["main"][0]["status"], "DONE");
+    write_wal(&lab.cluster, 40000);
+    lab.ok(&["switch-wal", "--archive", "main"]);
     drop(receiver);
 
     let data = lab.path("restored");
@@ -165,14 +167,41 @@ fn a_disk_that_fills_up_meanwhile(lab: &Lab, stored: &Stored, data: &Path, small
         let hint = "HINT: the destination has no pg_control and cannot be started; empty it and try again\n";
         assert!(run.stderr.ends_with(hint), "{run:?}");
         assert!(restore().stderr.contains(" is not empty."));
-        let empty = Command::new("find").arg(data).args(["-mindepth", "1", "-delete"]).status();
-        assert!(empty.unwrap().success());
+        empty(data);
     }
     std::fs::write(&record, truth).unwrap();
     small.resize(400);
     let run = restore();
     assert_eq!(run.code, 0, "{run:?}");
     assert_eq!(lab.ask_restored(data, "SELECT 1"), "1");
+    empty(data);
+    a_segment_that_cannot_be_copied(lab, data);
+}
+
+fn empty(directory: &Path) {
+    let emptied = Command::new("find").arg(directory).args(["-mindepth", "1", "-delete"]).status();
+    assert!(emptied.unwrap().success());
+}
+
+/// To `cp` a full disk is an exit code as any, with which PostgreSQL would open for writing without the rest of the WAL.
+fn a_segment_that_cannot_be_copied(lab: &Lab, data: &Path) {
+    lab.ok(&["restore", "--target-tli", "current", "main", "latest", data.to_str().unwrap()]);
+    let staged = data.join("barman_wal");
+    let mut names: Vec<_> = std::fs::read_dir(&staged).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.retain(|name| name.len() == 24);
+    names.sort();
+    // Where the backup has long been consistent.
+    let name = names.pop().unwrap();
+    let (segment, aside) = (staged.join(&name), data.join("aside"));
+    std::fs::rename(&segment, &aside).unwrap();
+    std::fs::create_dir(&segment).unwrap();
+    let log = lab.fail_restored(data);
+    let told = format!("could not restore file \"{}\" from archive", name.to_str().unwrap());
+    assert!(log.contains(&told) && log.contains("exit code 200"), "{log}");
+    assert!(!log.contains("archive recovery complete"), "{log}");
+    std::fs::remove_dir(&segment).unwrap();
+    std::fs::rename(&aside, &segment).unwrap();
+    assert_eq!(lab.ask_restored(data, "SELECT count(*) FROM load"), "40000");
 }
 
 /// Segments of 1 MiB that do not compress, in the queue.

@@ -112,11 +112,7 @@ impl Lab {
 
     /// Starts PostgreSQL on a restored directory and asks it one question once recovery has ended.
     pub fn ask_restored(&self, data: &Path, sql: &str) -> String {
-        let sockets =
-            self.cluster.create_dir(&format!("sockets-{}", data.file_name().unwrap().to_str().unwrap()));
-        let mut chown = Command::new("chown");
-        chown.arg("-R").arg("--reference").arg(self.cluster.data_dir()).arg(data);
-        assert!(chown.status().unwrap().success());
+        let sockets = self.give(data);
         let log = sockets.join("log");
         let pg_ctl = |words: &[&str]| {
             let mut command = self.cluster.command("pg_ctl");
@@ -138,6 +134,40 @@ impl Lab {
         let answer = connection.query(sql).unwrap().value(0, 0).unwrap().to_owned();
         pg_ctl(&["-m", "immediate", "stop"]);
         answer
+    }
+
+    /// Starts PostgreSQL on a restored directory where it is to give up by itself. Returns what it logged.
+    pub fn fail_restored(&self, data: &Path) -> String {
+        let sockets = self.give(data);
+        let mut command = self.cluster.command("postgres");
+        command.arg("-D").arg(data).args(["-c", "listen_addresses=", "-c"]);
+        command.arg(format!("unix_socket_directories={}", sockets.display()));
+        let path = self.path("failed.log");
+        let mut server = command.stderr(std::fs::File::create(&path).unwrap()).spawn().unwrap();
+        let patience = Instant::now() + Duration::from_secs(60);
+        let status = loop {
+            if let Some(status) = server.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > patience {
+                server.kill().unwrap();
+                break server.wait().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        let log = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(status.code(), Some(1), "{log}");
+        log
+    }
+
+    /// Gives a restored directory to the server's user. Returns a directory for sockets.
+    fn give(&self, data: &Path) -> PathBuf {
+        let mut chown = Command::new("chown");
+        chown.arg("-R").arg("--reference").arg(self.cluster.data_dir()).arg(data);
+        assert!(chown.status().unwrap().success());
+        let name = format!("sockets-{}", data.file_name().unwrap().to_str().unwrap());
+        let known = self.cluster.directory().join(&name);
+        if known.exists() { known } else { self.cluster.create_dir(&name) }
     }
 }
 
