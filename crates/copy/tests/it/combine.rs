@@ -318,3 +318,46 @@ fn l_b34_a_truncation_length_beyond_the_segment() {
     let error = combine(&sources, &target, &options, &Silent, &AtomicBool::new(false)).unwrap_err();
     assert!(matches!(error, CombineError::Header { source: HeaderError::BlockCount { .. }, .. }), "{error}");
 }
+
+/// Raises the stop flag at the file or piece of data that it is told.
+struct StopAt<'a> {
+    left: std::sync::atomic::AtomicI64,
+    stop: &'a AtomicBool,
+}
+
+impl tapster_copy::CopyObserver for StopAt<'_> {
+    fn bytes(&self, _: u64) {
+        if self.left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) <= 0 {
+            self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+}
+
+/// Wherever it ends, no server starts on what is there, and a second run over it does not take it for its own.
+#[test]
+fn stopped_anywhere_it_leaves_nothing_to_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let sources = pair(dir.path());
+    let mut stopped = 0;
+    for left in 0.. {
+        let target = dir.path().join(format!("out{left}"));
+        let stop = AtomicBool::new(false);
+        let observer = StopAt { left: left.into(), stop: &stop };
+        match combine(&sources, &target, &options(), &observer, &stop) {
+            Ok(_) => {
+                verified(&target);
+                break;
+            }
+            Err(CombineError::Stopped) => {
+                stopped += 1;
+                assert!(
+                    !target.join("global/pg_control").exists() || target.join("backup_manifest.tmp").exists()
+                );
+                assert!(!target.join("backup_manifest").exists());
+                assert!(run(&sources, &target).is_err(), "it is not empty");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(stopped > 3, "{stopped}");
+}
