@@ -31,6 +31,7 @@ mod commands_cycle;
 mod commands_errors;
 mod cron;
 mod daemon;
+mod data_loss;
 mod export_backup;
 mod get_wal;
 mod help;
