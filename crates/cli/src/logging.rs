@@ -3,8 +3,8 @@
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use time::OffsetDateTime;
 use tracing::field::{Field, Visit};
@@ -50,9 +50,38 @@ pub(crate) fn start(log_file: Option<&Path>, level: LevelFilter, format: &str) -
         }
     });
     let log = Log::new(file, level, format);
+    if let (Some(path), Some(file)) = (log_file, &log.file) {
+        let _ = OPENED.set(LogFile { path: path.to_owned(), file: Arc::clone(file) });
+    }
     // A second start in one process cannot happen, and the first one would stay in force.
     let _ = tracing::subscriber::set_global_default(log);
     problem
+}
+
+/// The log file of this process.
+static OPENED: OnceLock<LogFile> = OnceLock::new();
+
+struct LogFile {
+    path: PathBuf,
+    file: Arc<Mutex<File>>,
+}
+
+impl LogFile {
+    fn reopen(&self) -> io::Result<()> {
+        let file = open(&self.path)?;
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+        Ok(())
+    }
+}
+
+/// Opens the log file again, because the one that is open may have been renamed by whoever rotates logs. Returns why that failed;
+/// the old one is then still in use.
+pub(crate) fn reopen() -> Option<String> {
+    let opened = OPENED.get()?;
+    opened
+        .reopen()
+        .err()
+        .map(|error| format!("cannot open log file {} again: {error}", opened.path.display()))
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -64,7 +93,7 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// A subscriber that writes one line per event. Spans are not used by this workspace's libraries; they cost nothing.
 struct Log {
-    file: Option<Mutex<File>>,
+    file: Option<Arc<Mutex<File>>>,
     level: LevelFilter,
     format: String,
     process: String,
@@ -73,7 +102,7 @@ struct Log {
 impl Log {
     fn new(file: Option<File>, level: LevelFilter, format: &str) -> Self {
         Self {
-            file: file.map(Mutex::new),
+            file: file.map(|file| Arc::new(Mutex::new(file))),
             level,
             format: format.to_owned(),
             process: std::process::id().to_string(),
@@ -217,5 +246,22 @@ mod tests {
             tracing::debug!("not this");
         });
         assert_eq!(std::fs::read_to_string(path).unwrap(), "INFO done 1 size=3 name=x\n");
+    }
+
+    #[test]
+    fn a_log_that_was_rotated_is_made_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, old) = (directory.path().join("barman.log"), directory.path().join("barman.log.1"));
+        let log = Log::new(Some(open(&path).unwrap()), LevelFilter::INFO, "%(message)s");
+        let opened = LogFile { path: path.clone(), file: Arc::clone(log.file.as_ref().unwrap()) };
+        tracing::subscriber::with_default(log, || {
+            tracing::info!("before");
+            std::fs::rename(&path, &old).unwrap();
+            tracing::info!("still there");
+            opened.reopen().unwrap();
+            tracing::info!("after");
+        });
+        assert_eq!(std::fs::read_to_string(old).unwrap(), "before\nstill there\n");
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "after\n");
     }
 }

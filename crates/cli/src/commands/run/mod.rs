@@ -15,6 +15,7 @@ use tapster_manager::metrics::{self, MetricsListener};
 
 use crate::args::run::RunArgs;
 use crate::failure::Failure;
+use crate::logging;
 use crate::session::Session;
 use crate::startup::Setup;
 use metrics_file::MetricsFile;
@@ -53,6 +54,9 @@ pub(crate) fn run(args: &RunArgs, session: &Session) -> Result<(), Failure> {
     while !session.stopped() {
         if reload.swap(false, Ordering::Relaxed) {
             notifier.reloading();
+            if let Some(problem) = logging::reopen() {
+                session.output.warning(problem);
+            }
             read_again(&mut daemon, &setup, &mut || notifier.alive());
             notifier.send(&format!("READY=1\nSTATUS={}", status(&daemon)));
         }
