@@ -197,3 +197,77 @@ fn time(value: OffsetDateTime) -> Option<f64> {
 fn age(value: OffsetDateTime, now: OffsetDateTime) -> Option<f64> {
     Some((now - value).as_seconds_f64().max(0.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tapster_catalog::BackupStatus;
+    use time::macros::datetime;
+    use walfile::Timeline;
+
+    use super::*;
+    use crate::metrics::{ArchiveMetrics, ArchivedPoint, LastBackup, PostgresMetrics, RecoverablePoint};
+
+    fn unknown(server: &str) -> ServerMetrics {
+        ServerMetrics {
+            server: server.to_owned(),
+            collected: datetime!(2026-11-21 10:00 UTC),
+            postgres: None,
+            archive: ArchiveMetrics::default(),
+            streaming_queue: None,
+            incoming_queue: None,
+            errors: None,
+            backups: BTreeMap::new(),
+            unreadable_backups: 0,
+            last_backup: None,
+            problems: vec![(MetricsPart::Postgres, "no connection".to_owned())],
+            tasks: Vec::new(),
+            check: None,
+        }
+    }
+
+    /// Names, help and units are what dashboards and alerts are built on.
+    #[test]
+    fn the_text_is_as_it_was() {
+        let time = datetime!(2026-11-21 09:59 UTC);
+        let point = |lsn| Some(RecoverablePoint { lsn: Lsn::new(lsn), time: Some(time) });
+        let mut main = unknown("main");
+        main.problems.clear();
+        main.postgres = Some(PostgresMetrics {
+            in_recovery: false,
+            lsn: Some(Lsn::new(0x300_0000)),
+            streams: true,
+            sent: Some(Lsn::new(0x2FF_0000)),
+            written: Some(Lsn::new(0x2FF_0000)),
+            flushed: Some(Lsn::new(0x2F0_0000)),
+            slot_exists: Some(true),
+            slot_active: Some(true),
+            slot_restart: Some(Lsn::new(0x200_0000)),
+            slot_lost: Some(false),
+            archive_failures: Some(2),
+        });
+        main.archive = ArchiveMetrics {
+            last: Some(ArchivedPoint {
+                timeline: Timeline::new(10).unwrap(),
+                end: Lsn::new(0x200_0000),
+                time: Some(time),
+            }),
+            gaps: Some(1),
+            missing: Some(3),
+            oldest_recoverable: point(0x100_0028),
+            newest_recoverable: point(0x200_0000),
+        };
+        main.streaming_queue = Some(1);
+        main.incoming_queue = Some(0);
+        main.errors = Some(4);
+        main.backups = [(BackupStatus::Done, 2), (BackupStatus::Failed, 0)].into();
+        main.unreadable_backups = 1;
+        main.last_backup = Some(LastBackup { end: Some(time), seconds: Some(12.5), size: Some(4096) });
+        let servers = [main, unknown("a \"b\"\\\n")];
+        let text = render(&servers, datetime!(2026-11-21 10:00:30 UTC));
+        let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
+        let text = text.replace(&version, "version=\"X\"");
+        assert_eq!(text, include_str!("../../tests/data/metrics.txt"), "{text}");
+    }
+}
