@@ -107,8 +107,12 @@ fn compression(compress: &Compress) -> Result<(ArchiveCompression, Option<Server
             }
             Method::Lz4 => ArchiveCompression::Lz4,
             Method::Zstd => match spec.level {
-                None | Some(0) => ArchiveCompression::Zstd { level: 3, workers: spec.workers.unwrap_or(0) },
-                Some(level @ 1..) => ArchiveCompression::Zstd { level, workers: spec.workers.unwrap_or(0) },
+                None | Some(0) => {
+                    ArchiveCompression::Zstd { level: 3, workers: spec.workers.unwrap_or_else(processors) }
+                }
+                Some(level @ 1..) => {
+                    ArchiveCompression::Zstd { level, workers: spec.workers.unwrap_or_else(processors) }
+                }
                 Some(_) => return Err("negative compression levels are not supported".to_owned()),
             },
         })
@@ -253,4 +257,9 @@ fn clean_up_text(event: &BaseBackupEvent<'_>) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+/// As many threads as zstd is given where nobody says how many; what comes out is one frame all the same.
+fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(0, |count| u32::try_from(count.get()).unwrap_or(0)).min(16)
 }
