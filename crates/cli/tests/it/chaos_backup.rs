@@ -211,3 +211,31 @@ fn a_killed_backup_that_shares_files_leaves_the_other_whole() {
     lab.ok(&["restore", "main", &newest.0, data.to_str().unwrap()]);
     assert_eq!(lab.ask_restored(&data, "SELECT count(*) FROM pg_database"), "3");
 }
+
+/// A copy whose connection is cut is made again from the beginning, as archives and as files that are shared.
+#[test]
+fn a_cut_connection_is_one_attempt_less() {
+    let Some((lab, _receiver)) = ready("") else { return };
+    lab.ok(&["backup", "main", "--wait"]);
+    for extra in ["backup_compression = zstd\n", "reuse_backup = link\nbasebackup_retry_times = 0\n"] {
+        lab.configure("tapster.conf", &lab.cluster.conninfo().to_conninfo_string(), extra);
+        let base = Stored::new(&lab).layout.base;
+        let before = files(&base);
+        let again = ["--retry-times", "1", "--retry-sleep", "0"];
+        let mut backup =
+            Running::start(&lab, &[&["backup", "main", "--wait", "--bwlimit", "8000"], &again[..]].concat());
+        wait_for("some files", || files(&base) > before || !backup.is_running());
+        let name = "application_name = 'barman_streaming_backup'";
+        lab.cluster.sql(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {name}"));
+        let run = backup.end();
+        assert_eq!(run.code, 0, "{run:?}");
+        assert!(
+            run.stderr.contains("Failure executing a backup using pg_basebackup (attempt 0): "),
+            "{run:?}"
+        );
+        assert_eq!(backups(&lab)[0].1, "DONE");
+        let data = lab.destination(&format!("again-{before}"));
+        lab.ok(&["restore", "main", "latest", data.to_str().unwrap()]);
+        assert!(data.join("global/pg_control").exists());
+    }
+}
