@@ -29,11 +29,11 @@ fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let program = Program::from_argv0(words.next().as_deref());
     let words: Vec<OsString> = words.collect();
-    let restore_command = recovery::is_restore_command(program, &words);
-    ExitCode::from(recovery::contain(restore_command, || run(program, &words, restore_command)))
+    let stop = recovery::stop_code(program, &words);
+    ExitCode::from(recovery::contain(stop, || run(program, &words, stop)))
 }
 
-fn run(program: Program, words: &[OsString], restore_command: bool) -> u8 {
+fn run(program: Program, words: &[OsString], stop: Option<u8>) -> u8 {
     let session = match args::parse(program, words) {
         Ok(Outcome::Run(global, command)) => {
             let session = Session::new(program, *global);
@@ -48,8 +48,8 @@ fn run(program: Program, words: &[OsString], restore_command: bool) -> u8 {
             session
         }
         Err(mut failure) => {
-            if restore_command {
-                failure.exit_code = recovery::usage_exit(failure.exit_code, words, Path::new("."));
+            if let Some(stop) = stop.filter(|_| recovery::is_fatal(words, Path::new("."))) {
+                failure.exit_code = stop;
             }
             let session = Session::new(program, GlobalArgs::default());
             session.output.failure(&failure);

@@ -17,6 +17,7 @@ use super::wal_archive::{show_test, ssh_failure};
 use crate::args::wal_restore::{FetchArgs, LocalWalRestoreArgs, WalRestoreArgs};
 use crate::failure::{Failure, chain};
 use crate::invocation::Program;
+use crate::recovery::WAL_RESTORE as STOP_RECOVERY;
 use crate::session::Session;
 use crate::startup::{Rules, Setup};
 
@@ -26,8 +27,6 @@ const MISSING: u8 = 1;
 const CONNECTION: u8 = 2;
 /// The destination cannot be opened.
 const DESTINATION: u8 = 3;
-/// Above 125 PostgreSQL stops recovery instead of taking this for the end of the archive.
-const STOP_RECOVERY: u8 = 255;
 
 /// Fetches the file over ssh.
 pub(crate) fn run(args: &WalRestoreArgs, session: &Session) -> Result<(), Failure> {

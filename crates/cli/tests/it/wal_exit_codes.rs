@@ -102,9 +102,9 @@ fn wrong_arguments_do_not_end_recovery() {
         ]
     };
     assert_eq!(calls(), [2; 4]);
-    assert_eq!(code("barman-wal-restore", &["--fail-hard"]), 200);
+    assert_eq!(code("barman-wal-restore", &["--fail-hard"]), 255);
     fs::write(directory.path().join("recovery.signal"), "").unwrap();
-    assert_eq!(calls(), [200; 4]);
+    assert_eq!(calls(), [255, 255, 200, 200]);
     assert_eq!(code("barman-wal-archive", &["--nonsense"]), 2);
     fs::write(directory.path().join("standby.signal"), "").unwrap();
     assert_eq!(calls(), [2; 4]);
