@@ -265,6 +265,16 @@ fn l_a32_recovery_that_would_end_stops_and_a_standby_tries_again() {
         }
         assert!(!target.exists());
     }
+    // PostgreSQL 11 and older have one file for both.
+    for signal in ["recovery.signal", "standby.signal"] {
+        fs::remove_file(data.join(signal)).unwrap();
+    }
+    for (conf, code) in [("standby_mode = 'on'\n", 2), ("restore_command = 'x'\n", 255)] {
+        fs::write(data.join("recovery.conf"), conf).unwrap();
+        let args = ["main", FIRST, target.to_str().unwrap()];
+        let run = sshd.client(Which::Ours, "barman-wal-restore", &["--port", &free], &args).unwrap().output();
+        assert_eq!(told(&run.unwrap()).0, code, "{conf}");
+    }
 }
 
 #[test]

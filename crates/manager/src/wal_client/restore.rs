@@ -2,7 +2,8 @@
 //!
 //! The destination is complete or untouched: PostgreSQL takes a short or empty file for the end of WAL, or for a reason to stop.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -177,7 +178,25 @@ pub fn fetch_wal(
 pub fn ends_recovery(destination: &Path) -> bool {
     let absolute = std::path::absolute(destination).unwrap_or_else(|_| destination.to_owned());
     let Some(data) = absolute.parent().and_then(Path::parent) else { return false };
-    data.join("recovery.signal").exists() && !data.join("standby.signal").exists()
+    if data.join("recovery.signal").exists() {
+        return !data.join("standby.signal").exists();
+    }
+    // Up to PostgreSQL 11; no longer there once recovery has ended.
+    let mut text = String::new();
+    let read =
+        File::open(data.join("recovery.conf")).and_then(|file| file.take(1 << 20).read_to_string(&mut text));
+    read.is_ok() && !is_standby(&text)
+}
+
+/// Whether this `recovery.conf` makes a standby; the last line counts.
+fn is_standby(recovery_conf: &str) -> bool {
+    let mut values = recovery_conf.lines().filter_map(|line| {
+        let (key, value) = line.trim().split_once(|c: char| c == '=' || c.is_whitespace())?;
+        let value = value.trim_start_matches(|c: char| c == '=' || c.is_whitespace());
+        let value = value.split(|c: char| c == '#' || c.is_whitespace()).next().unwrap_or_default();
+        key.eq_ignore_ascii_case("standby_mode").then(|| value.trim_matches('\'').to_ascii_lowercase())
+    });
+    values.next_back().is_some_and(|value| matches!(value.as_str(), "on" | "true" | "yes" | "1" | "t" | "y"))
 }
 
 /// Asks whether the other side would give WAL. Returns what it printed and its exit code.
@@ -282,7 +301,6 @@ pub(super) fn peek(
     options: &FetchOptions,
     stop: &Arc<AtomicBool>,
 ) -> Result<Vec<String>, SshError> {
-    use std::io::Read as _;
     let mut words = words(options);
     words.insert(0, format!("--peek '{count}'"));
     let mut running =
@@ -297,4 +315,30 @@ pub(super) fn peek(
     running.finish()?;
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).take(count).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_standby;
+
+    #[test]
+    fn the_recovery_file_of_older_servers_says_whether_it_is_a_standby() {
+        for text in [
+            "standby_mode = 'on'",
+            "standby_mode=on # yes",
+            "standby_mode off\nSTANDBY_MODE 'true'",
+            "standby_mode = 1",
+        ] {
+            assert!(is_standby(text), "{text}");
+        }
+        for text in [
+            "",
+            "#standby_mode = on",
+            "standby_mode = 'off'",
+            "standby_mode = on\nstandby_mode = off",
+            "restore_command = 'standby_mode = on'",
+        ] {
+            assert!(!is_standby(text), "{text}");
+        }
+    }
 }
