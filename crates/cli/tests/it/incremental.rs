@@ -89,6 +89,42 @@ fn no_trace(data: &Path) -> bool {
         && files.all(|file| !file.unwrap().file_name().to_str().unwrap().starts_with("INCREMENTAL"))
 }
 
+/// The same files as the real program makes of the same chain, where `scripts/postgres-programs` has fetched it.
+fn as_postgresql_combines(lab: &Lab) {
+    let cache = std::env::var("TAPSTER_PG_CACHE")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/postgres").to_owned());
+    let program = format!("{cache}/programs-{}/bin/pg_combinebackup", lab.cluster.major());
+    if !Path::new(&program).exists() {
+        println!("not compared: {program} is not there");
+        return;
+    }
+    let mut inputs: Vec<_> = std::fs::read_dir(lab.server_dir().join("base"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("data"))
+        .map(|path| path.to_str().unwrap().to_owned())
+        .collect();
+    inputs.sort();
+    let newest = inputs.last().unwrap();
+    let link = std::fs::read_dir(format!("{newest}/pg_tblspc")).unwrap().next().unwrap().unwrap().path();
+    let space = std::fs::read_link(link).unwrap();
+    let made = |name: &str, command: &[&str]| {
+        let output = lab.path(name);
+        let mapping = format!("{}={}/space-{name}", space.display(), lab.path("").display());
+        let mut run = std::process::Command::new(command[0]);
+        run.args(&command[1..]).args(&inputs).arg("-o").arg(&output).arg("-T").arg(mapping);
+        let result = run.output().unwrap();
+        assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+    };
+    made("ours", &[env!("CARGO_BIN_EXE_tapster"), "combinebackup"]);
+    made("theirs", &[&program]);
+    for (ours, theirs) in [("ours", "theirs"), ("space-ours", "space-theirs")] {
+        let mut diff = std::process::Command::new("diff");
+        diff.args(["-rq", "--no-dereference", "-x", "backup_manifest", "-x", "pg_tblspc"]);
+        let diff = diff.arg(lab.path(ours)).arg(lab.path(theirs)).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&diff.stdout), "");
+    }
+}
+
 #[test]
 fn chains_are_restored_to_what_the_server_had() {
     for (number, lab) in labs().into_iter().enumerate() {
@@ -124,6 +160,7 @@ fn chains_are_restored_to_what_the_server_had() {
         }
         assert_eq!(restored(&lab, "i2", "latest", &[]), now);
         if number > 0 {
+            as_postgresql_combines(&lab);
             // The rest does not depend on the server.
             continue;
         }
