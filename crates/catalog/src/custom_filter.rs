@@ -3,8 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read, Seek as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use walfile::codec::{self, Compression};
+
+use crate::child::{Filter, Watch};
 
 /// `custom_compression_filter`, `custom_decompression_filter` and `custom_compression_magic`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -46,6 +49,18 @@ impl CustomFilter {
 
     pub(crate) fn compressor(&self, input: &File) -> io::Result<Filtered> {
         Filtered::start(&self.compress, input)
+    }
+
+    /// As [`Self::decompressor`], from what is no file of its own.
+    pub(crate) fn decompress_from(
+        &self,
+        mut input: Box<dyn Read + Send>,
+    ) -> io::Result<Box<dyn Read + Send>> {
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(&self.decompress);
+        let watch = Watch { patience: Duration::from_secs(60), stop: None };
+        let (filter, mut output) = Filter::start(&mut shell, "the filter", watch)?;
+        Ok(Box::new(filter.fed_by(move || io::copy(&mut input, &mut output).map(|_| ()))))
     }
 
     pub(crate) fn decompressor(&self, input: &File) -> io::Result<Filtered> {

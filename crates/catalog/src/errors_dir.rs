@@ -182,7 +182,7 @@ fn judge(
     let first = first.get(..got).unwrap_or_default();
     let custom = options.custom.as_ref();
     let archived = layout.wal(name);
-    if archived.try_exists()? && same_as_archived(name, &archived, path, custom)? {
+    if archived.try_exists()? && same_as_archived(name, &archived, path, options.undo())? {
         return Ok(Verdict::SameAsArchived);
     }
     if encryption::detect(first).is_none() {
@@ -196,7 +196,10 @@ fn judge(
         return Ok(Verdict::NotArchived);
     }
     let at = if compare {
-        decoded(&archived, custom).and_then(|a| first_difference(a, decoded(path, custom)?)).ok().flatten()
+        decoded(&archived, options.undo())
+            .and_then(|a| first_difference(a, decoded(path, options.undo())?))
+            .ok()
+            .flatten()
     } else {
         None
     };

@@ -10,6 +10,8 @@ use walfile::{SegmentSize, WalName};
 use crate::ServerLayout;
 use crate::custom_filter::CustomFilter;
 use crate::durable::{self, Disk, DurableError, Publish, Step};
+use crate::gpg::Gpg;
+use crate::undo::Undo;
 use crate::{ingest, same_content};
 
 /// How a file came in.
@@ -102,7 +104,7 @@ pub struct Received<'d> {
     publish: Publish<'d>,
     name: WalName,
     archived: PathBuf,
-    custom: Option<&'d CustomFilter>,
+    undo: Undo<'d>,
 }
 
 /// Reads a file to its end into `incoming/` under a temporary name.
@@ -144,14 +146,20 @@ pub fn receive<'d>(
     if let Some(modified) = modified {
         publish.set_modified(modified)?;
     }
-    Ok(Received { disk, publish, name, archived: layout.wal(name), custom: None })
+    Ok(Received { disk, publish, name, archived: layout.wal(name), undo: Undo::default() })
 }
 
 impl<'d> Received<'d> {
     /// What the archive has of this name may have been compressed by the user's own filter.
     #[must_use]
     pub fn with_custom_filter(self, custom: Option<&'d CustomFilter>) -> Self {
-        Self { custom, ..self }
+        Self { undo: Undo { custom, ..self.undo }, ..self }
+    }
+
+    /// What the archive has encrypted is decrypted to be compared.
+    #[must_use]
+    pub fn with_gpg(self, gpg: Option<&'d Gpg>) -> Self {
+        Self { undo: Undo { gpg, ..self.undo }, ..self }
     }
 
     /// The bytes received, under their temporary name, for a checksum that comes after them.
@@ -186,7 +194,7 @@ impl<'d> Received<'d> {
     fn compare(&self, target: &Path) -> Result<Option<Accepted>, AcceptError> {
         let there = [target, &self.archived].into_iter().find(|path| path.exists());
         let Some(there) = there else { return Ok(None) };
-        let same = ingest::same_as_archived(self.name, there, self.publish.temp_path(), self.custom)
+        let same = ingest::same_as_archived(self.name, there, self.publish.temp_path(), self.undo)
             .map_err(|e| DurableError::io(Step::Read, there, e))?;
         if !same {
             return Err(AcceptError::Different { path: there.to_owned() });

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use walfile::SegmentSize;
 
-use crate::custom_filter::CustomFilter;
+use crate::undo::Undo;
 
 /// Byte by byte, as stored.
 pub(crate) fn files(a: &Path, b: &Path) -> io::Result<bool> {
@@ -17,27 +17,14 @@ pub(crate) fn files(a: &Path, b: &Path) -> io::Result<bool> {
     readers(a, b)
 }
 
-/// Byte by byte, each decompressed according to its first bytes.
-pub(crate) fn segments(a: &Path, b: &Path, filter: Option<&CustomFilter>) -> io::Result<bool> {
-    readers(decoded(a, filter)?, decoded(b, filter)?)
+/// Byte by byte, each decrypted and decompressed according to its first bytes.
+pub(crate) fn segments(a: &Path, b: &Path, undo: Undo<'_>) -> io::Result<bool> {
+    readers(decoded(a, undo)?, decoded(b, undo)?)
 }
 
-/// The content of an archived file, decompressed; at most one byte more than the largest segment.
-pub(crate) fn decoded(path: &Path, filter: Option<&CustomFilter>) -> io::Result<Box<dyn Read + Send>> {
-    let file = File::open(path)?;
-    let mut first = [0; 16];
-    let length = read_up_to(&file, &mut first)?;
-    let first = first.get(..length).unwrap_or_default();
-    let codec = walfile::codec::detect(first);
-    io::Seek::rewind(&mut &file)?;
-    let most = SegmentSize::MAX.bytes() + 1;
-    match filter.filter(|filter| filter.wrote(first)) {
-        Some(filter) => Ok(Box::new(filter.decompressor(&file)?.take(most))),
-        None => {
-            let file = io::BufReader::with_capacity(64 * 1024, file);
-            Ok(Box::new(walfile::codec::decoder(file, codec)?.take(most)))
-        }
-    }
+/// The content of an archived file, decrypted and decompressed; at most one byte more than the largest segment.
+pub(crate) fn decoded(path: &Path, undo: Undo<'_>) -> io::Result<Box<dyn Read + Send>> {
+    Ok(Box::new(undo.open(File::open(path)?)?.take(SegmentSize::MAX.bytes() + 1)))
 }
 
 /// Compares what two readers yield from here on.

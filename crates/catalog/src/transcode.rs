@@ -4,18 +4,17 @@ use std::io::{self, BufWriter, Read, Write};
 
 use walfile::codec::{Compression, Level, encoder};
 
-use crate::durable::Publish;
 use crate::gzip_blocks;
 
 const CHUNK: usize = 256 * 1024;
 
 /// Copies everything; with [`Compression::None`] as it is. Nothing is synced.
-pub(crate) fn copy<'d>(
+pub(crate) fn copy<W: Write>(
     input: impl Read,
-    mut output: Publish<'d>,
+    mut output: W,
     codec: Compression,
     level: Level,
-) -> io::Result<Publish<'d>> {
+) -> io::Result<W> {
     if codec == Compression::None {
         pump(input, &mut output)?;
         return Ok(output);

@@ -14,6 +14,7 @@ use walfile::WalName;
 use walfile::codec::{Compression, Level};
 
 use crate::config::{CompressionLevel, ServerConfig};
+use crate::encryption;
 use crate::event::{Event, WalSource};
 use crate::{Context, Server};
 
@@ -59,6 +60,12 @@ pub enum ArchiveError {
         first: WalName,
         /// What the system says.
         problem: String,
+    },
+    /// `encryption = gpg` without a key.
+    #[error("Encryption is set as gpg, but encryption_key_id is unset for server '{server}'")]
+    NoKey {
+        /// Server name.
+        server: String,
     },
     /// The configuration asks for something that is not there yet.
     #[error("{what} is not supported for server '{server}' yet")]
@@ -130,7 +137,6 @@ impl Server {
     ) -> Result<IngestOptions, ArchiveError> {
         let config = &self.config;
         for key in [
-            "encryption",
             "pre_archive_script",
             "pre_archive_retry_script",
             "post_archive_script",
@@ -142,6 +148,9 @@ impl Server {
                     server: self.name().to_owned(),
                 });
             }
+        }
+        if encryption::is_on(config) && !self.gpg.can_encrypt() {
+            return Err(ArchiveError::NoKey { server: self.name().to_owned() });
         }
         let compression = match config.compression.as_deref() {
             None | Some("" | "none" | "custom") => Compression::None,
@@ -161,6 +170,8 @@ impl Server {
         ingest.compression_name =
             config.compression.clone().filter(|name| name.parse::<Compression>().is_err());
         ingest.custom = custom_filter(config)?;
+        ingest.gpg = Some(self.gpg.clone().with_stop(std::sync::Arc::clone(&context.stop)));
+        ingest.encrypt = encryption::is_on(config);
         ingest.compression_level = level(config.compression_level);
         ingest.workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         ingest.system_id =

@@ -77,7 +77,9 @@ impl Server {
         let stored_as_wanted = match options.form {
             WalForm::Plain => false,
             WalForm::Stored => true,
-            WalForm::Compressed(wanted) => raw.compression == wanted && !raw.custom,
+            WalForm::Compressed(wanted) => {
+                raw.compression == wanted && !raw.custom && raw.encryption.is_none()
+            }
         };
         if stored_as_wanted {
             let found = raw.found.clone();

@@ -60,6 +60,7 @@ mod completeness;
 mod context;
 mod cron;
 mod delete;
+mod encryption;
 mod processes;
 mod receive_wal;
 mod remote;

@@ -6,14 +6,14 @@ use std::sync::atomic::AtomicBool;
 
 use tapster_catalog::custom_filter::CustomFilter;
 use tapster_catalog::durable::{self, DurableError};
-use tapster_catalog::{Catalog, Identity, ServerLayout, WalStore};
+use tapster_catalog::{Catalog, Gpg, Identity, ServerLayout, WalStore};
 use tapster_protocol::{
     ConnInfo, ConnInfoError, ConnectError, ConnectOptions, Connection, Environment, Mode,
 };
 use thiserror::Error;
 
-use crate::archive_wal;
 use crate::config::{Config, ServerConfig};
+use crate::{archive_wal, encryption};
 
 /// A server of the configuration with its catalog. Each verb is a method, in the file named after it.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Server {
     pub(crate) custom: Option<CustomFilter>,
     /// The configuration file, for the scripts this server runs.
     pub(crate) config_path: PathBuf,
+    /// Encrypts what is stored when `encryption` says so, and decrypts what was.
+    pub(crate) gpg: Gpg,
 }
 
 /// A server that cannot be worked with.
@@ -75,7 +77,8 @@ impl Server {
             config.servers.get(name).ok_or_else(|| OpenError::Unknown { name: name.to_owned() })?.clone();
         let catalog = Catalog::open(config.layout(), local_offset());
         let custom = archive_wal::custom_filter(&config).ok().flatten();
-        Ok(Self { config, catalog, environment, custom, config_path })
+        let gpg = encryption::gpg(&config);
+        Ok(Self { config, catalog, environment, custom, config_path, gpg })
     }
 
     /// Its configuration.
@@ -114,9 +117,9 @@ impl Server {
         self.catalog.layout()
     }
 
-    /// Its WAL, whatever it is compressed with.
+    /// Its WAL, whatever it is compressed and encrypted with.
     pub(crate) fn wal_store(&self) -> WalStore<'_> {
-        WalStore::new(self.layout()).with_custom_filter(self.custom.as_ref())
+        WalStore::new(self.layout()).with_custom_filter(self.custom.as_ref()).with_gpg(Some(&self.gpg))
     }
 
     /// A normal connection (`conninfo`).

@@ -194,7 +194,7 @@ impl Server {
         }
         let size = record.segment_size();
         let system = record.systemid.as_ref().and_then(|id| id.parse().ok());
-        let store = WalStore::new(self.layout()).with_segment_size(size);
+        let store = self.wal_store().with_segment_size(size);
         ranges.iter().filter_map(|range| fault(store, range, Some(size), system, &context.stop)).collect()
     }
 }

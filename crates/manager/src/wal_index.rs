@@ -59,6 +59,7 @@ impl Server {
             options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get));
         let index = WalIndex::new(self.catalog().disk(), self.layout(), context.now(), &context.stop)
             .with_custom_filter(self.custom.as_ref())
+            .with_gpg(Some(&self.gpg))
             .with_workers(jobs);
         let mut report = WalIndexReport::default();
         for dir in index.directories()? {

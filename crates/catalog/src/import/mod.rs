@@ -23,6 +23,7 @@ use walfile::WalName;
 
 use crate::custom_filter::CustomFilter;
 use crate::durable::{self, DurableError, DurableFile, OpenMode};
+use crate::gpg::Gpg;
 use crate::locks::{Lock, LockError, LockName};
 use crate::{BackupId, BackupRecord, Catalog, CatalogError, KeepTarget, XlogEntry};
 use syncer::Syncer;
@@ -75,6 +76,8 @@ pub struct ImportPlan {
     pub keep: Option<KeepTarget>,
     /// The user's own compression, if any of the WAL may be compressed with it.
     pub custom: Option<CustomFilter>,
+    /// Decrypts, to compare.
+    pub gpg: Option<Gpg>,
     /// Threads that compare WAL with its names.
     pub workers: usize,
 }
@@ -87,6 +90,7 @@ impl ImportPlan {
             wals,
             histories: Vec::new(),
             custom: None,
+            gpg: None,
             keep: Some(KeepTarget::Standalone),
             workers: 1,
         }

@@ -12,6 +12,7 @@ use super::wals::WalPlan;
 use super::{Import, ImportError, ImportPlan, Imported};
 use crate::durable::{self, Clobber, DurableError, Publish, Step};
 use crate::locks::{Lock, LockError, LockName};
+use crate::undo::Undo;
 use crate::xlogdb::XlogDb;
 use crate::{keep, transcode};
 
@@ -34,7 +35,8 @@ impl Import<'_> {
             crate::XlogDbError::Lock(LockError::Stopped { .. }) => ImportError::Stopped,
             other => other.into(),
         })?;
-        let wals = self.compare(wals, &index, plan.custom.as_ref())?;
+        let wals =
+            self.compare(wals, &index, Undo { custom: plan.custom.as_ref(), gpg: plan.gpg.as_ref() })?;
         let mut imported =
             Imported { wals: wals.new.len(), already_archived: wals.there, ..Imported::default() };
         if stop.load(Ordering::Relaxed) {

@@ -9,9 +9,9 @@ use time::OffsetDateTime;
 use walfile::WalName;
 
 use super::{Import, ImportError, ImportPlan};
-use crate::custom_filter::CustomFilter;
 use crate::ingest::{IngestOptions, check_file};
 use crate::same_content;
+use crate::undo::Undo;
 use crate::xlogdb::{XlogDb, XlogEntry, entry_of};
 
 /// What is to be done in the archive.
@@ -76,6 +76,7 @@ impl Import<'_> {
         options.segment_size = plan.record.xlog_segment_size;
         options.system_id = plan.record.systemid.as_deref().and_then(|id| id.parse().ok());
         options.custom.clone_from(&plan.custom);
+        options.gpg.clone_from(&plan.gpg);
         let next = AtomicUsize::new(0);
         let failed: Mutex<Option<ImportError>> = Mutex::new(None);
         let work = || {
@@ -122,7 +123,7 @@ impl Import<'_> {
         &self,
         wals: BTreeMap<WalName, XlogEntry>,
         index: &XlogDb<'_>,
-        custom: Option<&CustomFilter>,
+        undo: Undo<'_>,
     ) -> Result<WalPlan, ImportError> {
         let listed = listed(index, &wals)?;
         let (mut plan, mut conflicts) = (WalPlan::default(), Vec::new());
@@ -134,10 +135,10 @@ impl Import<'_> {
             }
             plan.there += 1;
             let read = |source| ImportError::Read { path: theirs.clone(), source };
-            if !same(&ours, &theirs, custom).map_err(read)? {
+            if !same(&ours, &theirs, undo).map_err(read)? {
                 conflicts.push(name);
             } else if !listed.contains(&name) {
-                plan.to_list.extend(entry_of(&theirs, name, custom).map_err(read)?);
+                plan.to_list.extend(entry_of(&theirs, name, undo.custom).map_err(read)?);
             }
         }
         if conflicts.is_empty() { Ok(plan) } else { Err(ImportError::Conflict { names: conflicts }) }
@@ -156,11 +157,11 @@ fn listed(index: &XlogDb<'_>, wals: &BTreeMap<WalName, XlogEntry>) -> Result<Has
 }
 
 /// The same bytes, or the same WAL compressed by somebody else: two hosts that receive from one server.
-fn same(ours: &Path, theirs: &Path, custom: Option<&CustomFilter>) -> std::io::Result<bool> {
+fn same(ours: &Path, theirs: &Path, undo: Undo<'_>) -> std::io::Result<bool> {
     if same_content::files(ours, theirs)? {
         return Ok(true);
     }
-    match same_content::segments(ours, theirs, custom) {
+    match same_content::segments(ours, theirs, undo) {
         // What a codec cannot read is not the same.
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Ok(false),
         done => done,

@@ -12,6 +12,8 @@ use walfile::{SegmentSize, WalName};
 use super::Outcome;
 use crate::ServerLayout;
 use crate::custom_filter::CustomFilter;
+use crate::gpg::Gpg;
+use crate::undo::Undo;
 
 /// Where WAL comes from.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -61,6 +63,10 @@ pub struct IngestOptions {
     pub compression_level: Level,
     /// The user's own codec (`compression = custom`): used instead of `compression`, and recognised in what is there.
     pub custom: Option<CustomFilter>,
+    /// Decrypts what is in the archive, to compare; and encrypts, with `encrypt`.
+    pub gpg: Option<Gpg>,
+    /// Encrypt what is archived (`encryption = gpg`). What comes encrypted stays as it is.
+    pub encrypt: bool,
     /// Threads that check and compress.
     pub workers: usize,
     /// Files that become durable with one sync of the index; with several workers, twice as many are under way at most. With hook scripts set it to 1: each file is then archived before
@@ -93,6 +99,8 @@ impl IngestOptions {
             compression_name: None,
             compression_level: Level::Medium,
             custom: None,
+            gpg: None,
+            encrypt: false,
             workers: 1,
             group: 32,
             segment_size: None,
@@ -102,6 +110,10 @@ impl IngestOptions {
             settle: Duration::from_secs(60),
             now,
         }
+    }
+
+    pub(crate) const fn undo(&self) -> Undo<'_> {
+        Undo { custom: self.custom.as_ref(), gpg: self.gpg.as_ref() }
     }
 
     pub(super) const fn batch_size(&self, source: Source) -> usize {

@@ -13,6 +13,8 @@ use super::link::{Link, SourceId};
 use super::{IngestError, IngestOptions, Invalid, Source, validate};
 use crate::custom_filter::CustomFilter;
 use crate::durable::{Disk, DurableError, Publish, Step};
+use crate::gpg::Gpg;
+use crate::undo::Undo;
 use crate::wal_index::{Scanning, SegmentContent, SegmentScan};
 use crate::xlogdb::python_mtime;
 use crate::{XlogEntry, encryption, same_content, transcode, wal_end, wal_index};
@@ -155,7 +157,7 @@ fn look<'d>(item: &Item, options: &IngestOptions) -> std::io::Result<Looked<'d>>
         return Ok(Looked::Done(Prepared::Unsettled(reason.clone())));
     }
     if item.target.try_exists()? {
-        let same = same_as_archived(item.name, &item.target, &item.path, options.custom.as_ref())?;
+        let same = same_as_archived(item.name, &item.target, &item.path, options.undo())?;
         let source = SourceId::of(&metadata);
         return Ok(Looked::Done(if same { Prepared::Same(source) } else { Prepared::Different(source) }));
     }
@@ -172,19 +174,19 @@ pub(crate) fn same_as_archived(
     name: WalName,
     archived: &Path,
     new: &Path,
-    filter: Option<&CustomFilter>,
+    undo: Undo<'_>,
 ) -> std::io::Result<bool> {
     if same_content::files(archived, new)? {
         return Ok(true);
     }
     let same = || -> std::io::Result<bool> {
-        if same_content::segments(archived, new, filter)? {
+        if same_content::segments(archived, new, undo)? {
             return Ok(true);
         }
         let WalName::Segment(_) = name else { return Ok(false) };
         wal_end::same_before_the_end(
-            || same_content::decoded(archived, filter),
-            || same_content::decoded(new, filter),
+            || same_content::decoded(archived, undo),
+            || same_content::decoded(new, undo),
         )
     };
     match same() {
@@ -216,6 +218,9 @@ fn take<'d>(
     stored_as: StoredAs,
     options: &IngestOptions,
 ) -> Result<Prepared<'d>, IngestError> {
+    // What came encrypted stays as it is, with whatever key.
+    let encrypt =
+        options.gpg.as_ref().filter(|_| options.encrypt && !matches!(stored_as, StoredAs::Encrypted));
     // What came compressed stays as it is.
     let codec = match (stored_as, &options.custom) {
         (StoredAs::Plain, Some(filter)) => Codec::Custom(filter),
@@ -236,7 +241,7 @@ fn take<'d>(
         size: metadata.len(),
         mtime: python_mtime(metadata.mtime(), metadata.mtime_nsec()),
         compression: compression.map(str::to_owned),
-        encryption: matches!(stored_as, StoredAs::Encrypted).then(|| "gpg".to_owned()),
+        encryption: (encrypt.is_some() || matches!(stored_as, StoredAs::Encrypted)).then(|| "gpg".to_owned()),
     };
     let source = SourceId::of(metadata);
     let mut scan = match item.name {
@@ -244,6 +249,7 @@ fn take<'d>(
         _ => None,
     };
     if matches!(codec, Codec::Known(Compression::None))
+        && encrypt.is_none()
         && may_link(item, metadata)
         && let Some(link) = Link::new(disk, item, source, mode(metadata))?
     {
@@ -252,7 +258,7 @@ fn take<'d>(
     }
     let passes = matches!((stored_as, codec), (StoredAs::Plain, Codec::Known(_)));
     let passing = scan.as_mut().filter(|_| passes);
-    let publish = match copy(disk, item, metadata, codec, options, passing)? {
+    let publish = match copy(disk, item, metadata, (codec, encrypt), options, passing)? {
         Ok(publish) => publish,
         Err(e) => return Ok(unreadable(item, &e)),
     };
@@ -296,7 +302,7 @@ pub(super) fn copy<'d>(
     disk: &'d dyn Disk,
     item: &Item,
     metadata: &Metadata,
-    codec: Codec<'_>,
+    (codec, encrypt): (Codec<'_>, Option<&Gpg>),
     options: &IngestOptions,
     scan: Option<&mut SegmentScan>,
 ) -> Result<std::io::Result<Publish<'d>>, IngestError> {
@@ -306,23 +312,33 @@ pub(super) fn copy<'d>(
         Ok(input) => input,
         Err(e) => return Ok(Err(e)),
     };
-    let codec = match codec {
-        Codec::Known(codec) => codec,
-        Codec::Custom(filter) => {
-            let filtered = filter.compressor(&input).map_err(fail)?;
-            let publish =
-                transcode::copy(filtered, publish, Compression::None, Level::Medium).map_err(fail)?;
-            return Ok(Ok(with_attributes(publish, metadata)?));
+    let mut input = Input { input, failed: false };
+    let done = match (codec, encrypt) {
+        (Codec::Custom(filter), encrypt) => filter
+            .compressor(&input.input)
+            .and_then(|filtered| write(filtered, publish, (Compression::None, Level::Medium), encrypt)),
+        (Codec::Known(codec), encrypt) => {
+            let passing = Scanning { input: &mut input, scan };
+            write(passing, publish, (codec, options.compression_level), encrypt)
         }
     };
-    let mut input = Input { input, failed: false };
-    let passing = Scanning { input: &mut input, scan };
-    let publish = match transcode::copy(passing, publish, codec, options.compression_level) {
-        Ok(publish) => publish,
-        Err(e) if input.failed => return Ok(Err(e)),
-        Err(e) => return Err(fail(e)),
-    };
-    Ok(Ok(with_attributes(publish, metadata)?))
+    match done {
+        Ok(publish) => Ok(Ok(with_attributes(publish, metadata)?)),
+        Err(e) if input.failed => Ok(Err(e)),
+        Err(e) => Err(fail(e)),
+    }
+}
+
+/// Compressed first and then encrypted, since nothing can be compressed afterwards.
+fn write<'d>(
+    input: impl std::io::Read + Send,
+    mut publish: Publish<'d>,
+    (codec, level): (Compression, Level),
+    encrypt: Option<&Gpg>,
+) -> std::io::Result<Publish<'d>> {
+    let Some(gpg) = encrypt else { return transcode::copy(input, publish, codec, level) };
+    gpg.encrypt(|pipe| transcode::copy(input, pipe, codec, level).map(|_| ()), &mut publish)?;
+    Ok(publish)
 }
 
 fn with_attributes<'d>(mut publish: Publish<'d>, metadata: &Metadata) -> Result<Publish<'d>, DurableError> {

@@ -119,7 +119,7 @@ fn place<'p>(
         }
         // Somebody else archived it in the meantime.
         Err(DurableError::Exists { .. }) => {
-            let same = same_as_archived(item.name, &item.target, &item.path, run.options.custom.as_ref())
+            let same = same_as_archived(item.name, &item.target, &item.path, run.options.undo())
                 .map_err(|source| IngestError::Read { path: item.target.clone(), source })?;
             if same {
                 already_archived(run, (index, listed), item, source, placed)
@@ -152,7 +152,7 @@ fn link(
                 .metadata()
                 .map_err(|source| IngestError::Read { path: item.path.clone(), source })?;
             let publish =
-                copy(run.disk, item, &metadata, Codec::Known(Compression::None), run.options, None)?
+                copy(run.disk, item, &metadata, (Codec::Known(Compression::None), None), run.options, None)?
                     .map_err(|source| IngestError::Read { path: item.path.clone(), source })?;
             let unchanged = source.is_at(&item.path);
             Ok(unchanged.then(|| publish.publish_unsynced(Clobber::Refuse).map(|_| ())))

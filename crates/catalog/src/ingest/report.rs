@@ -32,8 +32,8 @@ pub enum IngestError {
         /// Why not.
         source: io::Error,
     },
-    /// A file cannot be compressed.
-    #[error("cannot compress {}: {source}", path.display())]
+    /// A file cannot be compressed or encrypted.
+    #[error("cannot store {}: {source}", path.display())]
     Compress {
         /// The source.
         path: PathBuf,

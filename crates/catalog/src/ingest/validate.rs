@@ -86,7 +86,7 @@ pub(crate) fn check(
     compressed: bool,
     options: &IngestOptions,
 ) -> std::io::Result<Result<(), Invalid>> {
-    let mut input = decoded(path, options.custom.as_ref())?;
+    let mut input = decoded(path, options.undo())?;
     let mut first = [0; 64];
     let mut run = || -> std::io::Result<Result<(), Invalid>> {
         match name {

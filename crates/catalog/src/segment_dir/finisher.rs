@@ -10,6 +10,7 @@ use walfile::{Lsn, SegmentName};
 
 use super::{SegmentCompression, SegmentDirError, SegmentDirOptions};
 use crate::durable::{self, Clobber, Disk, DurableError, DurableFile, Publish, Step};
+use crate::undo::Undo;
 use crate::{same_content, transcode};
 
 /// A segment with all its bytes written.
@@ -225,7 +226,7 @@ impl Work {
         match publish.publish(Clobber::Refuse) {
             Ok(()) => Ok(()),
             Err(DurableError::Exists { path }) => {
-                let same = same_content::segments(&path, source, None)
+                let same = same_content::segments(&path, source, Undo::default())
                     .map_err(|e| SegmentDirError::io(Step::Read, &path, e))?;
                 if !same {
                     return Err(SegmentDirError::Conflict { path });

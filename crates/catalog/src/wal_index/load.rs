@@ -11,13 +11,15 @@ use std::sync::{Mutex, PoisonError};
 use walfile::{SegmentName, WalName};
 
 use super::format::{self, DirTime, IndexContents};
-use super::scan::scan_custom;
+use super::scan::scan_with;
 use super::summary::{SegmentSummary, StoredFile};
 use super::{HashDir, WalIndexError, store};
 use crate::ServerLayout;
 use crate::custom_filter::CustomFilter;
 use crate::durable::Disk;
+use crate::gpg::Gpg;
 use crate::locks::{Lock, LockName};
+use crate::undo::Undo;
 
 /// A directory is marked as whole when it has not changed for so long: a change within one tick of the file system's clock would
 /// not be seen.
@@ -46,7 +48,7 @@ pub struct WalIndex<'a> {
     now: i64,
     stop: &'a AtomicBool,
     workers: usize,
-    custom: Option<&'a CustomFilter>,
+    undo: Undo<'a>,
 }
 
 /// Where the summaries of a directory came from.
@@ -86,7 +88,14 @@ impl<'a> WalIndex<'a> {
         now: time::OffsetDateTime,
         stop: &'a AtomicBool,
     ) -> Self {
-        Self { disk, layout, now: now.unix_timestamp(), stop, workers: 1, custom: None }
+        Self {
+            disk,
+            layout,
+            now: now.unix_timestamp(),
+            stop,
+            workers: 1,
+            undo: Undo { custom: None, gpg: None },
+        }
     }
 
     /// Reads segments on so many threads.
@@ -98,7 +107,13 @@ impl<'a> WalIndex<'a> {
     /// What the user's own filter compressed is decompressed by it.
     #[must_use]
     pub const fn with_custom_filter(self, custom: Option<&'a CustomFilter>) -> Self {
-        Self { custom, ..self }
+        Self { undo: Undo { custom, ..self.undo }, ..self }
+    }
+
+    /// What is encrypted is decrypted.
+    #[must_use]
+    pub const fn with_gpg(self, gpg: Option<&'a Gpg>) -> Self {
+        Self { undo: Undo { gpg, ..self.undo }, ..self }
     }
 
     /// The directories of the archive, in the order of names.
@@ -246,7 +261,7 @@ impl<'a> WalIndex<'a> {
             return Err(WalIndexError::Stopped { dir: path.to_owned() });
         }
         let path = path.join(name.to_string());
-        match scan_custom(&path, name, self.custom) {
+        match scan_with(&path, name, self.undo) {
             Ok(content) => Ok(Some(SegmentSummary { name, stored, content })),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(WalIndexError::Read { path, source }),

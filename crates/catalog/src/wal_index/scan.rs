@@ -8,8 +8,8 @@ use walfile::{EndReason, LongPageHeader, Lsn, RecordDecoder, SegmentName};
 
 use super::note::matters;
 use super::summary::{Completeness, SegmentContent};
-use crate::custom_filter::CustomFilter;
 use crate::same_content::{decoded, read_up_to};
+use crate::undo::Undo;
 
 /// The longest piece of a record on either side of a segment's end that is kept. A commit has 34 bytes and more; with
 /// both pieces at hand no segment must be read for it.
@@ -117,15 +117,11 @@ impl SegmentContent {
 /// # Errors
 /// When the file cannot be opened or read.
 pub fn scan_file(path: &Path, name: SegmentName) -> io::Result<SegmentContent> {
-    scan_custom(path, name, None)
+    scan_with(path, name, Undo::default())
 }
 
-pub(super) fn scan_custom(
-    path: &Path,
-    name: SegmentName,
-    custom: Option<&CustomFilter>,
-) -> io::Result<SegmentContent> {
-    let mut input = match decoded(path, custom) {
+pub(super) fn scan_with(path: &Path, name: SegmentName, undo: Undo<'_>) -> io::Result<SegmentContent> {
+    let mut input = match decoded(path, undo) {
         Ok(input) => input,
         Err(e) if is_content(&e) => return Ok(SegmentContent::default()),
         Err(e) => return Err(e),

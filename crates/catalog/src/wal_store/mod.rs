@@ -25,6 +25,8 @@ use walfile::{SegmentSize, WalName};
 
 use crate::ServerLayout;
 use crate::custom_filter::CustomFilter;
+use crate::gpg::Gpg;
+use crate::undo::Undo;
 
 /// Where a file was found.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -54,13 +56,13 @@ pub struct FoundWal {
 pub struct WalStore<'a> {
     layout: &'a ServerLayout,
     segment_size: Option<SegmentSize>,
-    custom: Option<&'a CustomFilter>,
+    undo: Undo<'a>,
 }
 
 impl<'a> WalStore<'a> {
     /// The WAL of a server whose segment size is not known: any size a segment can have is accepted.
     pub const fn new(layout: &'a ServerLayout) -> Self {
-        Self { layout, segment_size: None, custom: None }
+        Self { layout, segment_size: None, undo: Undo { custom: None, gpg: None } }
     }
 
     /// Only segments of this size are handed out.
@@ -72,7 +74,13 @@ impl<'a> WalStore<'a> {
     /// What the user's own filter compressed is decompressed by it.
     #[must_use]
     pub const fn with_custom_filter(self, custom: Option<&'a CustomFilter>) -> Self {
-        Self { custom, ..self }
+        Self { undo: Undo { custom, ..self.undo }, ..self }
+    }
+
+    /// What is encrypted is decrypted.
+    #[must_use]
+    pub const fn with_gpg(self, gpg: Option<&'a Gpg>) -> Self {
+        Self { undo: Undo { gpg, ..self.undo }, ..self }
     }
 
     /// Where the file may lie, in the order of looking. With `partial`, also where its beginning may lie.
@@ -143,7 +151,7 @@ impl<'a> WalStore<'a> {
     /// [`WalStoreError::NotFound`]; [`WalStoreError::Encrypted`]; [`WalStoreError::Length`] for an uncompressed segment
     /// that is not whole (a compressed one fails at its end, when reading).
     pub fn open(&self, name: WalName, partial: bool) -> Result<WalReader, WalStoreError> {
-        WalReader::new(self.open_raw(name, partial)?, self.segment_size, self.custom)
+        WalReader::new(self.open_raw(name, partial)?, self.segment_size, self.undo)
     }
 
     /// Opens the file as it is stored.
@@ -152,7 +160,7 @@ impl<'a> WalStore<'a> {
     /// [`WalStoreError::NotFound`], or what the system says.
     pub fn open_raw(&self, name: WalName, partial: bool) -> Result<RawWal, WalStoreError> {
         for place in self.possible_places(name, partial) {
-            match RawWal::open(&place, self.custom) {
+            match RawWal::open(&place, self.undo.custom) {
                 Ok(Some(raw)) => return Ok(raw),
                 Ok(None) => {}
                 Err(e) if is_absent(&e) => {}

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek as _};
+use std::io::{self, Read, Seek as _};
 
-use walfile::codec::{Compression, decoder, detect};
+use walfile::codec::{Compression, detect};
 use walfile::{SegmentSize, WalName};
 
 use super::{FoundWal, WalStoreError};
 use crate::custom_filter::CustomFilter;
+use crate::undo::Undo;
 use crate::{encryption, same_content};
 
 /// A file as it is stored, read from its start.
@@ -30,6 +31,11 @@ pub struct RawWal {
 }
 
 impl RawWal {
+    /// Whether its bytes are the WAL.
+    pub fn is_plain(&self) -> bool {
+        self.compression == Compression::None && !self.custom && self.encryption.is_none()
+    }
+
     /// `None` when it is no regular file.
     pub(super) fn open(found: &FoundWal, custom: Option<&CustomFilter>) -> io::Result<Option<Self>> {
         let mut file = File::open(&found.path)?;
@@ -68,9 +74,9 @@ impl WalReader {
     pub(super) fn new(
         raw: RawWal,
         segment_size: Option<SegmentSize>,
-        custom: Option<&CustomFilter>,
+        undo: Undo<'_>,
     ) -> Result<Self, WalStoreError> {
-        if let Some(encryption) = raw.encryption {
+        if let Some(encryption) = raw.encryption.filter(|_| undo.gpg.is_none()) {
             return Err(WalStoreError::Encrypted { path: raw.found.path, encryption: encryption.to_owned() });
         }
         let rule = match (raw.found.name, segment_size) {
@@ -78,7 +84,7 @@ impl WalReader {
             (WalName::Segment(_), None) => LengthRule::AnySegment,
             _ => LengthRule::AtMostASegment,
         };
-        if raw.compression == Compression::None && !raw.custom && !rule.allows(raw.length) {
+        if raw.is_plain() && !rule.allows(raw.length) {
             return Err(WalStoreError::Length {
                 path: raw.found.path,
                 expected: segment_size.map(SegmentSize::bytes),
@@ -86,14 +92,7 @@ impl WalReader {
             });
         }
         let read = |source| WalStoreError::Read { path: raw.found.path.clone(), source };
-        let input: Box<dyn Read + Send> = match (raw.compression, custom.filter(|_| raw.custom)) {
-            (_, Some(custom)) => Box::new(custom.decompressor(&raw.file).map_err(read)?),
-            (Compression::None, None) => Box::new(raw.file),
-            (codec, None) => {
-                let file = BufReader::with_capacity(64 * 1024, raw.file);
-                Box::new(decoder(file, codec).map_err(|e| read(e.into()))?)
-            }
-        };
+        let input = undo.open(raw.file).map_err(read)?;
         Ok(Self { input, found: raw.found, read: 0, rule })
     }
 

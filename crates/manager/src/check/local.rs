@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tapster_catalog::locks::{Lock, LockName};
@@ -10,6 +11,7 @@ use time::OffsetDateTime;
 
 use super::CheckReport;
 use crate::config::BackupMethod;
+use crate::encryption;
 use crate::remote::Remote;
 use crate::text::{human_duration, pretty_bytes};
 use crate::wal_usage::WalUsage;
@@ -217,6 +219,21 @@ impl Server {
         report.push("wal maximum age", ok, Some(hint));
         let line = report.push("wal size", true, Some(pretty_bytes(usage.later_bytes)));
         line.perfdata = Some(usage.later_bytes);
+    }
+
+    pub(super) fn check_encryption(&self, report: &mut CheckReport, context: &Context<'_>) {
+        if !encryption::is_on(&self.config) {
+            return;
+        }
+        if let Some(problem) = encryption::problem(&self.config) {
+            return report.failed("encryption", problem);
+        }
+        match self.gpg.clone().with_stop(Arc::clone(&context.stop)).try_encrypt() {
+            Ok(()) => {
+                report.push("encryption", true, Some("encryption test succeeded".to_owned()));
+            }
+            Err(error) => report.failed("encryption", format!("encryption test failed: {error}")),
+        }
     }
 
     pub(super) fn check_method(&self, report: &mut CheckReport, context: &Context<'_>) {

@@ -118,6 +118,7 @@ impl Server {
         let mut plan = ImportPlan::new(record, wals(index)?);
         plan.histories.clone_from(&texts.histories);
         plan.custom.clone_from(&self.custom);
+        plan.gpg = Some(self.gpg.clone());
         plan.workers = all_cores();
         Ok(plan)
     }

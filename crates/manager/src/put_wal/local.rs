@@ -40,8 +40,11 @@ impl Server {
         if length.0 != metadata.len() {
             return Err(invalid(NotThisWal::Length { expected: Some(metadata.len()), found: length.0 }));
         }
-        let accepted: Accepted =
-            received.with_custom_filter(self.custom.as_ref()).commit().map_err(|error| match error {
+        let accepted: Accepted = received
+            .with_custom_filter(self.custom.as_ref())
+            .with_gpg(Some(&self.gpg))
+            .commit()
+            .map_err(|error| match error {
                 AcceptError::Different { path: there } => {
                     let again = File::open(path).ok();
                     let moved =

@@ -77,18 +77,20 @@ impl Server {
 
     fn commit(&self, file: Pending<'_>, context: &Context<'_>) -> Result<Accepted, PutWalError> {
         let Pending { name, received, mut content, .. } = file;
-        received.with_custom_filter(self.custom.as_ref()).commit().map_err(|error| match error {
-            AcceptError::Different { path } => {
-                // The temporary file is gone by now, its content is not while it is open.
-                let rewound = io::Seek::rewind(&mut content).is_ok();
-                let moved = rewound
-                    .then(|| self.keep_duplicate(name, content, context.now()).ok())
-                    .flatten()
-                    .flatten();
-                PutWalError::Different { name, server: self.name().to_owned(), path, moved }
-            }
-            error => error.into(),
-        })
+        received.with_custom_filter(self.custom.as_ref()).with_gpg(Some(&self.gpg)).commit().map_err(
+            |error| match error {
+                AcceptError::Different { path } => {
+                    // The temporary file is gone by now, its content is not while it is open.
+                    let rewound = io::Seek::rewind(&mut content).is_ok();
+                    let moved = rewound
+                        .then(|| self.keep_duplicate(name, content, context.now()).ok())
+                        .flatten()
+                        .flatten();
+                    PutWalError::Different { name, server: self.name().to_owned(), path, moved }
+                }
+                error => error.into(),
+            },
+        )
     }
 
     fn read_stream(&self, input: &mut dyn Read) -> Result<Vec<Pending<'_>>, PutWalError> {

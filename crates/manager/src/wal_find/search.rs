@@ -59,7 +59,8 @@ impl<'a> Search<'a> {
         let jobs = self.options.jobs.unwrap_or_else(processors);
         let index = WalIndex::new(self.server.catalog().disk(), layout, self.context.now(), &stop)
             .with_workers(jobs)
-            .with_custom_filter(self.server.custom.as_ref());
+            .with_custom_filter(self.server.custom.as_ref())
+            .with_gpg(Some(&self.server.gpg));
         for dir in index.directories()? {
             let found = match index.load(dir) {
                 Err(WalIndexError::Stopped { .. }) => return Err(WalFindError::Stopped),
