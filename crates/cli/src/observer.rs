@@ -69,6 +69,9 @@ impl<'a> ConsoleObserver<'a> {
                 out.stop_progress();
                 out.info(format!("Copy done (time: {})", human_elapsed(*elapsed)));
             }
+            Event::Encrypting { method } => {
+                out.info(format!("Encrypting backup using {method} encryption"));
+            }
             Event::Finalising => out.info("Finalising the backup."),
             Event::ManifestGenerated { backup, server } => out.info(format!(
                 "Backup manifest for backup '{backup}' successfully generated for server {server}"

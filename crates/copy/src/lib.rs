@@ -39,6 +39,7 @@ pub mod archive;
 mod checksum;
 pub mod combine;
 pub mod compress;
+mod decrypt;
 pub mod extract;
 pub mod live;
 pub mod manifest;
@@ -52,6 +53,7 @@ pub mod tree;
 mod unpack;
 
 pub use checksum::{Checksum, ChecksumAlgorithm, Hasher, ParseChecksumError};
+pub use decrypt::Decrypt;
 pub use extract::{ExtractError, ExtractOptions, ExtractReport, TarExtractor};
 pub use manifest::{ManifestError, ManifestReader, ManifestWriter};
 pub use observer::{CopyObserver, Silent};

@@ -101,6 +101,11 @@ pub enum Event {
         /// Server name.
         server: String,
     },
+    /// The archives of the backup are being encrypted.
+    Encrypting {
+        /// `gpg`.
+        method: &'static str,
+    },
     /// The record is being completed.
     Finalising,
     /// All files are copied, and the server is told that the backup is over.

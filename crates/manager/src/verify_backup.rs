@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tapster_catalog::locks::{Lock, LockError, LockName};
-use tapster_catalog::{BackupRecord, BackupStatus, WalStore};
+use tapster_catalog::{BackupRecord, BackupStatus};
 use tapster_copy::CopyObserver;
+use tapster_copy::Decrypt;
 use tapster_copy::manifest::{self, VerifyError, VerifyOptions, VerifyReport, WalRange};
 use thiserror::Error;
 
@@ -160,6 +161,8 @@ impl Server {
         let mut verify = VerifyOptions::default();
         verify.threads = options.jobs.unwrap_or_else(crate::processors);
         verify.max_problems = MAX_PROBLEMS;
+        let gpg = self.gpg.clone().with_stop(std::sync::Arc::clone(&context.stop));
+        verify.decrypt = Some(Decrypt::by(move |file| Ok(Box::new(gpg.decrypt(file)?))));
         let observer = Bytes { context, done: AtomicU64::new(0), total: record.size };
         if archives(&data) {
             return manifest::verify_archives(path, &data, &verify, &observer, &context.stop);

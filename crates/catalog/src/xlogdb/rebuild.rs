@@ -1,5 +1,6 @@
 //! The index anew, from what is in the archive.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -28,6 +29,9 @@ pub struct RebuildReport {
     pub unexpected: u64,
 }
 
+/// Sizes and codecs of encrypted files.
+type Inside = HashMap<WalName, (u64, String)>;
+
 impl XlogDb<'_> {
     /// Writes the index anew from the names, sizes, times and first bytes of the archived files, in the order of names.
     /// The time is that of the archived file, which is the original's. Files that `custom` wrote are listed as such.
@@ -35,6 +39,7 @@ impl XlogDb<'_> {
     /// # Errors
     /// When the archive cannot be read or the index not written; the old one is then still there.
     pub fn rebuild(&mut self, custom: Option<&CustomFilter>) -> Result<RebuildReport, XlogDbError> {
+        let inside = self.inside_of_encrypted();
         let mut report = RebuildReport::default();
         let mut output = self.rewrite()?;
         let root = self.layout.wals.clone();
@@ -45,21 +50,28 @@ impl XlogDb<'_> {
                     continue;
                 }
                 for file in sorted_names(&path)? {
-                    self.list(&path.join(&file), &file, custom, &mut report, &mut output)?;
+                    self.list(&path.join(&file), &file, (custom, &inside), &mut report, &mut output)?;
                 }
             } else if path != self.path && path != self.layout.old_xlogdb() && !is_hidden(&name) {
-                self.list(&path, &name, custom, &mut report, &mut output)?;
+                self.list(&path, &name, (custom, &inside), &mut report, &mut output)?;
             }
         }
         self.finish(output)?;
         Ok(report)
     }
 
+    /// How encrypted files are compressed inside, as the old index says: to look would take a passphrase and a process for each.
+    fn inside_of_encrypted(&self) -> Inside {
+        let Ok(entries) = self.entries() else { return Inside::new() };
+        let encrypted = entries.flatten().filter(|entry| entry.encryption.is_some());
+        encrypted.filter_map(|entry| Some((entry.name, (entry.size, entry.compression?)))).collect()
+    }
+
     fn list(
         &self,
         path: &Path,
         name: &OsString,
-        custom: Option<&CustomFilter>,
+        (custom, inside): (Option<&CustomFilter>, &Inside),
         report: &mut RebuildReport,
         output: &mut impl io::Write,
     ) -> Result<(), XlogDbError> {
@@ -72,7 +84,13 @@ impl XlogDb<'_> {
         };
         let entry = entry_of(path, name, custom)
             .map_err(|source| XlogDbError::Read { path: path.to_owned(), source })?;
-        let Some(entry) = entry else { return Ok(()) };
+        let Some(mut entry) = entry else { return Ok(()) };
+        if entry.encryption.is_some()
+            && let Some((size, compression)) = inside.get(&name)
+            && *size == entry.size
+        {
+            entry.compression = Some(compression.clone());
+        }
         match name {
             WalName::Segment(_) => report.wal_files += 1,
             WalName::Partial(_) => report.partial += 1,

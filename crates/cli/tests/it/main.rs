@@ -32,6 +32,7 @@ mod commands_errors;
 mod cron;
 mod daemon;
 mod data_loss;
+mod encryption;
 mod export_backup;
 mod get_wal;
 mod help;

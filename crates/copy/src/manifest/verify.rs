@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use super::findings::Findings;
 use super::{ManifestError, ManifestFile, ManifestReader, ManifestSummary, Problem};
+use crate::decrypt::Decrypt;
 use crate::observer::CopyObserver;
 use crate::sync::{SyncError, at};
 
@@ -37,6 +38,8 @@ pub struct VerifyOptions {
     pub max_problems: usize,
     /// End with the first problem (`pg_verifybackup -e`).
     pub stop_at_first: bool,
+    /// Opens encrypted archives (`base.tar.gz.gpg`); without it they are a problem.
+    pub decrypt: Option<Decrypt>,
 }
 
 impl Default for VerifyOptions {
@@ -49,6 +52,7 @@ impl Default for VerifyOptions {
             tablespaces,
             max_problems: 1000,
             stop_at_first: false,
+            decrypt: None,
         }
     }
 }

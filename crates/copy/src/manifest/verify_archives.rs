@@ -21,6 +21,7 @@ use super::verify::MAX_CONTROL_FILE;
 use super::{
     ManifestFile, ManifestReader, ManifestSummary, Problem, VerifyError, VerifyOptions, VerifyReport,
 };
+use crate::decrypt::Decrypt;
 use crate::observer::CopyObserver;
 use crate::sync::at;
 use crate::tar::{Event, MemberKind, Parser};
@@ -59,7 +60,7 @@ pub fn verify_archives(
             algorithms.push(file.algorithm);
         }
     })?;
-    let archives = archives(directory, &findings)?;
+    let archives = archives(directory, options.decrypt.is_some(), &findings)?;
     // A backup has one kind of checksum; a manifest with several was put together by somebody else.
     let algorithm = match algorithms.as_slice() {
         [] => ChecksumAlgorithm::None,
@@ -71,7 +72,16 @@ pub fn verify_archives(
             return Ok(findings.report(summary));
         }
     };
-    let pass = Pass { directory, archives: &archives, algorithm, findings: &findings, observer, keys: &keys };
+    let decrypt = options.decrypt.as_ref();
+    let pass = Pass {
+        directory,
+        decrypt,
+        archives: &archives,
+        algorithm,
+        findings: &findings,
+        observer,
+        keys: &keys,
+    };
     let found = Mutex::new(Sum::default());
     pass.run(
         &mut |member| {
@@ -119,10 +129,11 @@ struct Archive {
     /// What its members' names begin with.
     prefix: PathBuf,
     compression: Compression,
+    encrypted: bool,
 }
 
 /// The archives in a directory, the largest first.
-fn archives(directory: &Path, findings: &Findings<'_>) -> Result<Vec<Archive>, VerifyError> {
+fn archives(directory: &Path, decrypts: bool, findings: &Findings<'_>) -> Result<Vec<Archive>, VerifyError> {
     let mut archives = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(at("read", directory))? {
         let entry = entry.map_err(at("read", directory))?;
@@ -130,7 +141,10 @@ fn archives(directory: &Path, findings: &Findings<'_>) -> Result<Vec<Archive>, V
         if findings.ignored(&name) {
             continue;
         }
-        let Some((stem, suffix)) = name.to_str().and_then(|name| name.split_once(".tar")) else {
+        let plain = name.to_str().map(|name| (name, decrypts.then(|| name.strip_suffix(".gpg")).flatten()));
+        let encrypted = plain.is_some_and(|(_, plain)| plain.is_some());
+        let plain = plain.map(|(name, plain)| plain.unwrap_or(name));
+        let Some((stem, suffix)) = plain.and_then(|name| name.split_once(".tar")) else {
             findings.problem(Problem::Unexpected { path: name });
             continue;
         };
@@ -165,7 +179,7 @@ fn archives(directory: &Path, findings: &Findings<'_>) -> Result<Vec<Archive>, V
         };
         let metadata = std::fs::metadata(entry.path()).map_err(at("read", &entry.path()))?;
         if metadata.is_file() {
-            archives.push(Archive { name, size: metadata.len(), prefix, compression });
+            archives.push(Archive { size: metadata.len(), prefix, compression, encrypted, name });
         } else {
             findings.problem(Problem::NotAFile { path: name });
         }
@@ -217,6 +231,7 @@ struct MemberSum<'a> {
 /// One reading of all archives.
 struct Pass<'a> {
     directory: &'a Path,
+    decrypt: Option<&'a Decrypt>,
     archives: &'a [Archive],
     algorithm: ChecksumAlgorithm,
     findings: &'a Findings<'a>,
@@ -262,7 +277,11 @@ impl Pass<'_> {
     ) -> Result<(), String> {
         let path = self.directory.join(&archive.name);
         let file = File::open(&path).map_err(|error| error.to_string())?;
-        let mut source = decoder(io::BufReader::with_capacity(PIECE, file), archive.compression)
+        let stored: Box<dyn Read + Send> = match self.decrypt.filter(|_| archive.encrypted) {
+            Some(decrypt) => decrypt.open(&file).map_err(|error| error.to_string())?,
+            None => Box::new(file),
+        };
+        let mut source = decoder(io::BufReader::with_capacity(PIECE, stored), archive.compression)
             .map_err(|error| error.to_string())?;
         let (full, pieces) = sync_channel::<io::Result<Vec<u8>>>(4);
         let (spent, empty) = sync_channel::<Vec<u8>>(8);

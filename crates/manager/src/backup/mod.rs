@@ -6,6 +6,7 @@
 //! them with, and everything is on disk before the record says so.
 
 mod describe;
+mod encrypt;
 mod end;
 mod error;
 mod files;
@@ -46,9 +47,6 @@ pub struct BackupReport {
     pub wait_interrupted: bool,
 }
 
-/// Settings that are read but not obeyed yet. Better no backup than one that is not what was asked for.
-const UNSUPPORTED: &[&str] = &["encryption"];
-
 impl Server {
     /// Takes a base backup and records it.
     ///
@@ -61,7 +59,6 @@ impl Server {
         options: &BackupOptions,
         context: &Context<'_>,
     ) -> Result<BackupReport, BackupError> {
-        self.refuse_unsupported()?;
         if let Some(parent) = &options.incremental {
             self.check_incremental(parent, context)?;
         }
@@ -164,16 +161,6 @@ impl Server {
         if self.has_hooks(HookEvent::Backup) {
             self.hooks_after(HookEvent::Backup, &self.backup_variables(record), context);
         }
-    }
-
-    /// Settings whose being ignored would surprise: better no backup than one that is not what was asked for.
-    fn refuse_unsupported(&self) -> Result<(), BackupError> {
-        for key in UNSUPPORTED {
-            if let Some(value) = self.config.text(key).filter(|value| !value.is_empty() && *value != "none") {
-                return Err(self.unsupported(format!("{key} = {value}")));
-            }
-        }
-        Ok(())
     }
 
     fn unsupported(&self, what: String) -> BackupError {

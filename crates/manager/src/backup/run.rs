@@ -58,6 +58,7 @@ impl Server {
             return Err(BackupStepError::Checksums { detail: Some(detail).filter(|text| !text.is_empty()) });
         }
         self.mark_end_on_server(record, &state, context);
+        self.encrypt_backup(record, context)?;
         let measured = tapster_copy::tree::sizes(&self.layout().backup_dir(&record.id))?;
         record.size = Some(measured.total);
         record.deduplicated_size = Some(measured.deduplicated);

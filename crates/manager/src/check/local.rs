@@ -136,6 +136,7 @@ impl Server {
         };
         let latest = records.iter().rfind(|record| record.status.is_copied());
         self.check_age_and_size(report, latest, context.now());
+        self.check_encryption(report, context);
         self.check_wal_age_and_size(report, latest, context);
         report.ok("compression settings");
         let failed = records.iter().filter(|r| r.status == BackupStatus::Failed).count() + broken.len();
@@ -221,7 +222,7 @@ impl Server {
         line.perfdata = Some(usage.later_bytes);
     }
 
-    pub(super) fn check_encryption(&self, report: &mut CheckReport, context: &Context<'_>) {
+    fn check_encryption(&self, report: &mut CheckReport, context: &Context<'_>) {
         if !encryption::is_on(&self.config) {
             return;
         }

@@ -64,13 +64,12 @@ impl Server {
         context: &Context<'_>,
     ) -> CheckReport {
         let mut report = CheckReport::new(self.name(), self.config.active);
-        let steps: [fn(&Self, &mut CheckReport, &Context<'_>, Duration); 10] = [
+        let steps: [fn(&Self, &mut CheckReport, &Context<'_>, Duration); 9] = [
             |server, report, context, timeout| server.check_archive(report, context, timeout),
             |server, report, _, _| server.check_queues(report),
             |server, report, context, _| server.check_postgres(report, context),
             |server, report, _, _| server.check_directories(report),
             |server, report, context, _| server.check_backups(report, context),
-            |server, report, context, _| server.check_encryption(report, context),
             |server, report, _, _| server.check_continuity(report),
             |server, report, context, _| server.check_method(report, context),
             |server, report, context, _| server.check_identity(report, context),

@@ -34,11 +34,16 @@ pub(super) struct Archive {
     oid: Option<u32>,
     path: PathBuf,
     compression: Compression,
+    encrypted: bool,
 }
 
 /// By its name: `base.tar.gz`, `16384.tar`.
 fn archive(dir: &Path, name: &str) -> Option<Archive> {
-    let (stem, rest) = name.split_once(".tar")?;
+    let (plain, encrypted) = match name.strip_suffix(".gpg") {
+        Some(plain) => (plain, true),
+        None => (name, false),
+    };
+    let (stem, rest) = plain.split_once(".tar")?;
     let compression = match rest {
         "" => Compression::None,
         ".gz" => Compression::Gzip,
@@ -50,7 +55,7 @@ fn archive(dir: &Path, name: &str) -> Option<Archive> {
         "base" => None,
         text => Some(text.parse().ok()?),
     };
-    Some(Archive { oid, path: dir.join(name), compression })
+    Some(Archive { oid, path: dir.join(name), compression, encrypted })
 }
 
 /// The archives in `data`, that of the data directory last, as the server sends them. The error says what is wrong.
@@ -127,7 +132,13 @@ impl Server {
         for archive in &archives {
             unpacker.start_archive(archive.oid, Compression::None)?;
             let file = File::open(&archive.path).map_err(io_at(&archive.path))?;
-            let reader = decoder(BufReader::with_capacity(PIECE, file), archive.compression)
+            let stored: Box<dyn Read + Send> = if archive.encrypted {
+                let gpg = self.gpg.clone().with_stop(context.stop.clone());
+                Box::new(gpg.decrypt(&file).map_err(io_at(&archive.path))?)
+            } else {
+                Box::new(file)
+            };
+            let reader = decoder(BufReader::with_capacity(PIECE, stored), archive.compression)
                 .map_err(|error| io_at(&archive.path)(error.into()))?;
             feed(&mut unpacker, reader, &archive.path, plan, &bytes, context)?;
         }
@@ -209,7 +220,8 @@ mod tests {
         assert_eq!(oid("base.tar"), Some((None, Compression::None)));
         assert_eq!(oid("16384.tar.zst"), Some((Some(16384), Compression::Zstd)));
         assert_eq!(oid("base.tar.lz4"), Some((None, Compression::Lz4)));
-        for other in ["base.tar.gz.gpg", "base.tgz", "backup_manifest", "x.tar", ".tar", "base.tar.tmp"] {
+        assert!(archive(dir, "base.tar.gz.gpg").unwrap().encrypted);
+        for other in ["base.tar.gz.age", "base.tgz", "backup_manifest", "x.tar", ".tar", "base.tar.tmp"] {
             assert_eq!(oid(other), None, "{other}");
         }
     }

@@ -178,8 +178,8 @@ impl Server {
         if record.snapshots_info.is_some() {
             return unusable("it is a snapshot backup, which is not supported yet");
         }
-        if record.encryption.is_some() {
-            return unusable("it is encrypted, which is not supported yet");
+        if let Some(other) = record.encryption.as_deref().filter(|encryption| *encryption != "gpg") {
+            return unusable(&format!("it is encrypted with {other}, and only gpg is supported"));
         }
         let data = self.layout().data_dir(&record.id);
         if is_archived(&record) {

@@ -1,0 +1,302 @@
+//! `encryption = gpg` with the real `gpg` and a key made here, and real Barman on the same catalog.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::lab::Lab;
+use crate::program::{Run, original};
+
+const PASSPHRASE: &str = "correct horse battery staple";
+const KEY: &str = "backup@example.org";
+
+/// A key ring of its own, found through `path_prefix`: both programs start the `gpg` there.
+struct KeyRing {
+    dir: tempfile::TempDir,
+}
+
+impl KeyRing {
+    fn new() -> Option<Self> {
+        original("gpg", &["--version"])?;
+        // The agent's socket lies in it, and sockets have short names.
+        let dir = tempfile::Builder::new().prefix("gpg").tempdir_in("/tmp").unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::create_dir(dir.path().join("bin")).unwrap();
+        let ring = Self { dir };
+        ring.script("bin/gpg", &format!("exec /usr/bin/gpg --homedir {} \"$@\"", ring.path("").display()));
+        fs::write(ring.path("passphrase"), format!("{PASSPHRASE}\n")).unwrap();
+        // RSA: what is encrypted for a key on a curve `file` does not know, and so Barman neither.
+        let parameters = format!(
+            "Key-Type: RSA\nKey-Length: 2048\nSubkey-Type: RSA\nSubkey-Length: 2048\nName-Email: {KEY}\n\
+             Passphrase: {PASSPHRASE}\n%commit\n"
+        );
+        fs::write(ring.path("key"), parameters).unwrap();
+        let made = Command::new(ring.path("bin/gpg"))
+            .args(["--batch", "--pinentry-mode", "loopback", "--generate-key"])
+            .arg(ring.path("key"))
+            .stderr(Stdio::null())
+            .status();
+        assert!(made.unwrap().success());
+        Some(ring)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn script(&self, name: &str, text: &str) {
+        fs::write(self.path(name), format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn settings(&self) -> String {
+        format!(
+            "encryption = gpg\nencryption_key_id = {KEY}\nencryption_passphrase_command = cat {0}/passphrase\n\
+             path_prefix = {0}/bin:/usr/lib/postgresql/15/bin\nbackup_compression = gzip\n\
+             backup_compression_format = tar\n",
+            self.dir.path().display()
+        )
+    }
+}
+
+impl Drop for KeyRing {
+    fn drop(&mut self) {
+        let home = self.dir.path().to_str().unwrap();
+        let kill = Command::new("gpgconf").args(["--homedir", home, "--kill", "gpg-agent"]).status();
+        assert!(kill.is_ok_and(|status| status.success()));
+    }
+}
+
+fn succeeded(run: &Run) -> &str {
+    assert_eq!(run.code, 0, "{run:?}");
+    &run.stdout
+}
+
+fn alike(lab: &Lab, args: &[&str]) {
+    assert_eq!(lab.run(args), lab.barman(args).unwrap(), "{args:?}");
+}
+
+fn is_encrypted(path: &Path) -> bool {
+    // A session key for a public key: old packet format, version 3.
+    let first = fs::read(path).unwrap();
+    first[0] & 0xFC == 0x84 && first[1..4].contains(&3)
+}
+
+fn segments(lab: &Lab) -> Vec<String> {
+    let index = fs::read_to_string(lab.server_dir().join("wals/main-xlog.db")).unwrap();
+    let names = index.lines().map(|line| line.split('\t').next().unwrap().to_owned());
+    names.filter(|name| name.len() == 24).collect()
+}
+
+fn stored(lab: &Lab, wal: &str) -> PathBuf {
+    lab.server_dir().join("wals").join(&wal[..16]).join(wal)
+}
+
+/// Both programs give out the same segment, which is the server's.
+fn comes_out_of_both(lab: &Lab, wal: &str) {
+    let out = lab.path("out");
+    let args = ["get-wal", "-o", out.to_str().unwrap(), "main", wal];
+    let mut contents = Vec::new();
+    for barman in [false, true] {
+        let _ = fs::remove_dir_all(&out);
+        fs::create_dir(&out).unwrap();
+        succeeded(&if barman { lab.barman(&args).unwrap() } else { lab.run(&args) });
+        contents.push(fs::read(out.join(wal)).unwrap());
+    }
+    assert!(contents[0] == contents[1] && contents[0].len() == 16 << 20, "{wal}");
+    let original = lab.cluster.wal_dir().join(wal);
+    assert!(!original.exists() || fs::read(original).unwrap() == contents[0], "{wal}");
+}
+
+fn no_passphrase_in(lab: &Lab, run: &Run) {
+    let log = fs::read_to_string(lab.path("log")).unwrap_or_default();
+    assert!(!log.contains(PASSPHRASE) && !format!("{run:?}").contains(PASSPHRASE));
+}
+
+#[test]
+fn both_programs_read_what_the_other_one_encrypted() {
+    let (Some(ring), Some(lab)) = (KeyRing::new(), Lab::new()) else { return };
+    if lab.barman(&["--version"]).is_none() {
+        return;
+    }
+    let conninfo = lab.cluster.conninfo().to_conninfo_string();
+    lab.configure("tapster.conf", &conninfo, &ring.settings());
+    let receiver = lab.receive();
+    let far = lab.cluster.create_dir("far");
+    lab.cluster.sql(&format!("CREATE TABLESPACE far LOCATION '{}'", far.display()));
+    lab.cluster.sql("CREATE TABLE t TABLESPACE far AS SELECT g AS id FROM generate_series(1, 100) g");
+    lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    alike(&lab, &["check", "main"]);
+
+    let said = lab.ok(&["backup", "main", "--wait"]);
+    assert!(said.contains("Encrypting backup using gpg encryption\n"), "{said}");
+    let record = lab.json(&["show-backup", "main", "latest"]);
+    assert_eq!(record["main"]["base_backup_information"]["encryption"], "gpg");
+    alike(&lab, &["show-backup", "main", "latest"]);
+    let id = record["main"]["backup_id"].as_str().unwrap();
+    let data = lab.server_dir().join("base").join(id).join("data");
+    let mut names: Vec<String> =
+        fs::read_dir(&data).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert_eq!(names[1..], ["backup_manifest", "base.tar.gz.gpg"]);
+    assert!(is_encrypted(&data.join("base.tar.gz.gpg")) && names[0].ends_with(".tar.gz.gpg"));
+
+    // WAL that Tapster archived, and then WAL that Barman did.
+    lab.cluster.sql("INSERT INTO t SELECT g FROM generate_series(101, 200) g");
+    lab.ok(&["switch-wal", "--archive", "main"]);
+    let ours = segments(&lab);
+    let index = fs::read_to_string(lab.server_dir().join("wals/main-xlog.db")).unwrap();
+    assert!(index.lines().all(|line| line.ends_with("\tgzip\tgpg")), "{index}");
+    lab.cluster.sql("INSERT INTO t SELECT g FROM generate_series(201, 300) g");
+    succeeded(&lab.barman(&["switch-wal", "--archive", "main"]).unwrap());
+    let all = segments(&lab);
+    assert!(all.len() > ours.len(), "{all:?}");
+    for wal in [ours.last().unwrap(), all.last().unwrap()] {
+        assert!(is_encrypted(&stored(&lab, wal)), "{wal}");
+        comes_out_of_both(&lab, wal);
+    }
+    let verified = lab.ok(&["verify-backup", "main", "latest"]);
+    assert!(verified.contains("successfully verified"), "{verified}");
+    let records = crate::program::run_as(
+        "tapster",
+        &["-c", lab.path("tapster.conf").to_str().unwrap(), "wal", "verify", "main"],
+    );
+    succeeded(&records);
+
+    // An index made anew knows what is inside of what is encrypted, as long as there is an old one.
+    let index = || {
+        let mut lines: Vec<String> = fs::read_to_string(lab.server_dir().join("wals/main-xlog.db"))
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        lines.sort();
+        lines
+    };
+    let before = index();
+    lab.ok(&["rebuild-xlogdb", "main"]);
+    assert_eq!(index(), before);
+
+    // The same segment again, from an archive_command: it is the same, although it looks like nothing.
+    let again = stored(&lab, all.last().unwrap());
+    let plain = lab.path("out").join(all.last().unwrap());
+    let incoming = lab.server_dir().join("incoming").join(all.last().unwrap());
+    fs::copy(&plain, &incoming).unwrap();
+    lab.configure("tapster.conf", &conninfo, &format!("archiver = on\n{}", ring.settings()));
+    let before = fs::read(&again).unwrap();
+    lab.ok(&["archive-wal", "main"]);
+    assert!(!incoming.exists() && fs::read(&again).unwrap() == before);
+    assert_eq!(fs::read_dir(lab.server_dir().join("errors")).unwrap().count(), 0);
+    lab.configure("tapster.conf", &conninfo, &ring.settings());
+    drop(receiver);
+
+    for (name, barman) in [("by-tapster", false), ("by-barman", true)] {
+        let data = lab.destination(name);
+        let far = lab.destination(&format!("far-{name}"));
+        let rule = format!("far:{}", far.display());
+        let args = ["restore", "--tablespace", &rule, "main", "latest", data.to_str().unwrap()];
+        let run = if barman { lab.barman(&args).unwrap() } else { lab.run(&args) };
+        succeeded(&run);
+        no_passphrase_in(&lab, &run);
+        let mut chown = Command::new("chown");
+        chown.arg("-R").arg("--reference").arg(lab.cluster.data_dir()).arg(&far);
+        assert!(chown.status().unwrap().success());
+        assert_eq!(lab.ask_restored(&data, "SELECT count(*) FROM t"), "300", "{name}");
+    }
+
+    // A backup that Barman encrypted.
+    lab.ok(&["delete", "main", "latest"]);
+    let receiver = lab.receive();
+    let theirs = lab.barman(&["backup", "main", "--wait"]).unwrap();
+    assert!(succeeded(&theirs).contains("Encrypting backup using gpg encryption"), "{theirs:?}");
+    drop(receiver);
+    let data = lab.destination("of-barman");
+    let far = lab.destination("far-of-barman");
+    let rule = format!("far:{}", far.display());
+    lab.ok(&["restore", "--tablespace", &rule, "main", "latest", data.to_str().unwrap()]);
+    let mut chown = Command::new("chown");
+    chown.arg("-R").arg("--reference").arg(lab.cluster.data_dir()).arg(&far);
+    assert!(chown.status().unwrap().success());
+    assert_eq!(lab.ask_restored(&data, "SELECT count(*) FROM t"), "300");
+}
+
+#[test]
+fn a_gpg_that_fails_loses_nothing() {
+    let (Some(ring), Some(lab)) = (KeyRing::new(), Lab::new()) else { return };
+    let conninfo = lab.cluster.conninfo().to_conninfo_string();
+    lab.configure("tapster.conf", &conninfo, &ring.settings());
+    let receiver = lab.receive();
+    lab.ok(&["switch-wal", "--force", "main"]);
+    lab.cluster.sql("CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 100) g");
+    lab.ok(&["switch-wal", "--force", "main"]);
+    let streaming = lab.server_dir().join("streaming");
+    let waiting = || {
+        let names = fs::read_dir(&streaming).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name.len() == 24).collect();
+        names.sort();
+        names
+    };
+    let patience = Instant::now() + Duration::from_secs(30);
+    while waiting().len() < 2 {
+        assert!(Instant::now() < patience, "{:?}", waiting());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(receiver);
+    let before = waiting();
+    let good = fs::read_to_string(ring.path("bin/gpg")).unwrap();
+    for (script, problem) in [
+        ("cat > /dev/null; echo 'gpg: no such key' >&2; exit 2", "gpg failed: gpg: no such key"),
+        ("head -c 100000 | tr a b; exit 2", "gpg failed: exit status: 2"),
+        ("exec /usr/bin/gpg --homedir /nonexistent \"$@\"", "gpg failed: "),
+        ("kill -9 $$", "gpg failed: signal: 9"),
+    ] {
+        ring.script("bin/gpg", script);
+        let run = lab.run(&["archive-wal", "main"]);
+        assert_eq!((run.code, run.stderr.lines().count()), (1, 1), "{run:?}");
+        assert!(run.stderr.starts_with("ERROR: ") && run.stderr.contains(problem), "{run:?}");
+        assert_eq!(waiting(), before, "{script}");
+        let wals = lab.server_dir().join("wals");
+        let stored = |dir: fs::DirEntry| fs::read_dir(dir.path()).map_or(0, Iterator::count);
+        assert_eq!(fs::read_dir(&wals).unwrap().map(|dir| stored(dir.unwrap())).sum::<usize>(), 0);
+        let check = lab.run(&["check", "main"]);
+        assert!(check.stdout.contains("encryption: FAILED (encryption test failed"), "{check:?}");
+    }
+    fs::write(ring.path("bin/gpg"), &good).unwrap();
+    lab.ok(&["archive-wal", "main"]);
+    let archived = segments(&lab);
+    assert!(!archived.is_empty() && waiting().len() < before.len(), "{archived:?}");
+    assert!(archived.iter().all(|wal| is_encrypted(&stored(&lab, wal))));
+
+    // No way to decrypt it: a message for people, and not the end of recovery for PostgreSQL.
+    let wal = archived.last().unwrap();
+    for (passphrase, problem) in [
+        ("echo wrong", "gpg failed: "),
+        ("exit 3", "encryption_passphrase_command: the command failed"),
+        ("true", "encryption_passphrase_command: The command returned an empty passphrase"),
+    ] {
+        // What the agent remembers would do.
+        let home = ring.path("");
+        let kill = ["--homedir", home.to_str().unwrap(), "--kill", "gpg-agent"];
+        assert!(Command::new("gpgconf").args(kill).status().unwrap().success());
+        let settings = ring.settings().replace(
+            &format!("cat {}/passphrase", home.display().to_string().trim_end_matches('/')),
+            passphrase,
+        );
+        assert!(settings.contains(passphrase));
+        lab.configure("tapster.conf", &conninfo, &settings);
+        let run = lab.run(&["get-wal", "main", wal]);
+        assert!(run.code != 0 && run.stderr.contains(problem), "{run:?}");
+        assert!(!run.stderr.contains("wrong"), "{run:?}");
+        no_passphrase_in(&lab, &run);
+    }
+    let without = ring.settings().replace("encryption_key_id", "description");
+    lab.configure("tapster.conf", &conninfo, &without);
+    let check = lab.run(&["check", "main"]);
+    let line = "encryption: FAILED (Encryption is set as gpg, but encryption_key_id is unset)";
+    assert!(check.stdout.contains(line), "{check:?}");
+    let run = lab.run(&["archive-wal", "main"]);
+    assert!(run.code == 1 && run.stderr.contains("encryption_key_id is unset"), "{run:?}");
+}
