@@ -178,6 +178,9 @@ impl Server {
         if record.snapshots_info.is_some() {
             return unusable("it is a snapshot backup, which is not supported yet");
         }
+        if record.encryption.is_some() && record.parent_backup_id.is_some() {
+            return unusable("it is incremental and encrypted, which is not supported yet");
+        }
         if let Some(other) = record.encryption.as_deref().filter(|encryption| *encryption != "gpg") {
             return unusable(&format!("it is encrypted with {other}, and only gpg is supported"));
         }
