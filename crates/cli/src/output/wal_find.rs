@@ -56,6 +56,10 @@ fn show_text(output: &Output, program: &[String], server: &str, target: &WalTarg
             Some(words) => {
                 output.line(format!("To restore to just before {at}, replace DEST and run:"));
                 output.line(format!("\t{}", quote(&words)));
+                if let Some(sql) = point.what.after_restore() {
+                    output.line("and in the restored cluster, where PostgreSQL has marked it as invalid:");
+                    output.line(format!("\tpsql -c \"{sql}\""));
+                }
             }
             None => output.warning(format!("no backup ends before {at}: nothing can be restored to it")),
         }
@@ -140,7 +144,11 @@ fn point_value(program: &[String], server: &str, point: &FoundPoint) -> Value {
             json!({"kind": "cut", "file": file.to_string(), "blocks": blocks})
         }
         FoundWhat::DropDatabase { file } => {
-            json!({"kind": "drop database", "database": file.database.get()})
+            json!({
+                "kind": "drop database",
+                "database": file.database.get(),
+                "after_restore": point.what.after_restore(),
+            })
         }
         _ => json!({"kind": "other"}),
     };

@@ -112,6 +112,11 @@ impl Lab {
 
     /// Starts PostgreSQL on a restored directory and asks it one question once recovery has ended.
     pub fn ask_restored(&self, data: &Path, sql: &str) -> String {
+        self.ask_restored_in(data, &[("postgres", sql)]).remove(0)
+    }
+
+    /// The same with several questions, each in a database.
+    pub fn ask_restored_in(&self, data: &Path, questions: &[(&str, &str)]) -> Vec<String> {
         let sockets = self.give(data);
         let log = sockets.join("log");
         let pg_ctl = |words: &[&str]| {
@@ -131,9 +136,15 @@ impl Lab {
             assert!(Instant::now() < patience, "{}", std::fs::read_to_string(&log).unwrap());
             std::thread::sleep(Duration::from_millis(100));
         }
-        let answer = connection.query(sql).unwrap().value(0, 0).unwrap().to_owned();
+        let mut ask = |(database, sql): &(&str, &str)| {
+            conninfo.set("dbname", *database).unwrap();
+            let options = ConnectOptions::resolve(&conninfo, &Environment::default()).unwrap();
+            let mut connection = Connection::connect(&options, Mode::Sql).unwrap();
+            connection.query(sql).unwrap().value(0, 0).unwrap_or_default().to_owned()
+        };
+        let answers = questions.iter().map(&mut ask).collect();
         pg_ctl(&["-m", "immediate", "stop"]);
-        answer
+        answers
     }
 
     /// Starts PostgreSQL on a restored directory where it is to give up by itself. Returns what it logged.

@@ -1,7 +1,7 @@
 //! Finding an accident in the WAL, and restoring with the command that is printed.
 
 use serde_json::Value;
-use tapster_protocol::testing::StopMode;
+use tapster_protocol::testing::{StopMode, servers};
 
 use crate::lab::Lab;
 use crate::program::{Run, run_as};
@@ -43,11 +43,17 @@ impl Search<'_> {
 
 #[test]
 fn the_commit_that_dropped_a_table_and_the_restore_to_just_before_it() {
-    let Some(lab) = Lab::new() else { return };
+    for binaries in servers() {
+        let Some(lab) = Lab::with(|builder| builder.binaries(&binaries)) else { return };
+        a_dropped_table(&lab, binaries.program("pg_waldump").exists());
+    }
+}
+
+fn a_dropped_table(lab: &Lab, has_waldump: bool) {
     lab.cluster.append("postgresql.conf", "max_prepared_transactions = 5\nautovacuum = off\n");
     lab.cluster.stop(StopMode::Fast);
     lab.cluster.start();
-    let search = Search(&lab);
+    let search = Search(lab);
     let sql = |sql: &str| lab.cluster.sql(sql);
     let value = |sql: &str| lab.cluster.value(sql);
     let receiver = lab.receive();
@@ -122,18 +128,9 @@ fn the_commit_that_dropped_a_table_and_the_restore_to_just_before_it() {
     );
     assert!(text.contains(" removes 1663/") && text.contains("--exclusive main auto DEST"), "{text}");
 
-    // pg_waldump sees the same commit.
-    let file = dropped["file"].as_str().unwrap();
-    let out = lab.destination("dump");
-    lab.ok(&["get-wal", "-o", out.to_str().unwrap(), "main", file]);
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    std::fs::set_permissions(out.join(file), readable).unwrap();
-    let dump =
-        lab.cluster.command("pg_waldump").arg("--rmgr=Transaction").arg(out.join(file)).output().unwrap();
-    let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
-    let line = dump.lines().find(|line| line.contains(&orders)).unwrap_or_else(|| panic!("{dump}"));
-    let lsn = line.split("lsn: ").nth(1).unwrap().split(',').next().unwrap();
-    assert_eq!(lsn.parse::<walfile::Lsn>().unwrap().to_string(), dropped["lsn"].as_str().unwrap(), "{line}");
+    if has_waldump {
+        waldump_sees_it(lab, &dropped, &orders);
+    }
 
     let nothing = search.run(&["wal", "find", "main", "--restore-point", "no such"]);
     assert_eq!((nothing.code, nothing.stdout.as_str()), (1, ""), "{nothing:?}");
@@ -161,9 +158,9 @@ fn the_commit_that_dropped_a_table_and_the_restore_to_just_before_it() {
     let there = "SELECT (SELECT count(*) FROM orders) || '|' || (SELECT count(*) FROM carts)";
     assert_eq!(lab.ask_restored(&data, there), "1000|50");
 
-    a_later_hole_is_no_reason_to_refuse(&lab, &point, &commit);
+    a_later_hole_is_no_reason_to_refuse(lab, &point, &commit);
 
-    barman_takes_no_notice(&lab, &index);
+    barman_takes_no_notice(lab, &index);
 }
 
 /// A segment is lost long after the target.
@@ -197,6 +194,21 @@ fn a_later_hole_is_no_reason_to_refuse(lab: &Lab, point: &Value, commit: &Value)
     std::fs::remove_file(later).unwrap();
 }
 
+/// `pg_waldump` sees the same commit.
+fn waldump_sees_it(lab: &Lab, dropped: &Value, orders: &str) {
+    let file = dropped["file"].as_str().unwrap();
+    let out = lab.destination("dump");
+    lab.ok(&["get-wal", "-o", out.to_str().unwrap(), "main", file]);
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(out.join(file), readable).unwrap();
+    let dump =
+        lab.cluster.command("pg_waldump").arg("--rmgr=Transaction").arg(out.join(file)).output().unwrap();
+    let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
+    let line = dump.lines().find(|line| line.contains(orders)).unwrap_or_else(|| panic!("{dump}"));
+    let lsn = line.split("lsn: ").nth(1).unwrap().split(',').next().unwrap();
+    assert_eq!(lsn.parse::<walfile::Lsn>().unwrap().to_string(), dropped["lsn"].as_str().unwrap(), "{line}");
+}
+
 /// Barman lists, checks, rebuilds its own index and deletes, and leaves ours where it is.
 fn barman_takes_no_notice(lab: &Lab, index: &std::path::Path) {
     let Some(list) = lab.barman(&["list-backups", "main"]) else { return };
@@ -215,4 +227,90 @@ fn barman_takes_no_notice(lab: &Lab, index: &std::path::Path) {
     assert_eq!(delete.code, 0, "{delete:?}");
     assert_eq!(lab.barman(&["list-backups", "main"]).unwrap().stdout, "");
     assert_eq!(std::fs::read(index).unwrap(), bytes);
+}
+
+#[test]
+fn a_dropped_database_and_a_drop_on_a_second_timeline() {
+    for binaries in servers() {
+        let Some(lab) = Lab::with(|builder| builder.binaries(&binaries)) else { return };
+        a_dropped_database(&lab);
+        a_second_timeline(&lab);
+    }
+}
+
+/// The WAL up to now is in the archive.
+fn archive(lab: &Lab) {
+    lab.ok(&["switch-wal", "--archive", "main"]);
+    // Until the next segment begins, the receiver's last whole one is not archived.
+    lab.cluster.sql("SELECT txid_current()");
+    lab.ok(&["switch-wal", "--archive", "main"]);
+}
+
+fn a_dropped_database(lab: &Lab) {
+    let search = Search(lab);
+    let receiver = lab.receive();
+    lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    lab.ok(&["backup", "main", "--wait"]);
+    lab.cluster.sql("CREATE DATABASE shop");
+    let mut conninfo = lab.cluster.conninfo();
+    conninfo.set("dbname", "shop").unwrap();
+    let options = tapster_protocol::ConnectOptions::resolve(&conninfo, &Default::default()).unwrap();
+    let mut shop = tapster_protocol::Connection::connect(&options, tapster_protocol::Mode::Sql).unwrap();
+    shop.query("CREATE TABLE goods AS SELECT g AS id FROM generate_series(1, 70) g").unwrap();
+    let goods = shop.query("SELECT pg_relation_filepath('goods')").unwrap().value(0, 0).unwrap().to_owned();
+    drop(shop);
+    // In a later segment than the backup and the table.
+    archive(lab);
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while lab.cluster.value("SELECT count(*) FROM pg_stat_activity WHERE datname = 'shop'") != "0" {
+        assert!(std::time::Instant::now() < patience);
+    }
+    lab.cluster.sql("DROP DATABASE shop");
+    archive(lab);
+    drop(receiver);
+
+    let dropped = search.one(&["--dropped", &goods]);
+    assert_eq!(dropped["kind"], "drop database", "{dropped}");
+    let text = search.run(&["wal", "find", "main", "--dropped", &goods]).stdout;
+    let mend = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("psql -c "))
+        .unwrap_or_else(|| panic!("{text}"));
+    let mend = mend.trim_matches(['"', '\'']);
+    let data = lab.destination("before-drop-database");
+    search.restore(&dropped, &["--target-action", "promote"], data.to_str().unwrap());
+    let answers = lab.ask_restored_in(&data, &[("postgres", mend), ("shop", "SELECT count(*) FROM goods")]);
+    assert_eq!(answers[1], "70");
+}
+
+fn a_second_timeline(lab: &Lab) {
+    let search = Search(lab);
+    lab.cluster.stop(StopMode::Immediate);
+    lab.cluster.append("postgresql.conf", "restore_command = 'false'\n");
+    lab.cluster.replace("recovery.signal", "");
+    lab.cluster.start();
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while lab.cluster.value("SELECT pg_is_in_recovery()") == "t" {
+        assert!(std::time::Instant::now() < patience);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let receiver = lab.receive();
+    lab.cluster.sql("CREATE TABLE late AS SELECT g FROM generate_series(1, 30) g");
+    let late = lab.cluster.value("SELECT pg_relation_filepath('late')");
+    archive(lab);
+    lab.cluster.sql("INSERT INTO late VALUES (31)");
+    lab.cluster.sql("DROP TABLE late");
+    lab.cluster.sql("CREATE TABLE after_it()");
+    archive(lab);
+    drop(receiver);
+    let dropped = search.one(&["--dropped", &late]);
+    assert_eq!(
+        (&dropped["timeline"], dropped["removal"].as_str()),
+        (&2.into(), Some("dropped")),
+        "{dropped}"
+    );
+    let data = lab.destination("second-timeline");
+    search.restore(&dropped, &["--target-action", "promote"], data.to_str().unwrap());
+    let there = "SELECT count(*) || '|' || (to_regclass('after_it') IS NULL)::text FROM late";
+    assert_eq!(lab.ask_restored(&data, there), "31|true");
 }

@@ -96,6 +96,22 @@ pub enum FoundWhat {
     },
 }
 
+impl FoundWhat {
+    /// SQL to run as a superuser in the restored cluster, when stopping before the record does not undo all of it.
+    ///
+    /// `dropdb()` marks the database as invalid before it removes the files (since PostgreSQL 15.4, 14.9, 13.12), in place, so that
+    /// even a cluster that never saw the commit lets nobody in. The files are whole before this record.
+    pub fn after_restore(&self) -> Option<String> {
+        match self {
+            Self::DropDatabase { file } => Some(format!(
+                "UPDATE pg_database SET datconnlimit = -1 WHERE oid = {} AND datconnlimit = -2",
+                file.database
+            )),
+            _ => None,
+        }
+    }
+}
+
 /// Why a commit removed a file. WAL does not say; it is told by whether the same transaction also made files.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Removal {
