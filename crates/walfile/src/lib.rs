@@ -107,3 +107,7 @@ pub use segment_size::{SegmentSize, SegmentSizeError};
 pub use sink::WalSink;
 pub use system_id::SystemId;
 pub use timeline::{ParseTimelineError, Timeline, TimelineHex};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
