@@ -117,7 +117,7 @@ pub enum FetchWalError {
     Ssh(#[from] SshError),
 }
 
-/// Fetches `name` to `destination`. When this returns, the file is complete there, and durable.
+/// Fetches `name` to `destination`. When this returns, the file is complete there, and its content durable.
 ///
 /// # Errors
 /// In all other cases; the destination is then as it was.

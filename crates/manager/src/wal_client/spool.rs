@@ -134,7 +134,7 @@ impl Spool {
         self.dir.join(name.to_string())
     }
 
-    /// Moves `name` to `target`, durably, and returns its length; `None` when it is not here. A file of an impossible length,
+    /// Moves `name`, whose content is durable, to `target`, and returns its length; `None` when it is not here. A file of an impossible length,
     /// or whose header is not that of this segment (of this cluster, where that is known), is thrown away: another program, or
     /// another cluster that was restored to the same place, may have left it.
     pub(super) fn take(
@@ -159,7 +159,9 @@ impl Spool {
             File::open(&path)
                 .and_then(|file| file.sync_all())
                 .map_err(|e| DurableError::io(durable::Step::Sync, &path, e))?;
-            durable::rename(&RealDisk, &path, target, Clobber::Replace)?;
+            // The names need not survive a crash: PostgreSQL then removes what it was given, goes back to its last restartpoint and
+            // asks again. Waiting for two directories would cost more than all the rest.
+            durable::rename_unsynced(&RealDisk, &path, target, Clobber::Replace)?;
             return Ok(Some(metadata.len()));
         }
         let read = |e| DurableError::io(durable::Step::Read, &path, e);
