@@ -96,8 +96,12 @@ fn a_backup_and_a_restore_on_a_full_disk_say_so() {
     let stored = Stored::new(&lab);
     let Some(disk) = SmallDisk::mount(&stored.layout.base, 10) else { return };
     let conninfo = lab.cluster.conninfo().to_conninfo_string();
-    for form in ["backup_compression = none\n", ""] {
-        lab.configure("tapster.conf", &conninfo, form);
+    for form in ["backup_compression = none\n", "# local-rsync", ""] {
+        let config = lab.configure("tapster.conf", &conninfo, form);
+        if form.starts_with('#') {
+            let text = std::fs::read_to_string(&config).unwrap();
+            std::fs::write(&config, text.replace("= postgres", "= local-rsync")).unwrap();
+        }
         let run = lab.run(&["backup", "main"]);
         assert_eq!(run.code, 1, "{run:?}");
         let [error, details] = run.stderr.lines().collect::<Vec<_>>()[..] else { panic!("{run:?}") };
