@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use tapster_protocol::testing::StopMode;
+use tapster_protocol::testing::{Cluster, StopMode};
 
 use crate::chaos::{Running, wait_for};
 use crate::lab::{Lab, Receiver};
@@ -11,13 +11,16 @@ use crate::sshd::Sshd;
 
 const LOCAL: &str = "backup_method = local-rsync\nreuse_backup = link\nbackup_options = concurrent_backup\n";
 
-/// A lab that is ready for backups; what is written last in a configuration holds.
-fn ready(settings: &str) -> Option<(Lab, Receiver)> {
-    let lab = Lab::new()?;
-    lab.configure("tapster.conf", &lab.cluster.conninfo().to_conninfo_string(), settings);
-    let config = lab.path("tapster.conf");
+fn configure(lab: &Lab, conninfo: &str, settings: &str) {
+    let config = lab.configure("tapster.conf", conninfo, settings);
     let text = std::fs::read_to_string(&config).unwrap().replacen("backup_method = postgres\n", "", 1);
     std::fs::write(&config, text).unwrap();
+}
+
+/// A lab that is ready for backups.
+fn ready(settings: &str) -> Option<(Lab, Receiver)> {
+    let lab = Lab::new()?;
+    configure(&lab, &lab.cluster.conninfo().to_conninfo_string(), settings);
     let place = lab.cluster.create_dir("space");
     lab.cluster.sql(&format!("CREATE TABLESPACE space LOCATION '{}'", place.display()));
     lab.cluster.sql("CREATE TABLE t TABLESPACE space AS SELECT generate_series(1, 20000) AS i");
@@ -149,4 +152,32 @@ fn a_file_copy_that_dies_is_in_nobodys_way() {
     }
     assert_eq!(std::fs::read_dir(&base).unwrap().count(), 1);
     assert_eq!(restore(&lab, "restored", false).unwrap(), "20000");
+}
+
+/// Of a standby whose primary has nothing to do.
+#[test]
+fn a_standbys_files_are_copied() {
+    let Some(primary) = Cluster::builder().wal_segment_mb(1).start() else { return };
+    primary.sql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS i");
+    let standby = Cluster::builder().standby_of(&primary, None);
+    let Some(lab) = Lab::with(|builder| builder.wal_segment_mb(1)) else { return };
+    let of_primary = format!("primary_conninfo = {}\n", primary.conninfo().to_conninfo_string());
+    configure(&lab, &standby.conninfo().to_conninfo_string(), &format!("{LOCAL}{of_primary}"));
+    lab.ok(&["receive-wal", "--create-slot", "main"]);
+    let receiver = Running::start(&lab, &["receive-wal", "main"]);
+    wait_for("the connection", || !standby.sql("SELECT 1 FROM pg_replication_slots WHERE active").is_empty());
+    lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    for _ in 0..2 {
+        let run = lab.run(&["backup", "main", "--wait", "--wait-timeout", "60"]);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run:?}");
+    }
+    let (id, status) = &backups(&lab)[0];
+    assert_eq!(status, "DONE");
+    let label = lab.server_dir().join("base").join(id).join("data/backup_label");
+    assert!(std::fs::read_to_string(label).unwrap().contains("BACKUP FROM: standby"));
+    let data = lab.destination("restored");
+    lab.ok(&["restore", "main", "latest", data.to_str().unwrap()]);
+    assert!(!data.join("standby.signal").exists());
+    assert_eq!(lab.ask_restored(&data, "SELECT count(*) FROM t"), "1000");
+    assert_eq!(receiver.stop().code, 0);
 }
