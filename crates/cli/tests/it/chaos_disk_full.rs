@@ -96,9 +96,9 @@ fn a_backup_and_a_restore_on_a_full_disk_say_so() {
     let stored = Stored::new(&lab);
     let Some(disk) = SmallDisk::mount(&stored.layout.base, 10) else { return };
     let conninfo = lab.cluster.conninfo().to_conninfo_string();
-    for form in ["backup_compression = none\n", "# local-rsync", ""] {
+    for form in ["backup_compression = none\n", "backup_options = concurrent_backup\n", ""] {
         let config = lab.configure("tapster.conf", &conninfo, form);
-        if form.starts_with('#') {
+        if form.starts_with("backup_options") {
             let text = std::fs::read_to_string(&config).unwrap();
             std::fs::write(&config, text.replace("= postgres", "= local-rsync")).unwrap();
         }
