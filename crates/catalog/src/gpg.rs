@@ -222,3 +222,64 @@ fn pump(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    fn script(dir: &std::path::Path, text: &str) -> Gpg {
+        let path = dir.join("gpg");
+        // Written by another process: a file that a thread of this one is just forking with cannot be executed.
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-c", "printf '#!/bin/sh\n%s\n' \"$1\" > \"$2\"; chmod 755 \"$2\"", "sh", text])
+            .arg(&path);
+        assert!(shell.status().unwrap().success());
+        Gpg::new().with_program(path).with_recipient(Some("k".to_owned()))
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let gpg = script(dir.path(), "exec sleep 600").with_patience(Duration::from_millis(300));
+        let feed = |pipe: &mut dyn Write| pipe.write_all(&[7; 1 << 20]);
+        let error = gpg.encrypt(feed, io::sink()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        let stop = Arc::new(AtomicBool::new(false));
+        let gpg = script(dir.path(), "exec sleep 600").with_stop(Arc::clone(&stop));
+        stop.store(true, Ordering::Relaxed);
+        let error = gpg.encrypt(feed, io::sink()).unwrap_err();
+        assert_eq!(error.to_string(), "gpg was stopped");
+    }
+
+    #[test]
+    fn who_gives_and_who_takes_may_fail() {
+        let dir = tempfile::tempdir().unwrap();
+        let gpg = script(dir.path(), "exec cat");
+        let mut output = Vec::new();
+        gpg.encrypt(|pipe| pipe.write_all(&[7; 1 << 20]), &mut output).unwrap();
+        assert_eq!(output.len(), 1 << 20);
+        let gives = |_: &mut dyn Write| Err(io::Error::other("a bad sector"));
+        assert_eq!(gpg.encrypt(gives, io::sink()).unwrap_err().to_string(), "a bad sector");
+        let mut full = [0; 100];
+        let takes = gpg.encrypt(|pipe| pipe.write_all(&[7; 1 << 20]), &mut full[..]).unwrap_err();
+        assert_eq!(takes.kind(), io::ErrorKind::WriteZero);
+    }
+
+    #[test]
+    fn the_passphrase_is_told_to_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let gpg = script(dir.path(), "head -n 1; echo \"$@\" >&2; exit 2")
+            .with_passphrase_command(Some("echo secret; echo secret >&2; true".to_owned()));
+        let file = tempfile::tempfile().unwrap();
+        let mut content = Vec::new();
+        let error = gpg.decrypt(&file).unwrap().read_to_end(&mut content).unwrap_err();
+        assert_eq!(content, b"secret\n", "it comes first");
+        assert!(!format!("{error} {gpg:?}").contains("secret"), "{error} {gpg:?}");
+        let gpg = gpg.with_passphrase_command(Some("echo secret; exit 1".to_owned()));
+        let error = gpg.decrypt(&file).err().unwrap();
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
