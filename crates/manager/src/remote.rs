@@ -133,6 +133,18 @@ impl<'c> Remote<'c> {
         self.connection.wal_segment_size()
     }
 
+    /// Pages in one file of a relation; `None` where pages are not of the usual 8 KiB.
+    ///
+    /// # Errors
+    /// As [`Connection::query`].
+    pub fn segment_blocks(&mut self) -> Result<Option<u32>, QueryError> {
+        let rows = self.connection.query(
+            "SELECT setting AS r FROM pg_settings \
+             WHERE name = 'segment_size' AND current_setting('block_size') = '8192'",
+        )?;
+        Ok(first(&rows, "r").and_then(|setting| setting.parse().ok()))
+    }
+
     /// Tablespaces outside the data directory.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::ArchiveReport;
 use crate::extract::spool::Spool;
 use crate::extract::{CONTROL_FILE, ExtractError};
+use crate::pages::{PageRules, StreamPages};
 use crate::sync::at;
 use crate::tar::{Event, Member, MemberKind, Parser};
 use crate::unpack::Clear;
@@ -28,6 +29,7 @@ pub(super) struct Check {
     name: Vec<u8>,
     size: u64,
     hasher: Hasher,
+    pages: Option<StreamPages>,
     is_file: bool,
     is_label: bool,
     has_control: bool,
@@ -35,8 +37,12 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// `checksum` is what the manifest will hold, if there will be one.
-    pub(super) fn new(directory: &Path, checksum: Option<ChecksumAlgorithm>) -> Self {
+    /// `checksum` is what the manifest will hold, if there will be one; with `pages` those are checked.
+    pub(super) fn new(
+        directory: &Path,
+        checksum: Option<ChecksumAlgorithm>,
+        pages: Option<PageRules>,
+    ) -> Self {
         Self {
             algorithm: checksum.unwrap_or(ChecksumAlgorithm::None),
             spool: checksum.map(|_| Spool::new(directory)),
@@ -46,6 +52,7 @@ impl Check {
             name: Vec::new(),
             size: 0,
             hasher: ChecksumAlgorithm::None.hasher(),
+            pages: pages.map(StreamPages::new),
             is_file: false,
             is_label: false,
             has_control: false,
@@ -63,6 +70,9 @@ impl Check {
             Event::Member(member) => self.member(member),
             Event::Data(bytes) => {
                 self.hasher.update(bytes);
+                if let Some(pages) = &mut self.pages {
+                    pages.feed(bytes);
+                }
                 if self.is_label
                     && let Some(label) = &mut self.report.label
                 {
@@ -83,6 +93,9 @@ impl Check {
         self.name.clear();
         self.name.extend_from_slice(self.prefix.as_bytes());
         self.name.extend_from_slice(member.path.as_os_str().as_bytes());
+        if let Some(pages) = &mut self.pages {
+            pages.begin(&self.name);
+        }
         self.size = member.size;
         self.hasher = self.algorithm.hasher();
         self.has_control |= self.name == CONTROL_FILE.as_bytes();
@@ -103,6 +116,9 @@ impl Check {
         }
         self.is_file = false;
         self.is_label = false;
+        if let Some(pages) = &mut self.pages {
+            pages.end();
+        }
         self.report.files = self.report.files.saturating_add(1);
         self.report.bytes = self.report.bytes.saturating_add(self.size);
         let hasher = std::mem::replace(&mut self.hasher, ChecksumAlgorithm::None.hasher());
@@ -119,6 +135,7 @@ impl Check {
         if !self.has_control {
             return Err(ExtractError::NoControlFile);
         }
+        self.report.pages = self.pages.map(StreamPages::finish);
         if let Some(spool) = self.spool {
             let missing = ExtractError::Sequence { what: "the end, without the manifest that was asked for" };
             let path = manifest.ok_or(missing)?;

@@ -11,6 +11,7 @@ use walfile::codec::Compression;
 use super::check::Check;
 use super::compress::{ArchiveCompression, CompressionError, Sink};
 use crate::manifest::{FILE_NAME, ManifestSummary};
+use crate::pages::{PageReport, PageRules};
 use crate::publish::{rename, temporary_name};
 use crate::sync::{self, FileSystem, SyncError, SyncMethod, at};
 use crate::tar::{BLOCK, Event, Parser, Region, TarError, member_header, padding};
@@ -69,6 +70,8 @@ pub struct ArchiveOptions {
     /// With `inspect`: the checksum the server was asked to put into the manifest, taken of every file and compared in the
     /// end. `None` when there will be no manifest.
     pub checksum: Option<ChecksumAlgorithm>,
+    /// With `inspect`: check the pages of relations, those of a cluster with checksums.
+    pub pages: Option<PageRules>,
 }
 
 /// What was written, as far as it was looked at ([`ArchiveOptions::inspect`]).
@@ -83,6 +86,8 @@ pub struct ArchiveReport {
     pub label: Option<Vec<u8>>,
     /// What the manifest said, when there was one to compare with; every file agreed with it.
     pub manifest: Option<ManifestSummary>,
+    /// What the pages were like, when they were looked at.
+    pub pages: Option<PageReport>,
 }
 
 /// Archives that could not be written.
@@ -180,14 +185,14 @@ impl ArchiveWriter {
         let file_system = if syncfs { Some(FileSystem::open(directory)?) } else { None };
         let look = match (options.inspect, &options.server_suffix) {
             (false, _) => Look::Nobody,
-            (true, None) => Look::Here(Box::new(Check::new(directory, options.checksum))),
+            (true, None) => Look::Here(Box::new(Check::new(directory, options.checksum, options.pages))),
             (true, Some(suffix)) => {
                 let compression = match suffix.as_str() {
                     ".gz" => Compression::Gzip,
                     ".lz4" => Compression::Lz4,
                     _ => Compression::Zstd,
                 };
-                Look::Beside(Pipe::start(Check::new(directory, options.checksum)), compression)
+                Look::Beside(Pipe::start(Check::new(directory, options.checksum, options.pages)), compression)
             }
         };
         let directory = directory.to_path_buf();

@@ -13,6 +13,7 @@ use super::output::{Output, Writing};
 use super::reuse::{Comparing, Earlier, EarlierTree};
 use super::spool::Spool;
 use crate::manifest::{FILE_NAME, ManifestSummary};
+use crate::pages::{PageReport, PageRules, StreamPages};
 use crate::publish::{rename, temporary_name};
 use crate::sync::{self, Background, FileSystem, SyncMethod, at};
 use crate::tar::{Event, Member, MemberKind, Parser};
@@ -51,6 +52,8 @@ pub struct ExtractOptions {
     pub skip: Vec<String>,
     /// Make files that are the same in this earlier backup hard links to it. They are compared as they come.
     pub earlier: Option<Earlier>,
+    /// Check the pages of relations: those of a cluster with checksums.
+    pub pages: Option<PageRules>,
 }
 
 /// `global/pg_control` of a backup whose other files are all written and on disk.
@@ -77,6 +80,8 @@ pub struct ExtractReport {
     pub reused_bytes: u64,
     /// What the manifest said, when there was one; every file agreed with it.
     pub manifest: Option<ManifestSummary>,
+    /// What the pages were like, when they were looked at ([`ExtractOptions::pages`]).
+    pub pages: Option<PageReport>,
 }
 
 /// Writes the archives of one base backup into directories.
@@ -111,6 +116,7 @@ pub struct TarExtractor {
     parser: Parser,
     current: Current,
     hasher: Hasher,
+    pages: Option<StreamPages>,
     name: Vec<u8>,
     size: u64,
     spool: Option<Spool>,
@@ -175,6 +181,7 @@ impl TarExtractor {
             parser: Parser::new(),
             current: Current::None,
             hasher: ChecksumAlgorithm::None.hasher(),
+            pages: options.pages.map(StreamPages::new),
             name: Vec::new(),
             size: 0,
             spool: options.checksum.map(|_| Spool::new(root)),
@@ -283,6 +290,7 @@ impl TarExtractor {
             let algorithm = self.options.checksum.unwrap_or(ChecksumAlgorithm::None);
             self.report.manifest = Some(spool.compare(written, algorithm, &root)?);
         }
+        self.report.pages = self.pages.take().map(StreamPages::finish);
         self.make_links()?;
         self.store_all()?;
         Ok(ControlFile { content, mode })
@@ -329,6 +337,9 @@ impl TarExtractor {
             match event {
                 Event::Data(data) => {
                     self.hasher.update(data);
+                    if let Some(pages) = &mut self.pages {
+                        pages.feed(data);
+                    }
                     match &mut self.current {
                         Current::File(file) => file.write(data, self.options.sync != SyncMethod::None)?,
                         Current::Compared(comparing) => {
@@ -463,6 +474,9 @@ impl TarExtractor {
         }
         self.name.clear();
         self.name.extend_from_slice(path.as_os_str().as_bytes());
+        if let Some(pages) = &mut self.pages {
+            pages.begin(&self.name);
+        }
         self.size = member.size;
         self.hasher = self.options.checksum.unwrap_or(ChecksumAlgorithm::None).hasher();
         self.current = current;
@@ -475,6 +489,9 @@ impl TarExtractor {
             Current::File(file) => file.close(early, self.queue.as_ref())?,
             Current::Compared(comparing) => self.share(*comparing)?,
             Current::Control | Current::Skipped => {}
+        }
+        if let Some(pages) = &mut self.pages {
+            pages.end();
         }
         self.report.files = self.report.files.saturating_add(1);
         self.report.bytes = self.report.bytes.saturating_add(self.size);

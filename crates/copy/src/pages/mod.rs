@@ -29,8 +29,10 @@ mod checksum;
 mod file;
 mod name;
 mod report;
+mod stream;
 
 pub use checksum::{PAGE_SIZE, page_checksum};
 pub use file::{FilePages, PageCounts, PageRules, PageState, Suspect, check_page};
 pub use name::{relation_segment, tablespace_segment};
 pub use report::{BadPage, PageReport};
+pub(crate) use stream::StreamPages;

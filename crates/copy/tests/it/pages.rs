@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use tapster_copy::archive::{ArchiveOptions, ArchiveWriter};
+use tapster_copy::extract::TablespaceTarget;
 use tapster_copy::pages::{
     FilePages, PAGE_SIZE, PageReport, PageRules, PageState, page_checksum, relation_segment,
 };
+use tapster_copy::tar::member_header;
+use tapster_copy::{ExtractOptions, TarExtractor};
 use walfile::{ControlFile, Lsn};
 
 use crate::server::Cluster;
@@ -122,4 +126,80 @@ fn pg_checksums_finds_the_same_pages() {
     // What changed since the start of a backup is left to the WAL.
     let report = verify(&data, PageRules { start: Lsn::new(0), ..rules });
     assert_eq!(report.bad, 0);
+}
+
+/// A page with a right checksum for `block`.
+fn page(lsn: u64, block: u32, fill: u8) -> [u8; PAGE_SIZE] {
+    let mut page = [fill; PAGE_SIZE];
+    page[..8].copy_from_slice(&lsn.rotate_left(32).to_le_bytes());
+    let sum = page_checksum(&page, block);
+    page[8..10].copy_from_slice(&sum.to_le_bytes());
+    page
+}
+
+/// The members of a stream, one page of each kind among them, and what must be said about it.
+fn broken_stream(prefix: &str) -> (Vec<u8>, String) {
+    let mut broken = page(5, 2, 4);
+    broken[5000] ^= 1;
+    let mut torn_new = [0; PAGE_SIZE];
+    torn_new[5000] = 1;
+    let table = [page(5, 0, 1), [0; PAGE_SIZE], broken, page(0x2000, 77, 5), torn_new].concat();
+    let second = [page(5, 4, 1), page(5, 1, 1)].concat();
+    let mut files = vec![
+        (format!("{prefix}5/16384"), table),
+        (format!("{prefix}5/16384.1"), second),
+        (format!("{prefix}5/t3_16384"), vec![7; PAGE_SIZE]),
+        (format!("{prefix}5/INCREMENTAL.16385"), vec![7; PAGE_SIZE]),
+    ];
+    if prefix == "base/" {
+        files.push(("global/pg_control".to_owned(), vec![7; PAGE_SIZE]));
+    }
+    let mut bytes = Vec::new();
+    for directory in [prefix.to_owned(), format!("{prefix}5/"), "global/".to_owned()] {
+        bytes.extend(member_header(&directory, 0, 0o700, 0).unwrap());
+    }
+    for (name, content) in files {
+        bytes.extend(member_header(&name, content.len() as u64, 0o600, 0).unwrap());
+        bytes.extend(content);
+    }
+    bytes.extend([0; 1024]);
+    let listed = if prefix == "base/" { "base/5/16384" } else { "pg_tblspc/99/PG_15_1/5/16384" };
+    (bytes, format!("{listed} block 2, {listed}.1 block 5"))
+}
+
+fn named(report: &PageReport) -> String {
+    let pages = report.pages.iter().map(|page| format!("{} block {}", page.path.display(), page.block));
+    pages.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn bad_pages_in_a_stream_are_named() {
+    let rules = PageRules { segment_blocks: 4, start: Lsn::new(0x1000) };
+    let (base, in_base) = broken_stream("base/");
+    let (space, in_space) = broken_stream("PG_15_1/");
+    let expected = format!("{in_base}, {in_space}");
+    for size in [700, 8192, 100_000] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = ExtractOptions::default();
+        options.pages = Some(rules);
+        options.tablespaces.insert(99, TablespaceTarget::Directory(dir.path().join("99")));
+        let mut extractor = TarExtractor::create(&dir.path().join("data"), options).unwrap();
+        for (oid, bytes) in [(None, &base), (Some(99), &space)] {
+            extractor.start_archive(oid).unwrap();
+            bytes.chunks(size).for_each(|piece| extractor.feed(piece).unwrap());
+        }
+        let report = extractor.finish().unwrap().pages.unwrap();
+        assert_eq!((named(&report), report.bad, report.good), (expected.clone(), 4, 8), "pieces of {size}");
+
+        let mut options = ArchiveOptions::default();
+        options.inspect = true;
+        options.pages = Some(rules);
+        let mut writer = ArchiveWriter::create(&dir.path().join("tar"), options).unwrap();
+        for (oid, bytes) in [(None, &base), (Some(99), &space)] {
+            writer.start_archive(oid).unwrap();
+            bytes.chunks(size).for_each(|piece| writer.feed(piece).unwrap());
+        }
+        let report = writer.finish().unwrap().pages.unwrap();
+        assert_eq!((named(&report), report.bad, report.good), (expected.clone(), 4, 8), "pieces of {size}");
+    }
 }

@@ -35,6 +35,8 @@ impl Server {
         record.included_files = (!included.is_empty()).then_some(included);
         record.tablespaces = remote.tablespaces()?;
         record.data_checksums = Some(remote.show("data_checksums")?);
+        let checked_segment_blocks =
+            if record.data_checksums.as_deref() == Some("on") { remote.segment_blocks()? } else { None };
         if version.major() >= 17 {
             record.summarize_wal = Some(remote.show("summarize_wal")?);
         }
@@ -47,7 +49,7 @@ impl Server {
             self.settle_identity(&found, version.major())?;
         }
         let position = timeline.zip(lsn).map(|(timeline, lsn)| Position { timeline, lsn });
-        Ok(ServerState { position, in_recovery })
+        Ok(ServerState { position, in_recovery, checked_segment_blocks })
     }
 
     /// The catalog belongs to one cluster for ever.

@@ -83,10 +83,10 @@ pub enum BackupStepError {
     /// The settings of `backup_compression…` are not for this server.
     #[error(transparent)]
     Form(#[from] FormError),
-    /// The server found broken pages. All files are there, but the backup holds the damage.
-    #[error("the server reported checksum failures in its own pages{}", detail.as_deref().map(|d| format!(": {d}")).unwrap_or_default())]
+    /// The server or the copy found broken pages. All files are there, but the backup holds the damage.
+    #[error("data pages fail their checksums{}", detail.as_deref().map(|d| format!(": {d}")).unwrap_or_default())]
     Checksums {
-        /// What the server said.
+        /// What was said about them.
         detail: Option<String>,
     },
     /// The label in the backup is unusable.

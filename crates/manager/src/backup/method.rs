@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use tapster_catalog::{BackupMode, BackupRecord, CopyStats};
+use tapster_copy::pages::PageReport;
 use walfile::{Lsn, Timeline};
 
 use super::{BackupOptions, BackupStepError};
@@ -20,6 +21,8 @@ pub(super) struct Job<'a> {
 pub(super) struct ServerState {
     pub(super) position: Option<Position>,
     pub(super) in_recovery: bool,
+    /// Pages in one file of a relation, where they carry checksums that can be checked.
+    pub(super) checked_segment_blocks: Option<u32>,
 }
 
 /// A position in the history of WAL.
@@ -46,6 +49,11 @@ pub(super) struct Finished {
     pub(super) tablespaces: Option<Vec<(u32, String)>>,
     /// What was said about broken pages.
     pub(super) checksum_failures: Option<String>,
+}
+
+/// What a record says about the pages that were checked: `None` when there is nothing wrong with them.
+pub(super) fn broken(pages: Option<PageReport>) -> Option<String> {
+    pages.filter(|pages| pages.bad > 0).map(|pages| pages.to_string())
 }
 
 /// One `backup_method`. The frame calls in the order of the functions here, each once, and hands what one returns to the

@@ -253,4 +253,19 @@ fn pg_l_b17_links_external_files_and_broken_pages() {
         data.join("backup_label").exists() && data.join("global/pg_control").exists(),
         "all of it is kept"
     );
+    // The server finds it too when it sends the files; which page it was is seen here.
+    for form in ["", "backup_compression = lz4\n"] {
+        let server = self::server(&cluster, home.path(), &format!("backup_method = postgres\n{form}"));
+        let error = while_receiving(&cluster, &server, || {
+            server.backup(&waiting(), &Context::new(&Silent)).unwrap_err()
+        });
+        let BackupError::Failed { id, source, .. } = &error else { panic!("{error}") };
+        let text = source.to_string();
+        let begin =
+            "data pages fail their checksums: checksum verification failure during base backup: 1 bad page: ";
+        assert!(text.starts_with(&format!("{begin}{table} block 3 (checksum ")), "{text}");
+        let record = server.catalog().load(id).unwrap();
+        assert_eq!(record.status, BackupStatus::Failed);
+        assert!(record.error.unwrap().contains(&format!("{table} block 3")));
+    }
 }

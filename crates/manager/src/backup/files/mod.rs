@@ -21,7 +21,7 @@ use walfile::SegmentName;
 
 use self::session::{KeepAlive, Session};
 use super::BackupStepError;
-use super::method::{Finished, Job, Label, Method, Position, ServerState};
+use super::method::{Finished, Job, Label, Method, Position, ServerState, broken};
 use crate::event::Event;
 
 /// How the files come.
@@ -148,7 +148,7 @@ impl Method for Files {
             label: Label { text: stopped.label, path },
             end: stopped.end,
             tablespaces: None,
-            checksum_failures: copy.pages.filter(|pages| pages.bad > 0).map(|pages| pages.to_string()),
+            checksum_failures: broken(copy.pages),
         })
     }
 }

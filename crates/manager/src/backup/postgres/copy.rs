@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tapster_catalog::{BackupId, BackupRecord, durable};
 use tapster_copy::extract::{Earlier, TablespaceTarget};
 use tapster_copy::manifest::FILE_NAME;
+use tapster_copy::pages::PageRules;
 use tapster_copy::{ChecksumAlgorithm, ExtractOptions};
 use tapster_protocol::{BackupEvent, BaseBackupOptions, Connection, ManifestMode, Tablespace};
 
@@ -20,11 +21,14 @@ use crate::{Context, Server};
 
 /// The first major version that sends a backup manifest.
 const FIRST_WITH_MANIFEST: u32 = 13;
+/// The first that looks at checksums while it sends.
+const FIRST_TO_VERIFY_PAGES: u32 = 11;
 /// How often progress is told.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) fn with_retries(
     method: &Postgres,
+    checked_segment_blocks: Option<u32>,
     record: &BackupRecord,
     job: &Job<'_>,
 ) -> Result<Copied, BackupStepError> {
@@ -35,7 +39,7 @@ pub(super) fn with_retries(
         .unwrap_or_else(|| Duration::from_secs(server.config.basebackup_retry_sleep.into()));
     let mut attempt = 0;
     loop {
-        let error = match once(method, record, job) {
+        let error = match once(method, checked_segment_blocks, record, job) {
             Ok(copied) => return Ok(copied),
             Err(error) => error,
         };
@@ -49,12 +53,18 @@ pub(super) fn with_retries(
     }
 }
 
-fn once(method: &Postgres, record: &BackupRecord, job: &Job<'_>) -> Result<Copied, BackupStepError> {
+fn once(
+    method: &Postgres,
+    checked_segment_blocks: Option<u32>,
+    record: &BackupRecord,
+    job: &Job<'_>,
+) -> Result<Copied, BackupStepError> {
     let Job { server, options, context } = *job;
     let form = &method.form;
     let mut connection =
         server.connect_streaming(&server.config.streaming_backup_name, context.stop.clone())?;
-    let has_manifest = connection.server_version().major() >= FIRST_WITH_MANIFEST;
+    let major = connection.server_version().major();
+    let (has_manifest, verifies_pages) = (major >= FIRST_WITH_MANIFEST, major >= FIRST_TO_VERIFY_PAGES);
     let mut request =
         BaseBackupOptions::with_label(format!("Tapster backup {} {}", server.name(), record.id));
     request.fast_checkpoint = options.immediate_checkpoint.unwrap_or(server.config.immediate_checkpoint);
@@ -79,6 +89,9 @@ fn once(method: &Postgres, record: &BackupRecord, job: &Job<'_>) -> Result<Copie
     let mut extract = ExtractOptions::default();
     extract.checksum = has_manifest.then_some(ChecksumAlgorithm::Crc32c);
     extract.tablespaces = stream.tablespaces().iter().filter_map(|t| target(t, &dir)).collect();
+    // Only a server that reads torn pages again sends none of before the start.
+    let checked = checked_segment_blocks.filter(|_| verifies_pages);
+    extract.pages = checked.map(|segment_blocks| PageRules { segment_blocks, start: stream.start_lsn() });
     let tablespaces = stream.tablespaces().iter().filter_map(|t| Some((t.oid?, t.location.clone()?)));
     let tablespaces = tablespaces.collect();
     if method.links {
@@ -106,10 +119,10 @@ fn once(method: &Postgres, record: &BackupRecord, job: &Job<'_>) -> Result<Copie
         }
     }
     let end = stream.finish()?;
-    let label = destination.finish()?;
+    let stored = destination.finish()?;
     context.observer.progress(Progress { done, total: Some(done) });
     durable::sync_dir(server.catalog.disk(), &dir)?;
-    Ok(Copied { end, tablespaces, label })
+    Ok(Copied { end, tablespaces, stored })
 }
 
 /// The backup before, where there is one with files.

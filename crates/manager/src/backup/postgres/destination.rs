@@ -3,11 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use tapster_copy::archive::{ArchiveOptions, ArchiveWriter};
+use tapster_copy::pages::PageReport;
 use tapster_copy::{ExtractOptions, TarExtractor, Unpacker};
 use walfile::codec::Compression;
 
 use super::form::Form;
 use crate::backup::BackupStepError;
+
+/// What was seen on the way.
+pub(super) struct Stored {
+    /// The label; where it was not seen, it is a file.
+    pub(super) label: Option<Vec<u8>>,
+    pub(super) pages: Option<PageReport>,
+}
 
 pub(super) enum Destination {
     Plain(Box<TarExtractor>),
@@ -17,11 +25,13 @@ pub(super) enum Destination {
 }
 
 impl Destination {
-    /// Below `data`; the options for extracting hold the tablespaces' places and the checksum of the manifest to come.
+    /// Below `data`; the options for extracting hold the tablespaces' places, the checksum of the manifest to come and the rules
+    /// for pages.
     pub(super) fn create(form: &Form, data: &Path, extract: ExtractOptions) -> Result<Self, BackupStepError> {
         let mut archive = ArchiveOptions::default();
         archive.inspect = true;
         archive.checksum = extract.checksum;
+        archive.pages = extract.pages;
         match form {
             Form::Plain(None) => Ok(Self::Plain(Box::new(TarExtractor::create(data, extract)?))),
             Form::Plain(Some(_)) => Ok(Self::Unpacked(Unpacker::start(TarExtractor::create(data, extract)?))),
@@ -64,22 +74,19 @@ impl Destination {
         Ok(())
     }
 
-    /// Compared with the manifest, and on disk. The label where it was seen on the way; else it is a file.
-    pub(super) fn finish(self) -> Result<Option<Vec<u8>>, BackupStepError> {
+    /// Compared with the manifest, and on disk.
+    pub(super) fn finish(self) -> Result<Stored, BackupStepError> {
         match self {
-            Self::Plain(extractor) => {
-                extractor.finish()?;
-                Ok(None)
-            }
+            Self::Plain(extractor) => Ok(Stored { label: None, pages: extractor.finish()?.pages }),
             Self::Unpacked(unpacker) => {
-                unpacker.into_extractor()?.finish()?;
-                Ok(None)
+                Ok(Stored { label: None, pages: unpacker.into_extractor()?.finish()?.pages })
             }
             Self::Archives(writer, data) => {
-                let label = writer.finish()?.label;
+                let report = writer.finish()?;
                 let path = data.join("backup_label");
                 let problem = "it is not in the archive".to_owned();
-                label.map(Some).ok_or(BackupStepError::Label { path, problem })
+                let label = report.label.ok_or(BackupStepError::Label { path, problem })?;
+                Ok(Stored { label: Some(label), pages: report.pages })
             }
         }
     }

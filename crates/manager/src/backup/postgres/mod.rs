@@ -14,9 +14,10 @@ use std::path::PathBuf;
 use tapster_catalog::{BackupMode, BackupRecord, CopyStats};
 use tapster_protocol::BackupEnd;
 
+use self::destination::Stored;
 use self::form::Form;
 use super::files::external::warn_of_external;
-use super::method::{Finished, Job, Label, Method, Position, ServerState};
+use super::method::{Finished, Job, Label, Method, Position, ServerState, broken};
 use super::{BackupOptions, BackupStepError};
 use crate::config::{ReuseBackup, ServerConfig};
 use crate::event::Event;
@@ -29,8 +30,7 @@ pub(super) struct Copied {
     end: BackupEnd,
     /// Object id and place on the server of the tablespaces that were sent.
     tablespaces: Vec<(u32, String)>,
-    /// The label, where it is not a file.
-    label: Option<Vec<u8>>,
+    stored: Stored,
 }
 
 /// The method.
@@ -60,8 +60,8 @@ impl Postgres {
 }
 
 impl Method for Postgres {
-    /// The server begins by itself when the stream is asked for.
-    type Begun = ();
+    /// The server begins by itself when the stream is asked for. Pages in one file of a relation, where they can be checked.
+    type Begun = Option<u32>;
     type Copied = Copied;
 
     fn mode(&self) -> BackupMode {
@@ -77,23 +77,23 @@ impl Method for Postgres {
         record: &mut BackupRecord,
         state: &ServerState,
         _job: &Job<'_>,
-    ) -> Result<((), Option<Position>), BackupStepError> {
+    ) -> Result<(Option<u32>, Option<Position>), BackupStepError> {
         if self.form.server_compression().is_some() && record.version.is_some_and(|version| version < 150_000)
         {
             let problem = "backup_compression_location = server requires PostgreSQL 15 or greater".to_owned();
             return Err(FormError { problem }.into());
         }
         record.compression = self.form.word().map(str::to_owned);
-        Ok(((), state.position))
+        Ok((state.checked_segment_blocks, state.position))
     }
 
     fn copy(
         &self,
-        (): (),
+        checked_segment_blocks: Option<u32>,
         record: &BackupRecord,
         job: &Job<'_>,
     ) -> Result<(Copied, CopyStats), BackupStepError> {
-        Ok((copy::with_retries(self, record, job)?, CopyStats::default()))
+        Ok((copy::with_retries(self, checked_segment_blocks, record, job)?, CopyStats::default()))
     }
 
     fn finish(
@@ -104,14 +104,20 @@ impl Method for Postgres {
     ) -> Result<Finished, BackupStepError> {
         warn_of_external(record, job);
         job.context.tell(Event::Finalising);
-        let label = match copied.label {
+        let label = match copied.stored.label {
             Some(text) => Label { text, path: label_path(record, job) },
             None => read_label(record, job)?,
         };
-        let checksum_failures = copied
+        // The server counts them, and has their names in its log alone.
+        let said = copied
             .end
             .checksum_failures
             .then(|| copied.end.server_error.map(|error| error.message).unwrap_or_default());
+        let seen = broken(copied.stored.pages);
+        let checksum_failures = match (said, seen) {
+            (Some(said), Some(seen)) if !said.is_empty() => Some(format!("{said}: {seen}")),
+            (said, seen) => seen.or(said),
+        };
         Ok(Finished {
             label,
             end: Position { timeline: copied.end.timeline, lsn: copied.end.stop_lsn },

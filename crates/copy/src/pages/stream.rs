@@ -1,0 +1,67 @@
+//! The pages in the archives of a base backup.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::file::{FilePages, PageRules, PageState};
+use super::name::relation_segment;
+use super::report::PageReport;
+
+/// Checks the pages of one file of a base-backup stream after the other.
+///
+/// The server has checked them before it sent them, and read those again that looked torn. It tells how many were bad, but not
+/// which: here they get their names. A page it took for new (`pd_upper` is zero) it sends as it was read, even when it
+/// was half written; recovery writes that one anew, so such pages are not called bad here.
+#[derive(Debug)]
+pub(crate) struct StreamPages {
+    rules: PageRules,
+    current: Option<Current>,
+    report: PageReport,
+}
+
+#[derive(Debug)]
+struct Current {
+    path: PathBuf,
+    pages: FilePages,
+    offset: u64,
+}
+
+impl StreamPages {
+    pub(crate) fn new(rules: PageRules) -> Self {
+        Self { rules, current: None, report: PageReport::default() }
+    }
+
+    /// A file begins, by its name relative to the data directory.
+    pub(crate) fn begin(&mut self, name: &[u8]) {
+        let path = Path::new(OsStr::from_bytes(name));
+        self.current = relation_segment(path).map(|segment| Current {
+            path: path.to_path_buf(),
+            pages: FilePages::new(self.rules, segment),
+            offset: 0,
+        });
+    }
+
+    /// Its next bytes.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        let Some(Current { path, pages, offset }) = &mut self.current else { return };
+        pages.feed(*offset, bytes, |suspect| {
+            if suspect.state != PageState::Garbage {
+                self.report.add(path, &suspect);
+            }
+        });
+        *offset = offset.saturating_add(bytes.len() as u64);
+    }
+
+    /// It is complete.
+    pub(crate) fn end(&mut self) {
+        if let Some(current) = self.current.take() {
+            self.report.count(&current.pages.finish());
+        }
+    }
+
+    /// What was found in all files.
+    pub(crate) fn finish(self) -> PageReport {
+        self.report
+    }
+}
