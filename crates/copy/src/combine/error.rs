@@ -150,6 +150,14 @@ pub enum CombineError {
         /// The file.
         path: PathBuf,
     },
+    /// A file that is listed, and not there.
+    #[error("manifest file \"{}\" lists file \"{}\", which is missing", manifest.display(), path.display())]
+    Missing {
+        /// The manifest.
+        manifest: PathBuf,
+        /// The first file that is missing.
+        path: PathBuf,
+    },
     /// The newest backup has no manifest to take the WAL ranges from.
     #[error("cannot generate a manifest because no manifest is available for the final input backup")]
     NoManifest,

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use super::CombineError;
 use super::check::{Checked, check, check_manifest};
 use super::header::PREFIX;
-use super::index::Index;
+use super::index::{Index, Names};
 use super::options::{CombineOptions, CombineReport, CombineSource, CopyMethod, place};
 use super::output::{self, Writing};
 use super::reading::Reading;
@@ -48,7 +48,7 @@ pub fn combine(
     let newest = sources.last().ok_or(CombineError::NoBackups)?;
     let mut indexes = Vec::new();
     for source in sources {
-        let index = Index::load(&source.data, options.verify)?;
+        let index = Index::load(&source.data, options.verify, &options.excludes)?;
         if let Some(index) = &index {
             check_manifest(index, &checked.control)?;
         }
@@ -283,6 +283,7 @@ impl Run<'_> {
     /// Hands out the files of the newest backup, directory by directory.
     fn walk(&self, work: SyncSender<Item>) -> Result<Vec<(PathBuf, u32)>, CombineError> {
         let mut directories = Vec::new();
+        let (listed, mut visited) = (self.chain.indexes.last().and_then(Option::as_ref), Names::default());
         let mut pending = vec![PathBuf::new()];
         while let Some(relative) = pending.pop() {
             let source = self.newest.path(&relative);
@@ -309,7 +310,12 @@ impl Run<'_> {
                 }
                 if kind.is_dir() || is_tablespace {
                     pending.push(path);
-                } else if !kind.is_file() {
+                    continue;
+                }
+                if let Some(index) = listed.filter(|_| kind.is_file()) {
+                    index.visit(&path, &mut visited);
+                }
+                if !kind.is_file() {
                     let mut report = lock(&self.report);
                     if report.skipped.len() < MAX_SKIPPED {
                         report.skipped.push(path);
@@ -320,6 +326,10 @@ impl Run<'_> {
                     return Err(CombineError::Stopped);
                 }
             }
+        }
+        // A file that is gone would be missing from the result, and from its manifest too.
+        if let Some(index) = listed {
+            index.check_visited(self.newest, visited, &self.options.excludes)?;
         }
         Ok(directories)
     }

@@ -221,6 +221,8 @@ fn a_dry_run_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = options();
     options.dry_run = true;
+    // What is listed and left out is not missing.
+    options.excludes = vec!["/PG_VERSION".to_owned()];
     let target = dir.path().join("out");
     let report = combine(&pair(dir.path()), &target, &options, &Silent, &AtomicBool::new(false)).unwrap();
     assert_eq!(report.rebuilt, 2);
@@ -231,11 +233,17 @@ fn a_dry_run_writes_nothing() {
 #[test]
 fn what_is_wrong_is_found_and_leaves_nothing_to_start() {
     type Harm = fn(&Path);
-    let harms: [(&str, Harm); 9] = [
+    let harms: [(&str, Harm); 11] = [
         ("is not as its CRC32C checksum", |root| flip(&root.join("0").join(FILE))),
         ("is not as its CRC32C checksum", |root| flip(&root.join("1").join(PART))),
         ("is not as its CRC32C checksum", |root| flip(&root.join("1/PG_VERSION"))),
         ("is not as its CRC32C checksum", |root| append(&root.join("1/backup_label"), b"X: y\n")),
+        ("lists file \"PG_VERSION\", which is missing", |root| {
+            std::fs::remove_file(root.join("1/PG_VERSION")).unwrap();
+        }),
+        ("lists file \"base/5/INCREMENTAL.1\", which is missing", |root| {
+            std::fs::remove_file(root.join("1/base/5/INCREMENTAL.1")).unwrap();
+        }),
         ("no backup before", |root| std::fs::remove_file(root.join("0").join(FILE)).unwrap()),
         ("contains no entry for file \"extra\"", |root| append(&root.join("1/extra"), b"x")),
         ("too short: expected 16384", |root| {
