@@ -68,6 +68,18 @@ fn every_form_is_restored_and_read_by_barman() {
             "None",
             "",
         ));
+        // A server can be built without them, and then offers neither.
+        let built = lab.cluster.command("pg_config").arg("--configure").output().unwrap();
+        let built = String::from_utf8(built.stdout).unwrap();
+        if built.contains("--with-lz4") {
+            let form = "backup_compression = lz4\nbackup_compression_location = server\n";
+            forms.push((form, "lz4", ".lz4"));
+        }
+        if built.contains("--with-zstd") {
+            let form = "backup_compression = zstd\nbackup_compression_location = server\n\
+                        backup_compression_level = 5\n";
+            forms.push((form, "zstd", ".zst"));
+        }
     }
     for (count, (extra, word, suffix)) in forms.into_iter().enumerate() {
         configure(&lab, extra);
@@ -91,7 +103,7 @@ fn every_form_is_restored_and_read_by_barman() {
         lab.ok(&["check-backup", "main", &id]);
         let restored = restore(&lab, &id, &format!("restored-{count}"), &[]);
         // What the restore checks by the manifest need not be started each time.
-        if [0, 2, 4].contains(&count) {
+        if [0, 2, 4, 6, 7].contains(&count) {
             assert_eq!(lab.ask_restored(&restored, QUESTION), "5000,500500", "{extra}");
         }
         if let Some(run) = lab.barman(&["show-backup", "main", &id]) {
@@ -219,4 +231,42 @@ fn files_are_shared_with_the_backup_before() {
     let restored = restore(&lab, &second, "after-first", &[]);
     assert_eq!(lab.ask_restored(&restored, QUESTION), "5000,1500500");
     lab.ok(&["verify-backup", "main", &second]);
+}
+
+/// Tablespaces that are directories inside the data directory (`allow_in_place_tablespaces`): they stay there.
+#[test]
+fn tablespaces_in_place_stay_in_place() {
+    let Some(lab) = Lab::with(|builder| builder.wal_segment_mb(1)) else { return };
+    if lab.cluster.value("SHOW server_version_num").parse::<u32>().unwrap() < 150_000 {
+        return;
+    }
+    // Recovery wants it as well.
+    lab.cluster.append("postgresql.conf", "allow_in_place_tablespaces = on\n");
+    lab.cluster.restart();
+    let place = lab.cluster.create_dir("space");
+    lab.cluster.sql(&format!("CREATE TABLESPACE space LOCATION '{}'", place.display()));
+    lab.cluster.sql("CREATE TABLESPACE inner_space LOCATION ''");
+    lab.cluster.sql(
+        "CREATE TABLE inside TABLESPACE inner_space AS SELECT i, md5(i::text) FROM generate_series(1, 5000) AS i",
+    );
+    lab.cluster.sql("CREATE TABLE outside TABLESPACE space AS SELECT generate_series(1, 1000) AS i");
+    lab.cluster.sql("CHECKPOINT");
+    let _receiver = lab.receive();
+    let oid = lab.cluster.value("SELECT oid FROM pg_tablespace WHERE spcname = 'inner_space'");
+    let files = "backup_method = local-rsync\nautogenerate_manifest = true\n";
+    for (count, extra) in ["", "backup_compression = lz4\n", files].into_iter().enumerate() {
+        configure(&lab, extra);
+        if extra == files {
+            let config = lab.path("tapster.conf");
+            let text = std::fs::read_to_string(&config).unwrap();
+            std::fs::write(&config, text.replacen("backup_method = postgres\n", "", 1)).unwrap();
+        }
+        lab.ok(&["backup", "main", "--wait"]);
+        let id = latest(&lab);
+        lab.ok(&["verify-backup", "main", &id]);
+        let data = restore(&lab, &id, &format!("in-place-{count}"), &[]);
+        let inner = data.join("pg_tblspc").join(&oid);
+        assert!(inner.is_dir() && !inner.is_symlink(), "{extra}");
+        assert_eq!(lab.ask_restored(&data, QUESTION), "5000,500500", "{extra}");
+    }
 }

@@ -33,7 +33,7 @@ pub enum ExtractError {
         /// Its name in the archive.
         path: PathBuf,
     },
-    /// An archive or link of a tablespace nobody announced.
+    /// The archive of a tablespace nobody announced.
     #[error("tablespace {oid} is not among those announced for this backup")]
     UnknownTablespace {
         /// Its object identifier.

@@ -254,3 +254,24 @@ fn what_an_earlier_backup_has_is_shared_and_nothing_else() {
     }
     assert_eq!(std::fs::read(first.join("base/changed")).unwrap(), page(3));
 }
+
+/// PostgreSQL 15 sends tablespaces in place with the data directory; a link nobody announced was made since the backup began.
+#[test]
+fn tablespaces_that_were_not_announced() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = |name: &str| member_header(name, 0, 0o700, 0).unwrap().to_vec();
+    let mut link = directory("pg_tblspc/16385");
+    link[156] = b'2';
+    link[157..161].copy_from_slice(b"/etc");
+    link[148..156].fill(b' ');
+    let sum: u32 = link.iter().map(|byte| u32::from(*byte)).sum();
+    link[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let directories = ["pg_tblspc/", "pg_tblspc/16384/", "pg_tblspc/16384/PG_15_1/"].map(directory).concat();
+    let files: Files<'_> =
+        &[("pg_tblspc/16384/PG_15_1/7", vec![7; 8192]), ("global/pg_control", vec![5; 8192])];
+    let bytes = [directories, link, stream(files)].concat();
+    let crc = ChecksumAlgorithm::Crc32c;
+    run(dir.path(), options(crc, SyncMethod::None), &bytes, &manifest(files, crc)).unwrap();
+    assert_eq!(std::fs::read(dir.path().join(files[0].0)).unwrap(), files[0].1);
+    assert!(dir.path().join("pg_tblspc/16385").symlink_metadata().is_err());
+}

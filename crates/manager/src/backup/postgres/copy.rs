@@ -23,6 +23,8 @@ use crate::{Context, Server};
 const FIRST_WITH_MANIFEST: u32 = 13;
 /// The first that looks at checksums while it sends.
 const FIRST_TO_VERIFY_PAGES: u32 = 11;
+/// The first that sends the tablespaces inside the data directory as archives.
+const FIRST_TO_SEND_IN_PLACE: u32 = 16;
 /// How often progress is told.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
 
@@ -80,8 +82,10 @@ fn once(
     request.compression = form.server_compression().cloned();
     // What comes is not what the estimate counts: the server tells how far it is.
     request.progress = request.compression.is_some();
-    // Whoever unpacks archives makes the links.
-    request.tablespace_map = form.word().is_some();
+    // Whoever unpacks archives makes the links. With the map PostgreSQL 15 leaves out all of `pg_tblspc`, and what is in
+    // tablespaces that are directories there comes in no archive of its own.
+    let inside = record.tablespaces.iter().any(|tablespace| !Path::new(&tablespace.location).is_absolute());
+    request.tablespace_map = form.word().is_some() && !(inside && major < FIRST_TO_SEND_IN_PLACE);
 
     let mut stream = connection.base_backup(&request)?;
     let dir = server.layout().backup_dir(&record.id);
