@@ -91,16 +91,32 @@ impl From<SyncError> for RsyncError {
     }
 }
 
-/// The last thing that was said and is not rsync's own summary.
+/// The last thing that was said and is a failure, or at least not rsync's own summary.
 fn last_line(stderr: &str) -> String {
-    let said = stderr.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("rsync error:"));
-    said.map(|line| format!(": {line}")).unwrap_or_default()
+    let said = |is: fn(&str) -> bool| stderr.lines().rev().find(|line| !line.trim().is_empty() && is(line));
+    let line = said(|line| !is_forgiven(line) && !line.starts_with("rsync error:"))
+        .or_else(|| said(|line| !line.starts_with("rsync error:")));
+    line.map(|line| format!(": {line}")).unwrap_or_default()
+}
+
+/// Whether a line of standard error says no more than that something on the server is gone.
+fn is_forgiven(line: &str) -> bool {
+    // What is missing on this side is no file that vanished.
+    let here = || line.contains("[receiver]") || line.contains("[Receiver]") || line.contains("[generator]");
+    line.trim().is_empty()
+        || line.contains("file has vanished")
+        || (line.contains("No such file or directory (2)") && !here())
+        || line.contains("symlink has no referent")
+        || line.starts_with("rsync warning:")
+        || (line.starts_with("rsync error:") && line.contains("code 23"))
 }
 
 /// How a process ended.
 pub(super) struct Ended {
     pub(super) status: ExitStatus,
     pub(super) stderr: String,
+    /// Standard error, all of it, says nothing but that files are gone.
+    pub(super) forgiven: bool,
 }
 
 impl Ended {
@@ -108,13 +124,7 @@ impl Ended {
     pub(super) fn is_fine(&self) -> bool {
         match self.status.code() {
             Some(0 | 24) => true,
-            Some(23) => self.stderr.lines().filter(|line| !line.trim().is_empty()).all(|line| {
-                line.contains("file has vanished")
-                    || line.contains("No such file or directory (2)")
-                    || line.contains("symlink has no referent")
-                    || line.starts_with("rsync warning:")
-                    || (line.starts_with("rsync error:") && line.contains("code 23"))
-            }),
+            Some(23) => self.forgiven,
             _ => false,
         }
     }
@@ -147,14 +157,15 @@ pub(super) fn run(
     let child = Mutex::new(child);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let stderr = scope.spawn(|| err.map(tail).unwrap_or_default());
+        let stderr = scope.spawn(|| err.map(|err| judge(BufReader::new(err))));
         let watch = scope.spawn(|| watch(&child, stop, &done));
         let read = out.map_or(Ok(()), |out| lines(BufReader::new(out), line));
         if read.is_err() {
             // Nobody reads what it writes any more.
             terminate(&lock(&child), Signal::TERM);
         }
-        let stderr = stderr.join().unwrap_or_default();
+        // What was not read is not forgiven.
+        let (stderr, forgiven) = stderr.join().ok().flatten().unwrap_or_default();
         done.store(true, Ordering::Relaxed);
         watch.thread().unpark();
         let status = watch.join().unwrap_or_else(|_| Err(io::Error::other("the watching thread panicked")));
@@ -162,7 +173,7 @@ pub(super) fn run(
             return Err(RsyncError::Stopped);
         }
         read?;
-        Ok(Ended { status: status.map_err(RsyncError::Read)?, stderr })
+        Ok(Ended { status: status.map_err(RsyncError::Read)?, stderr, forgiven })
     })
 }
 
@@ -213,20 +224,42 @@ fn lines(
     }
 }
 
-fn tail(mut err: impl Read) -> String {
+/// Reads to the end and returns the end of it, led by the first failure where that is older, and whether each line is
+/// forgiven.
+fn judge(mut err: impl BufRead) -> (String, bool) {
     let mut kept = Vec::new();
-    let mut buffer = [0; 4096];
-    while let Ok(count) = err.read(&mut buffer) {
-        if count == 0 {
-            break;
+    let mut first: Option<Vec<u8>> = None;
+    let mut line = Vec::new();
+    let (mut read_all, mut total) = (true, 0);
+    loop {
+        line.clear();
+        match (&mut err).take(MAX_STDERR as u64 / 2).read_until(b'\n', &mut line) {
+            Ok(0) => break,
+            Ok(count) => total += count,
+            Err(_) => {
+                read_all = false;
+                break;
+            }
         }
-        kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        if first.is_none() && !is_forgiven(&String::from_utf8_lossy(&line)) {
+            first = Some(line.clone());
+        }
+        kept.extend_from_slice(&line);
         if kept.len() > 2 * MAX_STDERR {
             kept.drain(..kept.len() - MAX_STDERR);
         }
     }
-    let from = kept.len().saturating_sub(MAX_STDERR);
-    String::from_utf8_lossy(kept.get(from..).unwrap_or_default()).trim_end().to_owned()
+    let forgiven = read_all && first.is_none();
+    if total > MAX_STDERR {
+        let mut end = first.unwrap_or_default();
+        let from = kept.len().saturating_sub(MAX_STDERR - end.len());
+        // From the first whole line on.
+        let rest = kept.get(from..).unwrap_or_default();
+        let begin = rest.iter().position(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        end.extend_from_slice(rest.get(begin..).unwrap_or_default());
+        kept = end;
+    }
+    (String::from_utf8_lossy(&kept).trim_end().to_owned(), forgiven)
 }
 
 #[cfg(test)]
@@ -277,9 +310,9 @@ mod tests {
 
     #[test]
     fn only_vanished_files_are_forgiven() {
-        let ended = |code: i32, stderr: &str| Ended {
-            status: ExitStatus::from_raw(code << 8),
-            stderr: stderr.to_owned(),
+        let ended = |code: i32, stderr: &str| {
+            let (stderr, forgiven) = judge(stderr.as_bytes());
+            Ended { status: ExitStatus::from_raw(code << 8), stderr, forgiven }
         };
         assert!(ended(0, "").is_fine() && ended(24, "file has vanished: \"/x\"").is_fine());
         let gone = "rsync: [sender] link_stat \"/x/base/5/1\" failed: No such file or directory (2)\n\
@@ -288,8 +321,17 @@ mod tests {
         assert!(ended(23, gone).is_fine());
         let denied = "rsync: [sender] send_files failed to open \"/x\": Permission denied (13)\n";
         assert!(!ended(23, &format!("{denied}{gone}")).is_fine());
+        // However much is said after it.
+        let flood = "file has vanished: \"/x/base/5/2\"\n".repeat(4000);
+        let failed = ended(23, &format!("{denied}{flood}"));
+        assert!(failed.stderr.len() <= MAX_STDERR && failed.stderr.starts_with("rsync: [sender] send_files"));
+        let error = failed.check("copying pgdata").err().unwrap().to_string();
+        assert!(error.ends_with("Permission denied (13)"), "{error}");
+        assert!(ended(23, &flood).is_fine());
+        let here = "rsync: [receiver] mkstemp \"/t/.1.abc\" failed: No such file or directory (2)";
+        assert!(!ended(23, here).is_fine());
         assert!(!ended(12, "").is_fine() && !ended(255, "").is_fine());
-        let killed = Ended { status: ExitStatus::from_raw(9), stderr: String::new() };
+        let killed = Ended { status: ExitStatus::from_raw(9), stderr: String::new(), forgiven: true };
         assert!(!killed.is_fine());
     }
 }
