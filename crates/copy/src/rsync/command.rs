@@ -126,10 +126,26 @@ impl Rsync {
         command
     }
 
-    /// Copies the files of a list.
-    pub(super) fn copy_list(&self, tree: &RsyncTree, list: &Path, checksum: bool) -> Command {
+    /// Copies the files of a list. With `scratch`, a directory of the target's file system, rsync writes there and replaces by
+    /// a rename.
+    pub(super) fn copy_list(
+        &self,
+        tree: &RsyncTree,
+        list: &Path,
+        checksum: bool,
+        scratch: Option<&Path>,
+    ) -> Command {
         let mut command = self.base();
-        command.args(["-rLKpts", "--inplace", "--ignore-missing-args", "--from0"]);
+        command.arg("-rLKpts");
+        match scratch {
+            None => command.arg("--inplace"),
+            Some(scratch) => {
+                let mut option = OsString::from("--temp-dir=");
+                option.push(scratch);
+                command.arg(option)
+            }
+        };
+        command.args(["--ignore-missing-args", "--from0"]);
         if let Some(limit) = tree.limit {
             command.arg(format!("--bwlimit={limit}"));
         }
@@ -154,9 +170,14 @@ impl Rsync {
         command
     }
 
-    /// Transfers the files of a list once more, whatever time and size say.
+    /// Whether what is written may be a link to a file of the previous backup: never in place then.
+    pub(super) fn links(&self, tree: &RsyncTree) -> bool {
+        self.reuse == Reuse::Link && tree.reference.is_some()
+    }
+
+    /// Transfers the files of a list once more, whatever time and size say. None of them has another link.
     pub(super) fn copy_again(&self, tree: &RsyncTree, list: &Path) -> Command {
-        let mut again = Self { reuse: Reuse::Off, ..self.clone() }.copy_list(tree, list, false);
+        let mut again = Self { reuse: Reuse::Off, ..self.clone() }.copy_list(tree, list, false, None);
         again.arg("--ignore-times");
         again
     }
@@ -323,14 +344,14 @@ mod tests {
         assert_eq!(list[..7], ["rsync", "-e", ssh, "-z", "--no-human-readable", "--list-only", "-rLs"]);
         assert_eq!(list[list.len() - 3..], ["--include=/PG_15_*", "--exclude=/*", ":/srv/a b/"]);
         assert_eq!(
-            words(&rsync.copy_list(&tree, Path::new("/tmp/list"), true)),
+            words(&rsync.copy_list(&tree, Path::new("/tmp/list"), true, Some(Path::new("/home/16385/tmp")))),
             [
                 "rsync",
                 "-e",
                 ssh,
                 "-z",
                 "-rLKpts",
-                "--inplace",
+                "--temp-dir=/home/16385/tmp",
                 "--ignore-missing-args",
                 "--from0",
                 "--bwlimit=500",
@@ -341,6 +362,9 @@ mod tests {
                 "/home/16385",
             ]
         );
+        assert!(rsync.links(&tree));
+        let plain = words(&rsync.copy_list(&tree, Path::new("/tmp/list"), false, None));
+        assert_eq!(plain[4..6], ["-rLKpts", "--inplace"]);
         let data = Rules::Data { elsewhere: [PathBuf::from("ts[1]")].into() };
         let filters = filters(&data);
         for pattern in

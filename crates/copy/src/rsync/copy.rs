@@ -12,6 +12,7 @@ use super::command::{Rsync, RsyncTree, silent};
 use super::list::{Listed, parse};
 use super::pace::Pace;
 use super::process::{MAX_LINE, RsyncError, run};
+use super::shared::{Scratch, unlink_shared};
 use crate::live::{LiveReport, Reuse, Rules, Span, TreeTimes};
 use crate::observer::CopyObserver;
 use crate::sync::{self, FileSystem, at};
@@ -42,6 +43,7 @@ impl Rsync {
         let lists = tempfile::tempdir().map_err(at("create a directory in", &std::env::temp_dir()))?;
         let mut report = LiveReport::default();
         let mut file_systems = Vec::new();
+        let mut scratch = Vec::new();
         let mut work = Vec::new();
         let begin = Instant::now();
         for (index, tree) in trees.iter().enumerate() {
@@ -49,6 +51,7 @@ impl Rsync {
             // Held open from before the first write, so that no error is missed.
             file_systems.push(FileSystem::open(&tree.target)?);
             let prefix = index.to_string();
+            scratch.push(self.links(tree).then(|| Scratch::make(&tree.target)).transpose()?);
             let buckets =
                 self.list_tree(tree, (lists.path(), &prefix), &mut report, observer, retried, stop)?;
             work.extend(buckets.into_iter().map(|bucket| Work { tree: index, bucket }));
@@ -56,7 +59,8 @@ impl Rsync {
         report.walk = begin.elapsed();
         // The heaviest first, so that no process is left with it at the end.
         work.sort_by_key(|work| std::cmp::Reverse(work.bucket.bytes));
-        report.trees = self.transfer(trees, &work, observer, retried, stop)?;
+        report.trees = self.transfer(trees, &scratch, &work, observer, retried, stop)?;
+        scratch.into_iter().flatten().try_for_each(Scratch::remove)?;
         if let Some(rules) = rules {
             report.pages = Some(self.verify(trees, rules, lists.path(), stop)?);
         }
@@ -159,6 +163,7 @@ impl Rsync {
     fn transfer(
         &self,
         trees: &[RsyncTree],
+        scratch: &[Option<Scratch>],
         work: &[Work],
         observer: &dyn CopyObserver,
         retried: Retried<'_>,
@@ -173,8 +178,13 @@ impl Rsync {
             pace.wait(stop);
             let begin = Instant::now();
             let what = format!("copying {}", tree.label);
+            let scratch = scratch.get(work.tree).and_then(Option::as_ref).map(Scratch::path);
+            let Bucket { list, checksum, .. } = &work.bucket;
             self.with_retries(stop, &mut |attempt, error| retried(attempt, error), || {
-                silent(self.copy_list(tree, &work.bucket.list, work.bucket.checksum), stop, &what)
+                if scratch.is_some() {
+                    unlink_shared(&tree.target, list)?;
+                }
+                silent(self.copy_list(tree, list, *checksum, scratch), stop, &what)
             })?;
             observer.bytes(work.bucket.bytes);
             let end = Instant::now();

@@ -13,6 +13,7 @@ mod list;
 mod pace;
 mod pages;
 mod process;
+mod shared;
 
 pub use command::{Rsync, RsyncTree, try_ssh};
 pub use process::RsyncError;

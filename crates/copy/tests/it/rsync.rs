@@ -237,3 +237,52 @@ fn torn_pages_are_fetched_again() {
     assert_eq!((pages.bad, pages.pages[0].path.as_path()), (1, Path::new("base/5/16392")), "{pages}");
     assert_eq!(std::fs::read(dir.path().join("to/base/5/16391")).unwrap(), whole);
 }
+
+#[test]
+fn a_further_attempt_leaves_the_previous_backup_as_it_is() {
+    if !is_there() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (from, first, second) = (dir.path().join("from"), dir.path().join("1"), dir.path().join("2"));
+    std::fs::create_dir(&from).unwrap();
+    cluster(&from);
+    for name in ["16386", "16387", "16388", "16389"] {
+        age(&from.join("base/5").join(name), 2_000_000);
+    }
+    run(&Rsync::default(), tree(&from, &first));
+    let state = |name: &str| {
+        let path = first.join("base/5").join(name);
+        let metadata = path.metadata().unwrap();
+        (std::fs::read(&path).unwrap(), metadata.mode(), metadata.mtime())
+    };
+    let names = ["16386", "16387", "16388", "16389"];
+    let before = names.map(state);
+
+    // The first attempt links what is unchanged, and fails; then the server writes to it, by content, mode and time.
+    std::fs::write(dir.path().join("new"), [page(0, 1), page(1, 201)].concat()).unwrap();
+    let script = format!(
+        "cd {0}; case \"$*\" in *files-from*) if [ ! -e failed ]; then \
+         rsync \"$@\"; [ 2/base/5/16389 -ef 1/base/5/16389 ] && touch failed; \
+         cat new > from/base/5/16386; chmod 640 from/base/5/16387; touch -d @2000100 from/base/5/16388; exit 12; \
+         fi;; esac",
+        dir.path().display()
+    );
+    let mut rsync = wrapped(dir.path(), &script);
+    rsync.reuse = Reuse::Link;
+    rsync.retry_times = 1;
+    let mut again = tree(&from, &second);
+    again.reference = Some(Reference::new(&first, 1_500_000));
+    let report = run(&rsync, again);
+    assert!(dir.path().join("failed").exists(), "the first attempt linked nothing");
+    assert_eq!(report.pages.unwrap().bad, 0);
+    for (name, before) in names.into_iter().zip(before) {
+        assert!(state(name) == before, "{name} of the previous backup has changed");
+        let (a, b) = (from.join("base/5").join(name), second.join("base/5").join(name));
+        assert_eq!(std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap(), "{name}");
+        let (a, b) = (a.metadata().unwrap(), b.metadata().unwrap());
+        assert_eq!((a.mode(), a.mtime()), (b.mode(), b.mtime()), "{name}");
+    }
+    let left = std::fs::read_dir(&second).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_str().unwrap().starts_with('.')));
+}
