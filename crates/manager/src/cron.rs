@@ -209,7 +209,7 @@ impl Server {
                 Err(error) => return Err(error.into()),
             };
             context.tell(Event::EnforcingRetention { server: self.name().to_owned(), backup: *id });
-            let deleted = self.plan_delete(&record).and_then(|plan| self.delete(&plan, context));
+            let deleted = self.plan_retention(&record).and_then(|plan| self.delete(&plan, context));
             if let Err(source) = deleted {
                 failed.push(RetentionError::Delete { server: self.name().to_owned(), backup: *id, source });
             }

@@ -1,6 +1,6 @@
 //! Deleting a backup together with the WAL that only it needed.
 
-use tapster_catalog::delete::{DeleteError, DeleteEvent, DeleteOptions, DeletePlan};
+use tapster_catalog::delete::{DeleteCause, DeleteError, DeleteEvent, DeleteOptions, DeletePlan};
 use tapster_catalog::{BackupId, BackupRecord};
 
 use crate::event::Event;
@@ -12,8 +12,19 @@ impl Server {
     /// # Errors
     /// When a keep request or the minimum redundancy forbids it, or the catalog cannot be read.
     pub fn plan_delete(&self, record: &BackupRecord) -> Result<DeletePlan, DeleteError> {
+        self.plan(record, DeleteCause::Request)
+    }
+
+    /// The same for the retention policy: an older backup kept `standalone` holds on to its own WAL and to no other, or WAL
+    /// would never go where one is kept, as every import is.
+    pub(crate) fn plan_retention(&self, record: &BackupRecord) -> Result<DeletePlan, DeleteError> {
+        self.plan(record, DeleteCause::Retention)
+    }
+
+    fn plan(&self, record: &BackupRecord, cause: DeleteCause) -> Result<DeletePlan, DeleteError> {
         let mut options = DeleteOptions::default();
         options.minimum_redundancy = self.config.minimum_redundancy;
+        options.cause = cause;
         DeletePlan::new(&self.catalog, &record.id, options)
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use walfile::WalName;
 
-use super::{DeleteCause, DeleteError, DeletePlan, DeleteStep};
+use super::{DeleteError, DeletePlan, DeleteStep};
 use crate::catalog::MARKER;
 use crate::durable;
 use crate::locks::{Lock, LockError, LockName};
@@ -25,8 +25,8 @@ pub enum DeleteEvent {
 }
 
 impl DeletePlan {
-    /// Deletes the backups. Holds the backup lock (a retention run does not, as in Barman, so that it goes on during a
-    /// backup) and each backup's own. `observer` hears of each step.
+    /// Deletes the backups. Holds the backup lock and each backup's own; Barman's retention does without the former, but a
+    /// backup that is just starting has no place in the WAL yet that could be spared. `observer` hears of each step.
     ///
     /// The plan is made anew under the lock: two deletions planned side by side must not both go below the minimum
     /// redundancy, and a keep request that came meanwhile counts.
@@ -40,10 +40,7 @@ impl DeletePlan {
         observer: &mut dyn FnMut(DeleteEvent),
     ) -> Result<(), DeleteError> {
         let layout = catalog.layout();
-        let _lock = match self.options.cause {
-            DeleteCause::Request => Some(Lock::try_acquire(&layout.lock(&LockName::Backup))?),
-            DeleteCause::Retention => None,
-        };
+        let _lock = Lock::try_acquire(&layout.lock(&LockName::Backup))?;
         for step in &self.renewed(catalog)?.steps {
             let id = step.record.id;
             if stop.load(Ordering::Relaxed) {

@@ -43,17 +43,32 @@ fn a_round_starts_what_does_not_run_and_enforces_the_policy() {
     }
     lab.ok(&["switch-wal", "--force", "--archive", "main"]);
     lab.ok(&["backup", "--wait", "main"]);
+    let [kept] = backups(&lab).try_into().unwrap();
+    std::fs::write(lab.server_dir().join(format!("meta/{kept}-keep")), "standalone").unwrap();
+    lab.ok(&["backup", "--wait", "main"]);
     lab.ok(&["backup", "main"]);
     let ids = backups(&lab);
-    assert_eq!(ids.len(), 2);
+    assert_eq!(ids.len(), 3);
 
     // The newer one may have to wait for its WAL; once it is complete the older one is obsolete.
     lab.cluster.sql("SELECT pg_switch_wal()");
     eventually("the policy is enforced", || {
         lab.ok(&["cron"]);
-        backups(&lab).len() == 1
+        backups(&lab).len() == 2
     });
-    assert_eq!(backups(&lab), [ids[0].clone()]);
+    assert_eq!(backups(&lab), [ids[0].clone(), ids[2].clone()]);
+    // WAL goes with it although an older backup is kept, which needs its own alone.
+    let wal = |id: &str, key: &str| {
+        let shown = lab.json(&["show-backup", "main", id]);
+        shown["main"]["base_backup_information"][key].as_str().unwrap_or_default().to_owned()
+    };
+    let (begin, end, newest) =
+        (wal(&ids[2], "begin_wal"), wal(&ids[2], "end_wal"), wal(&ids[0], "begin_wal"));
+    assert!(begin.len() == 24 && begin <= end && end < newest, "{begin} {end} {newest}");
+    let index = std::fs::read_to_string(lab.server_dir().join("wals/main-xlog.db")).unwrap();
+    let listed: Vec<&str> = index.lines().filter_map(|line| line.split('\t').next()).collect();
+    let needed = |name: &&str| **name >= *newest || (**name >= *begin && **name <= *end);
+    assert!(listed.contains(&&*end) && listed.iter().all(needed), "{begin} {end} {newest}: {listed:?}");
     assert!(!lab.ok(&["list-backups", "main"]).contains("WAITING_FOR_WALS"));
     assert!(lab.ok(&["-d", "check-backup", "main", "latest"]).is_empty());
 
