@@ -96,7 +96,7 @@ pub use restore::{RestoreError, RestoreOptions, RestorePlan, RestorePlanError, R
 pub use server::{OpenError, Server, ServerConnectError};
 pub use show_backup::BackupDetails;
 pub use switch_wal::{SwitchError, Switched};
-pub use verify_backup::{BackupVerifyError, BackupVerifyOptions, BackupVerifyReport};
+pub use verify_backup::{BackupVerifyError, BackupVerifyOptions, BackupVerifyReport, VerifiedMember};
 pub use wal_errors::{WalErrorsAction, WalErrorsError, WalErrorsOptions, WalErrorsReport};
 pub use wal_find::{WalFindError, WalFindOptions, WalFindReport};
 pub use wal_index::{IndexWalError, WalIndexOptions, WalIndexReport};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tapster_catalog::locks::{Lock, LockError, LockName};
-use tapster_catalog::{BackupRecord, BackupStatus};
+use tapster_catalog::{BackupId, BackupRecord, BackupStatus};
 use tapster_copy::CopyObserver;
 use tapster_copy::Decrypt;
 use tapster_copy::manifest::{self, VerifyError, VerifyOptions, VerifyReport, WalRange};
@@ -45,10 +45,31 @@ pub struct BackupVerifyReport {
     pub uncovered: Vec<String>,
     /// Why the chain of an incremental backup cannot be put together.
     pub chain: Option<ChainError>,
+    /// What an incremental backup builds on, the full one first.
+    pub members: Vec<VerifiedMember>,
     /// What is wrong with the WAL.
     pub wal: Vec<WalRangeFault>,
     /// The WAL that is missing may still come: the backup waits for it.
     pub waits_for_wal: bool,
+}
+
+/// The files of a backup that the verified one builds on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct VerifiedMember {
+    /// Which backup.
+    pub id: BackupId,
+    /// Its directory.
+    pub data: PathBuf,
+    /// The files; `None` when there is no manifest, without which nothing can build on it.
+    pub files: Option<VerifyReport>,
+}
+
+impl VerifiedMember {
+    /// Whether the backup can be built on.
+    pub fn is_ok(&self) -> bool {
+        self.files.as_ref().is_some_and(VerifyReport::is_ok)
+    }
 }
 
 impl BackupVerifyReport {
@@ -56,6 +77,7 @@ impl BackupVerifyReport {
     pub fn is_ok(&self) -> bool {
         self.files.as_ref().is_some_and(VerifyReport::is_ok)
             && self.chain.is_none()
+            && self.members.iter().all(VerifiedMember::is_ok)
             && self.wal.iter().all(|fault| fault.missing && self.waits_for_wal)
     }
 }
@@ -106,8 +128,8 @@ impl CopyObserver for Bytes<'_, '_> {
 }
 
 impl Server {
-    /// Reads every file of a backup, plain or in archives, and compares it with the manifest; for an incremental one, sees
-    /// whether what it builds on is there; and reads the WAL it needs record by record. Barman's `verify-backup` runs
+    /// Reads every file of a backup, plain or in archives, and compares it with the manifest, for an incremental one
+    /// also those of the backups it builds on; and reads the WAL it needs record by record. Barman's `verify-backup` runs
     /// `pg_verifybackup -n`, which does the first, for plain backups.
     ///
     /// # Errors
@@ -121,32 +143,63 @@ impl Server {
         if !record.status.is_copied() {
             return Err(BackupVerifyError::Incomplete { record: Box::new(record.clone()) });
         }
-        let _lock = match Lock::try_share(&self.layout().lock(&LockName::BackupId(record.id))) {
-            Ok(lock) => Some(lock),
-            Err(source @ LockError::Busy { .. }) => {
-                return Err(BackupVerifyError::Busy { record: Box::new(record.clone()), source });
-            }
-            // A catalog one can only read can be verified.
-            Err(_) => None,
-        };
-        let data = self.layout().data_dir(&record.id);
         let mut uncovered = Vec::new();
-        let path = data.join(manifest::FILE_NAME);
-        let files = if path.exists() {
-            let verified = self.verify_files(record, &path, options, &mut uncovered, context);
-            let fail = |source| BackupVerifyError::Verify { data: data.clone(), source };
-            Some(verified.map_err(fail)?)
-        } else {
-            None
+        // Nobody deletes any of them meanwhile.
+        let mut locks = vec![self.share(record)?];
+        let (older, chain) = match self.chain(record) {
+            Ok(mut older) => {
+                older.retain(|member| member.id != record.id);
+                (older, None)
+            }
+            Err(error) => (Vec::new(), Some(error)),
         };
-        let chain = self.chain(record).err();
+        for member in &older {
+            locks.push(self.share(member)?);
+        }
+        let VerifiedMember { data, files, .. } =
+            self.verify_member(record, options, &mut uncovered, context)?;
+        let mut members = Vec::new();
+        for member in &older {
+            members.push(self.verify_member(member, options, &mut uncovered, context)?);
+        }
         let wal =
             if options.wal { self.verify_needed_wal(record, files.as_ref(), context) } else { Vec::new() };
         if context.stopped() {
             return Err(BackupVerifyError::Stopped);
         }
         let waits_for_wal = record.status == BackupStatus::WaitingForWals;
-        Ok(BackupVerifyReport { data, files, uncovered, chain, wal, waits_for_wal })
+        Ok(BackupVerifyReport { data, files, uncovered, chain, members, wal, waits_for_wal })
+    }
+
+    fn share(&self, record: &BackupRecord) -> Result<Option<Lock>, BackupVerifyError> {
+        match Lock::try_share(&self.layout().lock(&LockName::BackupId(record.id))) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(source @ LockError::Busy { .. }) => {
+                Err(BackupVerifyError::Busy { record: Box::new(record.clone()), source })
+            }
+            // A catalog one can only read can be verified.
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The files of one backup.
+    fn verify_member(
+        &self,
+        record: &BackupRecord,
+        options: &BackupVerifyOptions,
+        uncovered: &mut Vec<String>,
+        context: &Context<'_>,
+    ) -> Result<VerifiedMember, BackupVerifyError> {
+        let data = self.layout().data_dir(&record.id);
+        let path = data.join(manifest::FILE_NAME);
+        let files = if path.exists() {
+            let verified = self.verify_files(record, &path, options, uncovered, context);
+            let fail = |source| BackupVerifyError::Verify { data: data.clone(), source };
+            Some(verified.map_err(fail)?)
+        } else {
+            None
+        };
+        Ok(VerifiedMember { id: record.id, data, files })
     }
 
     fn verify_files(

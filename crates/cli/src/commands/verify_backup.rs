@@ -1,6 +1,9 @@
 //! `verify-backup`.
 
+use std::path::Path;
+
 use tapster_catalog::Selector;
+use tapster_copy::manifest::VerifyReport;
 use tapster_manager::{BackupVerifyOptions, BackupVerifyReport};
 
 use crate::args::verify_backup::VerifyBackupArgs;
@@ -53,17 +56,25 @@ pub(crate) fn run(args: &VerifyBackupArgs, session: &Session) -> Result<(), Fail
 
 /// Barman prints what `pg_verifybackup` wrote to stderr as one error.
 fn tell(report: &BackupVerifyReport, session: &Session) {
-    let output = &session.output;
-    output.error(format!("verify backup failure on directory '{}'", report.data.display()));
-    let mut lines = match &report.files {
-        Some(files) => problems(files),
-        None => {
-            let path = report.data.join("backup_manifest");
-            vec![format!("could not open file \"{}\": No such file or directory", path.display())]
-        }
-    };
+    let mut lines = files(&report.data, report.files.as_ref());
     lines.extend(report.chain.iter().map(ToString::to_string));
     lines.extend(report.wal.iter().filter(|fault| !(fault.missing && report.waits_for_wal)).flat_map(wal));
+    if !lines.is_empty() {
+        block(&report.data, &lines, session);
+    }
+    for member in report.members.iter().filter(|member| !member.is_ok()) {
+        block(&member.data, &files(&member.data, member.files.as_ref()), session);
+    }
+}
+
+fn files(data: &Path, found: Option<&VerifyReport>) -> Vec<String> {
+    let path = data.join("backup_manifest");
+    let missing = || vec![format!("could not open file \"{}\": No such file or directory", path.display())];
+    found.map_or_else(missing, problems)
+}
+
+fn block(data: &Path, lines: &[String], session: &Session) {
+    session.output.error(format!("verify backup failure on directory '{}'", data.display()));
     let text: String = lines.iter().map(|line| format!("pg_verifybackup: error: {line}\n")).collect();
-    output.error(text);
+    session.output.error(text);
 }
