@@ -1,6 +1,9 @@
 //! Incremental backups (PostgreSQL 17 and later): what must hold before one is taken, and the parent's record.
 
-use tapster_catalog::{BackupId, BackupRecord};
+use std::time::{Duration, Instant};
+
+use tapster_catalog::locks::{Lock, LockError, LockName};
+use tapster_catalog::{BackupId, BackupRecord, CatalogError};
 use thiserror::Error;
 
 use super::BackupStepError;
@@ -9,6 +12,9 @@ use crate::config::BackupMethod;
 use crate::event::Event;
 use crate::remote::Remote;
 use crate::{Context, Server};
+
+/// Whoever only looks at a backup, such as the round that completes those that wait for WAL, is soon done.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why no incremental backup can be taken.
 #[derive(Debug, Error)]
@@ -51,7 +57,15 @@ pub enum IncrementalError {
     /// What the parent builds on is missing or does not fit.
     #[error(transparent)]
     Chain(#[from] ChainError),
-    /// The server cannot be asked.
+    /// Somebody is deleting what it would build on.
+    #[error("Backup ID {id} is not eligible as a parent for an incremental backup: it is in use: {source}")]
+    Busy {
+        /// The backup of the chain.
+        id: BackupId,
+        /// By whom.
+        source: LockError,
+    },
+    /// The server or the catalog cannot be asked.
     #[error(transparent)]
     Server(Box<BackupStepError>),
 }
@@ -75,6 +89,11 @@ impl Server {
         if summarize.map_err(|error| failed(error.into()))? != "on" {
             return Err(IncrementalError::SummarizeWal);
         }
+        self.check_parent(parent).map(drop)
+    }
+
+    /// What can be told from the catalog alone.
+    fn check_parent(&self, parent: &BackupRecord) -> Result<Vec<BackupRecord>, IncrementalError> {
         let id = parent.id;
         if parent.summarize_wal.as_deref() != Some("on") {
             return Err(IncrementalError::Parent { id });
@@ -87,8 +106,53 @@ impl Server {
             let reason = format!("{} is missing", manifest.display());
             return Err(IncrementalError::Unusable { id, reason });
         }
-        self.chain(parent)?;
-        Ok(())
+        let chain = self.chain(parent)?;
+        let going = self.catalog.deletions_in_progress();
+        let going = going.map_err(|error| IncrementalError::Server(Box::new(error.into())))?;
+        if let Some(member) = chain.iter().find(|member| going.contains(&member.id)) {
+            let reason = format!("the deletion of {} has begun", member.id);
+            return Err(IncrementalError::Unusable { id, reason });
+        }
+        Ok(chain)
+    }
+
+    /// Keeps the backups that `child` builds on, and itself, from being deleted while it is taken: a retention run does not
+    /// wait for the backup lock. What held before is looked at again, with the locks.
+    pub(super) fn hold_chain(
+        &self,
+        parent: &BackupRecord,
+        child: BackupId,
+        context: &Context<'_>,
+    ) -> Result<Vec<Lock>, IncrementalError> {
+        let mut locks = vec![self.hold(child, context)?];
+        for member in self.check_parent(parent)? {
+            locks.push(self.hold(member.id, context)?);
+        }
+        let id = parent.id;
+        match self.catalog.load(&id) {
+            Ok(parent) => drop(self.check_parent(&parent)?),
+            Err(CatalogError::Unknown { .. }) => {
+                let reason = "it has been deleted".to_owned();
+                return Err(IncrementalError::Unusable { id, reason });
+            }
+            Err(error) => return Err(IncrementalError::Server(Box::new(error.into()))),
+        }
+        Ok(locks)
+    }
+
+    fn hold(&self, id: BackupId, context: &Context<'_>) -> Result<Lock, IncrementalError> {
+        let path = self.layout().lock(&LockName::BackupId(id));
+        let patience = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match Lock::try_share(&path) {
+                Ok(lock) => return Ok(lock),
+                Err(LockError::Busy { .. }) if Instant::now() < patience && !context.stopped() => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(source @ LockError::Busy { .. }) => return Err(IncrementalError::Busy { id, source }),
+                Err(error) => return Err(IncrementalError::Server(Box::new(error.into()))),
+            }
+        }
     }
 
     /// The parent knows its children, also those that fail, as in Barman: `delete` takes them along, `show-backup` names them.

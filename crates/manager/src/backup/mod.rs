@@ -116,18 +116,19 @@ impl Server {
         self.tidy();
         let started = context.now();
         let mut record = BackupRecord::new(self.free_id(context)?);
+        let held = options.incremental.as_ref().map(|parent| self.hold_chain(parent, record.id, context));
+        let held = held.transpose()?;
         record.server_name = Some(self.name().to_owned());
         record.mode = Some(method.mode());
         record.backup_name = options.name.as_ref().map(|name| name.as_str().to_owned());
         record.parent_backup_id = options.incremental.as_ref().map(|parent| parent.id);
         self.save(&record)?;
-        if let Some(parent) = record.parent_backup_id {
-            self.adopt(parent, record.id)?;
-        }
 
         let mut action = "starting backup";
-        let result = self
-            .hooks_before_backup(&record, context)
+        let result = record
+            .parent_backup_id
+            .map_or(Ok(()), |parent| self.adopt(parent, record.id))
+            .and_then(|()| self.hooks_before_backup(&record, context))
             .and_then(|()| self.run_backup(method, &mut record, job, &mut action));
         if let Err(source) = result {
             record.status = BackupStatus::Failed;
@@ -140,6 +141,8 @@ impl Server {
             self.hooks_after_backup(&record, context);
             return Err(BackupError::Failed { id: record.id, action, source: Box::new(source) });
         }
+        // What is left is to wait for WAL: whoever deletes the chain from now on takes this backup along.
+        drop(held);
         self.end_backup(record, options, started, context)
     }
 
