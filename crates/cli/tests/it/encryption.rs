@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tapster_protocol::testing::servers;
+
 use crate::lab::Lab;
 use crate::program::{Run, original};
 
@@ -219,6 +221,31 @@ fn both_programs_read_what_the_other_one_encrypted() {
     drop(receiver);
     let verified = lab.ok(&["verify-backup", "main", "latest"]);
     assert!(verified.contains("successfully verified"), "{verified}");
+}
+
+#[test]
+fn an_encrypted_chain_is_verified_and_restored() {
+    let able = servers().into_iter().find(|server| server.major >= 17);
+    let lab = able.and_then(|server| Lab::with(|b| b.binaries(&server).config("summarize_wal = on")));
+    let (Some(ring), Some(lab)) = (KeyRing::new(), lab) else { return };
+    lab.configure("tapster.conf", &lab.cluster.conninfo().to_conninfo_string(), &ring.settings());
+    let receiver = lab.receive();
+    lab.cluster.sql("CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 20000) g");
+    lab.ok(&["backup", "main", "--wait"]);
+    lab.cluster.sql("UPDATE t SET id = -id WHERE id % 5000 = 0");
+    let said = lab.ok(&["backup", "main", "--wait", "--incremental", "latest"]);
+    assert!(said.contains("Encrypting backup using gpg encryption\n"), "{said}");
+    lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    drop(receiver);
+    let verified = lab.ok(&["verify-backup", "main", "latest"]);
+    assert!(verified.contains("successfully verified"), "{verified}");
+    let data = lab.destination("restored");
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+    let run = lab.run(&["restore", "main", "latest", data.to_str().unwrap()]);
+    succeeded(&run);
+    no_passphrase_in(&lab, &run);
+    let sum = "SELECT count(*) || ' ' || sum(id) FROM t";
+    assert_eq!(lab.ask_restored(&data, sum), lab.cluster.value(sum));
 }
 
 #[test]

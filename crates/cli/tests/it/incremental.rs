@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use tapster_copy::ChecksumAlgorithm;
+use tapster_copy::manifest::ManifestWriter;
 use tapster_protocol::testing::servers;
 
 use crate::lab::Lab;
@@ -137,8 +139,17 @@ fn chains_are_restored_to_what_the_server_had() {
         // One of the chain in archives: unpacked on the way.
         let compressed =
             if number == 0 { "backup_compression = gzip\nbackup_compression_format = tar\n" } else { "" };
-        lab.configure("tapster.conf", &lab.cluster.conninfo().to_conninfo_string(), compressed);
+        // Nobody may take away meanwhile what it builds on.
+        let locks = lab.path("held");
+        let hook = format!(
+            "pre_backup_script = sh -c 'for lock in {0}/.main-2*.lock; do flock -n $lock true || echo held; done >{1}'\n",
+            lab.server_dir().parent().unwrap().display(),
+            locks.display()
+        );
+        let settings = format!("{compressed}{hook}");
+        lab.configure("tapster.conf", &lab.cluster.conninfo().to_conninfo_string(), &settings);
         lab.ok(&["backup", "main", "--wait", "--name", "i2", "--incremental", "latest"]);
+        assert_eq!(std::fs::read_to_string(&locks).unwrap(), "held\n".repeat(3));
         let position = lab.cluster.value("SELECT pg_current_wal_lsn()");
         let then = lab.cluster.value(SUM);
         lab.cluster.sql("INSERT INTO a SELECT -g, 'later' FROM generate_series(1, 100) g");
@@ -222,6 +233,25 @@ fn refusals(lab: &Lab) {
         )
     );
     std::fs::write(&record, &text).unwrap();
+    // What is unpacked on the way needs room as well.
+    let manifest = lab.server_dir().join(format!("base/{}/data/backup_manifest", id("i2")));
+    let real = std::fs::read(&manifest).unwrap();
+    let mut huge = ManifestWriter::new(Vec::new(), 2, Some(1)).unwrap();
+    huge.file(b"base/5/1", 1 << 60, 0, ChecksumAlgorithm::None, None).unwrap();
+    std::fs::write(&manifest, huge.finish(&[]).unwrap()).unwrap();
+    let space = lab.cluster.create_dir("space-none");
+    let rule = format!("space:{}", space.display());
+    let run = lab.run(&["restore", "--tablespace", &rule, "main", "i2", destination.to_str().unwrap()]);
+    assert!(run.code == 1 && run.stderr.contains("the restore needs 1.0 EiB"), "{run:?}");
+    std::fs::write(&manifest, real).unwrap();
+    // What is being deleted takes its children along.
+    let marker = lab.server_dir().join(format!("meta/{full}-delete_this"));
+    std::fs::write(&marker, "delete").unwrap();
+    let run = lab.run(&["backup", "--incremental", "i1", "main"]);
+    let problem = format!("the deletion of {full} has begun");
+    assert!(run.code == 1 && run.stderr.contains(&problem), "{run:?}");
+    std::fs::remove_file(&marker).unwrap();
+    assert_eq!(lab.ok(&["list-backups", "--minimal", "main"]).lines().count(), 3);
     assert!(std::fs::read_dir(&destination).unwrap().next().is_none(), "nothing was written");
 
     // A damaged block of the parent is found while the files are put together, and leaves nothing that starts.
@@ -236,6 +266,17 @@ fn refusals(lab: &Lab) {
     let mut bad = good.clone();
     bad[10_000] ^= 1;
     std::fs::write(&relation, bad).unwrap();
+    let run = lab.run(&["verify-backup", "main", "i1"]);
+    let data = lab.server_dir().join(format!("base/{full}/data"));
+    let wrong = format!("verify backup failure on directory '{}'", data.display());
+    assert!(run.code == 1 && run.stderr.contains(&wrong), "{run:?}");
+    assert!(run.stderr.contains("checksum mismatch for file") && !run.stdout.contains("success"), "{run:?}");
+    let hidden = lab.path("hidden");
+    std::fs::rename(&data, &hidden).unwrap();
+    let run = lab.run(&["verify-backup", "main", "i1"]);
+    assert!(run.code == 1 && run.stderr.contains(&wrong), "{run:?}");
+    assert!(run.stderr.contains("could not open file"), "{run:?}");
+    std::fs::rename(&hidden, &data).unwrap();
     let space = lab.cluster.create_dir("space-refused");
     let rule = format!("space:{}", space.display());
     let run = lab.run(&[&["restore", "--tablespace", &rule], &restore[1..]].concat());

@@ -1,6 +1,7 @@
 //! An incremental backup, put together from its chain straight into the destination.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -8,8 +9,9 @@ use std::sync::atomic::AtomicU64;
 use tapster_catalog::BackupRecord;
 use tapster_copy::combine::{CombineOptions, CombineSource, CopyMethod, combine};
 use tapster_copy::extract::{ControlFile, TablespaceTarget};
+use tapster_copy::manifest::{self, ManifestFile};
 use tapster_copy::tree::{RESTORE_EXCLUDES, TreeError};
-use tapster_copy::{ChecksumAlgorithm, ExtractOptions, SyncMethod, sync};
+use tapster_copy::{ChecksumAlgorithm, ExtractOptions, ManifestReader, SyncMethod, sync};
 
 use super::archives::is_archived;
 use super::execute::{Bytes, io_at};
@@ -44,8 +46,9 @@ impl Server {
         let (backup, destination) = (plan.record.id, plan.destination.clone());
         context.tell(Event::CombineStarting { backup, destination });
         let mut options = CombineOptions::default();
-        options.threads =
-            plan.options.jobs.unwrap_or(self.config.parallel_jobs as usize).max(crate::processors());
+        // The setting is one where nobody has written it.
+        let configured = Some(self.config.parallel_jobs as usize).filter(|jobs| *jobs > 1);
+        options.threads = plan.options.jobs.or(configured).unwrap_or_else(crate::processors).max(1);
         options.method = plan.combine_method;
         options.without_control_file = true;
         options.excludes = RESTORE_EXCLUDES
@@ -83,6 +86,20 @@ impl Server {
         sync::directory(&plan.destination).map_err(TreeError::from)?;
         context.tell(Event::CombineDone { backup });
         Ok(control)
+    }
+
+    /// What the archives of a chain hold, which is unpacked into the destination before it is put together. All of it lies
+    /// there at once.
+    pub(super) fn staged_bytes(&self, chain: &[BackupRecord]) -> u64 {
+        if chain.len() < 2 {
+            return 0;
+        }
+        let size = |record: &BackupRecord| {
+            let data = self.layout().data_dir(&record.id);
+            // What is wrong with a manifest is told by who needs it.
+            listed_bytes(&data.join(manifest::FILE_NAME)).or(record.size).unwrap_or(0)
+        };
+        chain.iter().filter(|record| is_archived(record)).map(size).fold(0, u64::saturating_add)
     }
 
     /// A backup as it lies in the catalog.
@@ -134,6 +151,16 @@ impl Server {
         source.tablespaces = tablespaces;
         Ok((source, control))
     }
+}
+
+/// The bytes of all files that a manifest lists.
+fn listed_bytes(manifest: &Path) -> Option<u64> {
+    let mut reader = ManifestReader::new(File::open(manifest).ok()?).ok()?;
+    let (mut total, mut file) = (0_u64, ManifestFile::default());
+    while reader.next_file(&mut file).ok()? {
+        total = total.saturating_add(file.size);
+    }
+    Some(total)
 }
 
 /// The way of copying that is configured or asked for, and whether it was replaced: a hard link would let the restored server

@@ -89,7 +89,8 @@ pub struct RestoreOptions {
     /// How files of an incremental backup that did not change are brought over: `copy`, `clone`, `copy-file-range`; the
     /// configuration's `combine_mode` without it. `link` is replaced by `copy`.
     pub combine_mode: Option<String>,
-    /// Copies running at the same time; the configuration's `parallel_jobs`, at least two, without it.
+    /// Copies running at the same time; the configuration's `parallel_jobs` without it. At least two for a full backup; where
+    /// neither says more than one, an incremental one is put together on all processors.
     pub jobs: Option<usize>,
     /// Name of this program for the generated `restore_command`.
     pub program: String,

@@ -117,12 +117,13 @@ pub(super) fn is_empty(dir: &Path) -> Result<bool, RestorePlanError> {
 }
 
 /// Whether the file system of the destination has room. Files that can be shared with the backup need none, but nobody knows
-/// that beforehand, so this only refuses what is clearly too little.
+/// that beforehand, so this only refuses what is clearly too little. `staged` is what is unpacked there on the way.
 pub(super) fn check_space(
     destination: &Path,
     record: &BackupRecord,
     wal: &WalPlan,
     copies_wal: bool,
+    staged: u64,
 ) -> Result<(), RestorePlanError> {
     let Some(existing) = destination.ancestors().find(|dir| dir.is_dir()) else { return Ok(()) };
     let Ok(stat) = rustix::fs::statvfs(existing) else { return Ok(()) };
@@ -134,7 +135,7 @@ pub(super) fn check_space(
     let base = if elsewhere { 0 } else { size.unwrap_or(0) };
     let segments = wal.segments.len() as u64 + u64::from(wal.partial.is_some());
     let wal_bytes = if copies_wal { segments.saturating_mul(record.segment_size().bytes()) } else { 0 };
-    let needed = base.saturating_add(wal_bytes);
+    let needed = base.saturating_add(wal_bytes).saturating_add(staged);
     if free < needed {
         return Err(RestorePlanError::Space { path: existing.to_owned(), free, needed });
     }

@@ -127,7 +127,7 @@ impl Server {
                     .to_owned(),
             );
         }
-        check_space(&destination, &record, &wal, wal_directory.is_some())?;
+        check_space(&destination, &record, &wal, wal_directory.is_some(), self.staged_bytes(&chain))?;
         Ok(RestorePlan {
             record,
             chain,
@@ -178,9 +178,6 @@ impl Server {
         if record.snapshots_info.is_some() {
             return unusable("it is a snapshot backup, which is not supported yet");
         }
-        if record.encryption.is_some() && record.parent_backup_id.is_some() {
-            return unusable("it is incremental and encrypted, which is not supported yet");
-        }
         if let Some(other) = record.encryption.as_deref().filter(|encryption| *encryption != "gpg") {
             return unusable(&format!("it is encrypted with {other}, and only gpg is supported"));
         }
@@ -212,8 +209,9 @@ impl Server {
         let going = self.catalog.deletions_in_progress()?;
         for member in chain.iter().filter(|member| member.id != id) {
             let data = self.layout().data_dir(&member.id);
-            if member.encryption.is_some() {
-                return Err(unusable(format!("{}, which it builds on, is encrypted", member.id)));
+            if let Some(other) = member.encryption.as_deref().filter(|encryption| *encryption != "gpg") {
+                let text = format!("{}, which it builds on, is encrypted with {other}", member.id);
+                return Err(unusable(format!("{text}, and only gpg is supported")));
             }
             if going.contains(&member.id) {
                 return Err(unusable(format!(
