@@ -58,7 +58,7 @@ impl CustomFilter {
     ) -> io::Result<Box<dyn Read + Send>> {
         let mut shell = Command::new("/bin/sh");
         shell.arg("-c").arg(&self.decompress);
-        let watch = Watch { patience: Duration::from_secs(60), stop: None };
+        let watch = Watch { patience: Duration::from_secs(60), stop: None, asks: false };
         let (filter, mut output) = Filter::start(&mut shell, "the filter", watch)?;
         Ok(Box::new(filter.fed_by(move || io::copy(&mut input, &mut output).map(|_| ()))))
     }

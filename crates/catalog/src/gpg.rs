@@ -151,7 +151,7 @@ impl Gpg {
     }
 
     fn watch(&self) -> Watch {
-        Watch { patience: self.patience, stop: self.stop.clone() }
+        Watch { patience: self.patience, stop: self.stop.clone(), asks: false }
     }
 
     fn passphrase(&self) -> io::Result<Option<Arc<[u8]>>> {
@@ -168,7 +168,8 @@ impl Gpg {
             io::Error::new(io::ErrorKind::PermissionDenied, text)
         };
         let (mut output, input) =
-            Filter::start(&mut shell, "the command", self.watch()).map_err(|e| fail(e.to_string()))?;
+            Filter::start(&mut shell, "the command", Watch { asks: true, ..self.watch() })
+                .map_err(|e| fail(e.to_string()))?;
         drop(input);
         let mut text = Vec::new();
         (&mut output)
