@@ -257,6 +257,59 @@ mod tests {
     }
 
     #[test]
+    fn what_a_script_leaves_running_is_not_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let server = server(home.path(), "post_delete_script = sleep 90 & echo said; exit 4\n");
+        let told = Told::default();
+        let begin = Instant::now();
+        server.hooks_after(HookEvent::Delete, &Vec::new(), &Context::new(&told));
+        assert!(begin.elapsed() < Duration::from_secs(60), "waited for what is in the background");
+        let warnings = told.0.lock().unwrap().join("");
+        assert!(warnings.ends_with("returned 4\nOutput details:\nsaid\n"), "{warnings:?}");
+    }
+
+    /// The script's own end is not enough: what it waits for may hold locks and files.
+    #[test]
+    fn all_that_a_stopped_script_has_started_ends() {
+        let home = tempfile::tempdir().unwrap();
+        let (deaf, polite) = (home.path().join("deaf"), home.path().join("polite"));
+        let server = server(
+            home.path(),
+            &format!(
+                "pre_backup_script = (trap '' TERM; sh -c 'echo $$ > {}; sleep 600'; sleep 600) & \
+                 trap 'echo bye > {}; exit 3' TERM; wait\n",
+                deaf.display(),
+                polite.display()
+            ),
+        );
+        let context = Context::new(&Silent);
+        let (stop, started) = (std::sync::Arc::clone(&context.stop), deaf.clone());
+        let asking = std::thread::spawn(move || {
+            while !std::fs::read_to_string(&started).is_ok_and(|text| text.ends_with('\n')) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+            stop.store(true, Ordering::Relaxed);
+        });
+        server.hooks_before(HookEvent::Backup, &Vec::new(), &context).unwrap();
+        asking.join().unwrap();
+        assert_eq!(std::fs::read_to_string(&polite).unwrap(), "bye\n");
+        let process = std::fs::read_to_string(&deaf).unwrap().trim().parse().unwrap();
+        let process = rustix::process::Pid::from_raw(process).unwrap();
+        let begin = Instant::now();
+        while !is_gone(process) {
+            assert!(begin.elapsed() < Duration::from_secs(30), "it still runs");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Whether it has ended, which it also has where nobody has asked how.
+    fn is_gone(process: rustix::process::Pid) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+        stat.map_or(true, |stat| stat.contains(") Z"))
+    }
+
+    #[test]
     fn more_output_than_is_kept_blocks_nobody() {
         let home = tempfile::tempdir().unwrap();
         let script = "head -c 3000000 /dev/zero | tr '\\\\0' x; head -c 3000000 /dev/zero >&2; exit 1";
