@@ -94,6 +94,7 @@ pub(super) fn dial(target: &Target<'_>, stop: Option<Arc<AtomicBool>>) -> Result
         process_id: 0,
         notices: Notices::default(),
         stop,
+        query_limit: None,
         ready: false,
         mode: target.mode,
         encrypted,

@@ -49,6 +49,7 @@ pub struct Connection {
     process_id: u32,
     notices: Notices,
     stop: Option<Arc<AtomicBool>>,
+    query_limit: Option<Duration>,
     ready: bool,
     mode: Mode,
     encrypted: bool,
@@ -91,6 +92,14 @@ impl Connection {
     /// [`ConnectionError::Stopped`].
     pub fn set_stop_flag(&mut self, stop: Arc<AtomicBool>) {
         self.stop = Some(stop);
+    }
+
+    /// How long [`Connection::query`] waits for a complete answer; once it has passed, the query ends with
+    /// [`ConnectionError::TimedOut`] and the connection is of no use any more. `None`, as after connecting, is for ever.
+    ///
+    /// `statement_timeout` is the server's own limit; this one also holds where nothing comes from the server at all.
+    pub const fn set_query_limit(&mut self, limit: Option<Duration>) {
+        self.query_limit = limit;
     }
 
     /// The value of a parameter the server reported, such as `server_version` or `in_hot_standby`.

@@ -1,5 +1,7 @@
 //! Simple queries.
 
+use std::time::Instant;
+
 use postgres_protocol::message::frontend;
 
 use super::{Connection, ConnectionError, QueryError};
@@ -35,13 +37,15 @@ impl Connection {
     /// On a replication connection this runs replication commands and SHOW.
     ///
     /// # Errors
-    /// [`QueryError::Server`] when the server refuses; the connection can be used again then.
+    /// [`QueryError::Server`] when the server refuses; the connection can be used again then. When it takes longer than
+    /// [`Connection::set_query_limit`] allows, [`ConnectionError::TimedOut`].
     pub fn query(&mut self, sql: &str) -> Result<Rows, QueryError> {
-        self.command(sql)?;
+        let deadline = self.query_limit.and_then(|limit| Instant::now().checked_add(limit));
+        self.command_before(sql, deadline)?;
         let mut last = Rows::default();
         let mut refusal = None;
         loop {
-            match self.step()? {
+            match self.step_from(None, deadline)? {
                 Step::Rows(rows) => last = rows,
                 Step::Complete => {}
                 Step::Refused(error) if error.is_fatal() => return Err(QueryError::Server(error)),
@@ -56,6 +60,10 @@ impl Connection {
 
     /// Sends a command and takes the connection out of use until ReadyForQuery.
     pub(crate) fn command(&mut self, text: &str) -> Result<(), QueryError> {
+        self.command_before(text, None)
+    }
+
+    fn command_before(&mut self, text: &str, deadline: Option<Instant>) -> Result<(), QueryError> {
         if !self.ready {
             return Err(ConnectionError::Busy.into());
         }
@@ -65,26 +73,26 @@ impl Connection {
             QueryError::ZeroByte
         })?;
         self.ready = false;
-        Ok(self.send(None, true)?)
+        Ok(self.send(deadline, true)?)
     }
 
     /// Reads to the end of the next part of an answer.
     pub(crate) fn step(&mut self) -> Result<Step, QueryError> {
-        self.step_from(None)
+        self.step_from(None, None)
     }
 
     /// Reads the rest of a result set whose description was already taken.
     pub(crate) fn rest_of_rows(&mut self, rows: Rows) -> Result<Rows, QueryError> {
-        match self.step_from(Some(rows))? {
+        match self.step_from(Some(rows), None)? {
             Step::Rows(rows) => Ok(rows),
             Step::Refused(error) => Err(QueryError::Server(error)),
             _ => Err(unexpected("another message", "the rest of a result set").into()),
         }
     }
 
-    fn step_from(&mut self, mut rows: Option<Rows>) -> Result<Step, QueryError> {
+    fn step_from(&mut self, mut rows: Option<Rows>, deadline: Option<Instant>) -> Result<Step, QueryError> {
         loop {
-            let frame = self.receive(None, true)?;
+            let frame = self.receive(deadline, true)?;
             let step = match self.message(&frame)? {
                 BackendMessage::RowDescription(body) => {
                     rows = Some(Rows::describe(body)?);

@@ -120,6 +120,23 @@ fn the_stop_flag_ends_a_wait() {
 }
 
 #[test]
+fn a_query_ends_at_its_limit() {
+    let Some(cluster) = Cluster::builder().start() else { return };
+    let mut connection = cluster.connect();
+    connection.set_query_limit(Some(Duration::from_secs(20)));
+    connection.query("SELECT 1").unwrap();
+    connection.set_query_limit(Some(Duration::from_millis(200)));
+    let error = connection.query("SELECT pg_sleep(60)").unwrap_err();
+    assert!(matches!(error, QueryError::Connection(ConnectionError::TimedOut)), "{error}");
+    assert!(matches!(connection.query("SELECT 1"), Err(QueryError::Connection(ConnectionError::Busy))));
+    // Rows without end are no answer either.
+    let mut connection = cluster.connect();
+    connection.set_query_limit(Some(Duration::from_millis(200)));
+    let error = connection.query("SELECT pg_sleep(0.01) FROM generate_series(1, 6000)").unwrap_err();
+    assert!(matches!(error, QueryError::Connection(ConnectionError::TimedOut)), "{error}");
+}
+
+#[test]
 fn a_server_that_goes_away_is_an_error() {
     let Some(cluster) = Cluster::builder().start() else { return };
     let mut connection = cluster.connect();
