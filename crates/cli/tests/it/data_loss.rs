@@ -1,12 +1,17 @@
-//! The ways in which archives of WAL have lost data elsewhere (L-A1 to L-A37), and what holds each of them here.
+//! The ways in which archives of WAL (L-A1 to L-A37) and base backups (L-B1 to L-B36) have lost data elsewhere, and what holds
+//! each of them here.
 //!
 //! Two cannot occur. L-A5: nothing waits on the database host, so there is no queue that could be cut or grow past its limit;
 //! `archive_command` fails until the hub has the segment, and PostgreSQL keeps it. L-A24: what `pg_rewind` removes from a server that
 //! had not archived it, no archive can have; a receiver has it, because it does not wait for `.ready`.
+//!
+//! Of base backups: there is no store of blocks apart from PostgreSQL's own incremental files, whose headers list them (L-B5), no
+//! second repository (L-B10), no bundling (L-B9), no upload in parts (L-B11, L-B15), nothing that is merged in place (L-B26), and
+//! no copy of a server onto another whose source is written to (L-B27).
 
 use std::path::Path;
 
-const HELD: [(u32, &[&str]); 37] = [
+const OF_WAL: [(u32, &[&str]); 37] = [
     (
         1,
         &[
@@ -91,6 +96,63 @@ const HELD: [(u32, &[&str]); 37] = [
     (37, &["a_standby_is_backed_up_while_its_primary_has_nothing_to_do"]),
 ];
 
+const OF_BACKUPS: [(u32, &[&str]); 36] = [
+    (1, &["l_b1_only_what_cannot_have_changed_is_shared"]),
+    (
+        2,
+        &[
+            "l_c10_half_a_restore_cannot_be_started_and_half_a_deletion_not_restored",
+            "a_file_copy_that_dies_is_in_nobodys_way",
+        ],
+    ),
+    (3, &["nothing_is_left_of_a_manifest_that_was_not_made", "files_vanish_grow_and_shrink_under_the_copy"]),
+    (4, &["l_b4_backups_that_are_no_chain_are_refused", "broken_and_circular_chains_are_never_deleted"]),
+    (5, &[]),
+    (6, &["what_is_wrong_is_found_and_leaves_nothing_to_start"]),
+    (7, &["headers_are_refused_when_they_are_not_those_of_a_segment", "padding_and_lengths"]),
+    (8, &["a_standbys_files_are_copied"]),
+    (9, &[]),
+    (10, &[]),
+    (11, &[]),
+    (12, &["a_cut_stream_is_seen_wherever_it_is_cut", "pieces_of_any_size_make_the_same_pages"]),
+    (13, &["what_vanishes_is_forgiven_and_what_fails_is_tried_again", "a_stop_and_an_error_end_the_copy"]),
+    (14, &["differences_from_the_manifest_are_named"]),
+    (15, &[]),
+    (16, &["remote_files_come_over_ssh"]),
+    (
+        17,
+        &[
+            "l_b17_a_data_directory_behind_links_is_copied_as_one",
+            "pg_l_b17_links_external_files_and_broken_pages",
+        ],
+    ),
+    (18, &["the_minimum_redundancy_of_full_backups_survives", "increments_follow_their_root"]),
+    (19, &["l_b19_a_chain_gives_what_the_server_had"]),
+    (20, &["l_b19_a_chain_gives_what_the_server_had"]),
+    (21, &["chains_are_restored_to_what_the_server_had"]),
+    (22, &["as_the_servers_own_summaries"]),
+    (23, &["l_b23_only_files_of_relations_have_pages"]),
+    (24, &["l_b24_the_block_number_counts_over_segments"]),
+    (25, &["stopped_anywhere_it_leaves_nothing_to_start"]),
+    (26, &[]),
+    (27, &[]),
+    (28, &["a_standbys_files_are_copied", "l_b1_only_what_cannot_have_changed_is_shared"]),
+    (29, &["crc32c_is_right_for_every_length_and_split"]),
+    (30, &["a_manifest_verifies_what_it_was_made_of_and_is_always_the_same"]),
+    (31, &["boundary_conventions", "wal_that_waits_to_be_archived_is_not_missing"]),
+    (32, &["only_our_own_names_are_temporary"]),
+    (33, &["headers_are_refused_when_they_are_not_those_of_a_segment"]),
+    (
+        34,
+        &[
+            "l_b34_a_truncation_length_beyond_the_segment",
+            "l_b34_a_truncation_length_beyond_the_segment_is_capped_and_told",
+        ],
+    ),
+    (35, &["a_cut_stream_is_seen_wherever_it_is_cut", "every_form_is_restored_and_read_by_barman"]),
+    (36, &["hostile_names_are_refused", "nothing_leaves_the_tree", "hostile_archives_are_refused"]),
+];
+
 fn sources(dir: &Path, text: &mut String) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -102,17 +164,27 @@ fn sources(dir: &Path, text: &mut String) {
     }
 }
 
-#[test]
-fn each_case_is_held_by_tests_that_exist() {
+fn held(section: char, cases: &[(u32, &[&str])], not_here: &[u32]) {
     let mut text = String::new();
     sources(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap(), &mut text);
-    for (at, (number, tests)) in HELD.iter().enumerate() {
+    for (at, (number, tests)) in cases.iter().enumerate() {
         assert_eq!(*number, at as u32 + 1);
-        assert!(!tests.is_empty() || [5, 24].contains(number), "L-A{number}");
+        assert_eq!(tests.is_empty(), not_here.contains(number), "L-{section}{number}");
         for test in *tests {
-            let found = text.split(&format!("fn {test}()")).next().filter(|before| before.len() < text.len());
-            let before = found.unwrap_or_else(|| panic!("L-A{number}: there is no test {test}"));
-            assert!(before.trim_end().ends_with("#[test]"), "L-A{number}: {test} is no test");
+            // The arguments of a property's function are not empty.
+            let found = text.split(&format!("fn {test}(")).next().filter(|before| before.len() < text.len());
+            let before = found.unwrap_or_else(|| panic!("L-{section}{number}: there is no test {test}"));
+            assert!(before.trim_end().ends_with("#[test]"), "L-{section}{number}: {test} is no test");
         }
     }
+}
+
+#[test]
+fn each_case_of_wal_is_held_by_tests_that_exist() {
+    held('A', &OF_WAL, &[5, 24]);
+}
+
+#[test]
+fn each_case_of_backups_is_held_by_tests_that_exist() {
+    held('B', &OF_BACKUPS, &[5, 9, 10, 11, 15, 26, 27]);
 }
