@@ -46,6 +46,8 @@ impl Reference {
         let there = self.root.join(path);
         let Ok(other) = std::fs::symlink_metadata(&there) else { return Ok(None) };
         if !other.is_file()
+            // The server's own file, linked: it goes on being written to, and no backup may share it.
+            || (other.dev(), other.ino()) == (metadata.dev(), metadata.ino())
             || other.len() != metadata.len()
             || other.mtime() != metadata.mtime()
             || other.mode() & 0o7777 != metadata.mode() & 0o7777
@@ -54,7 +56,7 @@ impl Reference {
         }
         let old = self.is_old(metadata.mtime());
         let exact = other.mtime_nsec() == metadata.mtime_nsec();
-        if (old && exact) || (other.dev(), other.ino()) == (metadata.dev(), metadata.ino()) {
+        if old && exact {
             return Ok(Some(there));
         }
         let equal = equal(file, &there, metadata.len())?;
