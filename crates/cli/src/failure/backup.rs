@@ -37,6 +37,9 @@ fn with_hint(failure: Failure, error: &BackupStepError) -> Failure {
             "this is another cluster (a new initdb, or the wrong address): give it a server section of its own"
                 .to_owned(),
         ),
+        BackupStepError::TablespaceNotSeen { .. } => Some(
+            "look whether it is mounted, and visible under the same path to the user that copies".to_owned(),
+        ),
         BackupStepError::Checksums { .. } => Some(
             "the server's own pages are damaged; look at its log and keep the older backups".to_owned(),
         ),

@@ -96,6 +96,9 @@ pub struct LiveReport {
     pub reused_bytes: u64,
     /// Files and directories that were gone when it was their turn.
     pub vanished: u64,
+    /// The labels of tablespaces of which nothing was seen, not even the directory of this version, which the server makes
+    /// with the tablespace: dropped meanwhile, or not visible here. Only the server knows which.
+    pub absent: Vec<String>,
     /// What was left out though no rule says so (sockets, links that lead nowhere): the first hundred.
     pub skipped: Vec<PathBuf>,
     /// The pages seen, where there was something to verify.

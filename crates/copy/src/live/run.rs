@@ -122,6 +122,7 @@ pub fn copy(
     let mut report = state.report;
     report.walk = walked.walk;
     report.vanished += walked.vanished;
+    report.absent.append(&mut walked.absent);
     report.skipped.append(&mut walked.skipped);
     report.pages = options.pages.map(|_| state.pages);
     report.trees = trees.iter().zip(state.times).map(|(tree, span)| span.of(&tree.label)).collect();

@@ -24,6 +24,8 @@ pub(super) fn walk(
     file: &mut dyn FnMut(PathBuf) -> bool,
 ) -> Result<(), TreeError> {
     let mut pending = vec![(PathBuf::new(), 0)];
+    // Of a tablespace's root, the rules leave nothing but the directory of this version.
+    let mut seen = false;
     while let Some((directory, depth)) = pending.pop() {
         let place = tree.source.join(&directory);
         let root = directory.as_os_str().is_empty();
@@ -60,18 +62,28 @@ pub(super) fn walk(
             if made_anew || tree.rules.leaves_out(&path) {
                 continue;
             }
-            let mut kind = entry.file_type().map_err(at("read", &entry.path()))?;
+            let mut kind = match entry.file_type() {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    report.vanished += 1;
+                    continue;
+                }
+                result => result.map_err(at("read", &entry.path()))?,
+            };
             if kind.is_symlink() {
                 if tree.rules.leaves_out_link(&path) {
                     continue;
                 }
-                let Ok(metadata) = std::fs::metadata(entry.path()) else {
-                    skip(report, entry.path());
-                    continue;
+                kind = match std::fs::metadata(entry.path()) {
+                    // It leads nowhere. Whatever else is wrong, there may be data behind it.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        skip(report, entry.path());
+                        continue;
+                    }
+                    result => result.map_err(at("read", &entry.path()))?.file_type(),
                 };
-                kind = metadata.file_type();
             }
             if kind.is_dir() {
+                seen |= root;
                 if depth >= MAX_DEPTH {
                     let error = std::io::Error::from(ErrorKind::InvalidFilename);
                     return Err(at("go deeper than", &entry.path())(error).into());
@@ -83,6 +95,9 @@ pub(super) fn walk(
                 return Ok(());
             }
         }
+    }
+    if !seen && matches!(tree.rules, Rules::Tablespace { .. }) {
+        report.absent.push(tree.label.clone());
     }
     Ok(())
 }

@@ -98,7 +98,7 @@ impl Rsync {
         })?;
         let mut safe = Buckets::new(lists, prefix, self.jobs, false);
         let mut check = Buckets::new(lists, prefix, self.jobs, true);
-        let mut root = false;
+        let (mut root, mut version) = (false, false);
         let reader = std::io::BufReader::new(std::fs::File::open(&whole).map_err(at("read", &whole))?);
         for line in std::io::BufRead::split(reader, b'\n') {
             let line = line.map_err(at("read", &whole))?;
@@ -107,6 +107,8 @@ impl Rsync {
             if left_out(tree, &listed) {
                 continue;
             }
+            // The rules leave nothing else of a tablespace's root.
+            version |= listed.kind == b'd' && listed.path.components().count() == 1;
             match listed.kind {
                 b'd' => make_directory(&tree.target.join(&listed.path), listed.mode)?,
                 b'-' => {
@@ -128,8 +130,12 @@ impl Rsync {
         }
         match tree.rules {
             Rules::Data { .. } if !root => return Err(RsyncError::Missing { path: tree.source.clone() }),
-            // A tablespace that was dropped.
-            _ => report.vanished += u64::from(!root),
+            // Dropped meanwhile, or not visible to rsync.
+            Rules::Tablespace { .. } if !version => {
+                report.vanished += u64::from(!root);
+                report.absent.push(tree.label.clone());
+            }
+            _ => {}
         }
         let mut buckets = safe.finish()?;
         buckets.append(&mut check.finish()?);

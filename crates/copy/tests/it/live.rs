@@ -212,6 +212,8 @@ fn files_vanish_grow_and_shrink_under_the_copy() {
     cluster(&from);
     std::fs::create_dir_all(from.join("base/6")).unwrap();
     let meddler = Meddler(Mutex::new(false), || {
+        // The walk goes on meanwhile: what it has not listed yet would be gone without having vanished.
+        std::thread::sleep(std::time::Duration::from_millis(200));
         for n in 0..40 {
             let path = from.join(format!("base/5/{}", 16384 + n));
             match n % 3 {
@@ -290,4 +292,55 @@ fn a_stop_and_an_error_end_the_copy() {
     assert!(matches!(&result, Err(TreeError::Io(error)) if error.path.ends_with("16390")), "{result:?}");
     assert!(control_file(&from, &to).is_err(), "fifteen bytes are no control file");
     assert!(!to.join("global/pg_control").exists());
+}
+
+#[test]
+fn what_is_not_seen_is_no_empty_tablespace() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = dir.path().join("from");
+    cluster(&from);
+    for there in ["empty", "other/PG_14_1/5", "file", "whole/PG_15_1"] {
+        std::fs::create_dir_all(dir.path().join(there)).unwrap();
+    }
+    std::fs::write(dir.path().join("file/PG_15_1"), "no directory").unwrap();
+    let space = |name: &str| {
+        let target = dir.path().join("to").join(name);
+        LiveTree::new(name, dir.path().join(name), target, Rules::Tablespace { major: 15 })
+    };
+    let names = ["missing", "empty", "other", "file", "whole"];
+    let mut trees: Vec<_> = names.into_iter().map(space).collect();
+    trees.push(data(&from, &dir.path().join("to/data")));
+    let report = copy(&trees, &LiveOptions::default(), &Silent, &AtomicBool::new(false)).unwrap();
+    assert_eq!(report.absent, names[..4]);
+
+    // A link that cannot be followed, though something may be there.
+    symlink("itself", from.join("itself")).unwrap();
+    let tree = data(&from, &dir.path().join("again"));
+    let error = copy(&[tree], &LiveOptions::default(), &Silent, &AtomicBool::new(false)).unwrap_err();
+    assert!(matches!(&error, TreeError::Io(error) if error.path.ends_with("itself")), "{error}");
+}
+
+#[test]
+fn a_file_of_the_server_itself_is_not_shared() {
+    for reuse in [Reuse::Link, Reuse::Copy] {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, first, second) = (dir.path().join("from"), dir.path().join("1"), dir.path().join("2"));
+        cluster(&from);
+        for path in files(&from) {
+            age(&from.join(path), 1_000_000);
+        }
+        run(data(&from, &first), &LiveOptions::default());
+        // As a server is that was started from the backup's own files.
+        std::fs::remove_file(from.join("base/5/16385")).unwrap();
+        std::fs::hard_link(first.join("base/5/16385"), from.join("base/5/16385")).unwrap();
+        let mut tree = data(&from, &second);
+        tree.reference = Some(Reference::new(&first, 1_500_000));
+        let mut options = LiveOptions::default();
+        options.reuse = reuse;
+        run(tree, &options);
+        let inode = |root: &Path, name: &str| root.join(name).metadata().unwrap().ino();
+        assert_ne!(inode(&from, "base/5/16385"), inode(&second, "base/5/16385"));
+        let shared = inode(&first, "base/5/16386") == inode(&second, "base/5/16386");
+        assert_eq!(shared, reuse == Reuse::Link);
+    }
 }

@@ -200,6 +200,15 @@ fn what_vanishes_is_forgiven_and_what_fails_is_tried_again() {
     let no = tree(Path::new("/no/such/directory"), &dir.path().join("4"));
     let error = rsync.copy(&[no], None, &Silent, &|_, _| {}, &AtomicBool::new(false)).unwrap_err();
     assert_eq!(error.to_string(), "'/no/such/directory' is not on the server");
+    std::fs::create_dir_all(dir.path().join("empty")).unwrap();
+    std::fs::create_dir_all(dir.path().join("whole/PG_15_1")).unwrap();
+    let spaces = ["empty", "missing", "whole"].map(|name| {
+        let source = dir.path().join(name);
+        let target = dir.path().join("7").join(name);
+        RsyncTree::new(name, source.to_str().unwrap(), target, Rules::Tablespace { major: 15 })
+    });
+    let report = rsync.copy(&spaces, None, &Silent, &|_, _| {}, &AtomicBool::new(false)).unwrap();
+    assert_eq!(report.absent, ["empty", "missing"]);
     let noisy = wrapped(dir.path(), "echo Welcome");
     assert!(matches!(copy_of(&noisy, &from, &dir.path().join("5"), false), Err(RsyncError::List { .. })));
     assert!(matches!(copy_of(&rsync, &from, &dir.path().join("6"), true), Err(RsyncError::Stopped)));

@@ -139,6 +139,17 @@ pub enum BackupStepError {
         /// Why.
         source: std::io::Error,
     },
+    /// The server has a tablespace of which nothing was there to copy.
+    #[error(
+        "tablespace '{name}': no directory of this server's version is in '{}', though the server has the tablespace",
+        location.display()
+    )]
+    TablespaceNotSeen {
+        /// Its name.
+        name: String,
+        /// Where it is on the server.
+        location: PathBuf,
+    },
     /// The backup is complete, but could not be given a manifest.
     #[error("the backup manifest could not be made: {0}")]
     Manifest(#[source] Box<crate::GenerateManifestError>),

@@ -166,6 +166,49 @@ impl<F: Fn() + Sync> Observer for AtCopy<F> {
 }
 
 #[test]
+fn pg_a_tablespace_that_is_not_seen_fails_the_backup_and_a_dropped_one_does_not() {
+    let Some(cluster) = Cluster::builder().start() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let server = server(&cluster, home.path(), "backup_method = local-rsync\n");
+    let [one, two] = ["one", "two"].map(|name| {
+        let place = cluster.create_dir(name);
+        cluster.sql(&format!("CREATE TABLESPACE {name} LOCATION '{}'", place.display()));
+        place
+    });
+    cluster.sql("CREATE TABLE t TABLESPACE one AS SELECT g FROM generate_series(1, 1000) g");
+    cluster.sql("CHECKPOINT");
+    let hidden = one.with_extension("hidden");
+    while_receiving(&cluster, &server, || {
+        server.switch_wal(true, &Context::new(&Silent)).unwrap();
+        let unmount = AtCopy(|| std::fs::rename(&one, &hidden).unwrap(), Mutex::default());
+        let result = server.backup(&waiting(), &Context::new(&unmount));
+        std::fs::rename(&hidden, &one).unwrap();
+        let error = result.unwrap_err();
+        let BackupError::Failed { id, source, .. } = &error else { panic!("{error}") };
+        let text = source.to_string();
+        assert!(text.starts_with("tablespace 'one': ") && text.contains(one.to_str().unwrap()), "{text}");
+        assert_eq!(server.catalog().load(id).unwrap().status, BackupStatus::Failed);
+
+        let drop = AtCopy(
+            || {
+                cluster.sql("DROP TABLESPACE two");
+            },
+            Mutex::default(),
+        );
+        let report = server.backup(&waiting(), &Context::new(&drop)).unwrap();
+        assert_eq!(report.record.status, BackupStatus::Done);
+        let known: Vec<_> = report.record.tablespaces.iter().map(|known| known.name.as_str()).collect();
+        assert_eq!(known, ["one"]);
+        let oid = report.record.tablespaces[0].oid;
+        let layout = server.catalog().layout();
+        assert!(layout.tablespace_dir(&report.record.id, oid).is_dir());
+        let dirs = std::fs::read_dir(layout.backup_dir(&report.record.id)).unwrap();
+        assert!(dirs.map(|entry| entry.unwrap()).filter(|entry| entry.path().is_dir()).count() == 2);
+        assert!(two.is_dir());
+    });
+}
+
+#[test]
 fn pg_l_b17_links_external_files_and_broken_pages() {
     let Some(cluster) = Cluster::builder().checksums(true).start() else { return };
     let home = tempfile::tempdir().unwrap();

@@ -52,7 +52,7 @@ pub(super) fn copy(
     durable::sync_dir(job.server.catalog.disk(), &job.server.layout().backup_dir(&record.id))?;
     observer.finish();
     let stats = statistics(&report, jobs(job), begin, copied);
-    Ok((Copy { pages: report.pages }, stats))
+    Ok((Copy { pages: report.pages, absent: report.absent }, stats))
 }
 
 fn stopped(error: TreeError) -> BackupStepError {

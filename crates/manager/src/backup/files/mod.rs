@@ -4,6 +4,7 @@
 //! there, and verifies page checksums as it goes. The layout is Barman's: `data/` without links, tablespaces beside it by their
 //! object id, `backup_label` written from what the server answers at the end.
 
+mod absent;
 pub(super) mod external;
 mod limits;
 mod local;
@@ -55,6 +56,8 @@ impl Files {
 /// What a copy gives the frame.
 pub(super) struct Copy {
     pages: Option<PageReport>,
+    /// The names of tablespaces of which nothing was seen.
+    absent: Vec<String>,
 }
 
 impl Method for Files {
@@ -136,11 +139,15 @@ impl Method for Files {
 
     fn finish(
         &self,
-        (session, copy): Self::Copied,
+        (mut session, copy): Self::Copied,
         record: &mut BackupRecord,
         job: &Job<'_>,
     ) -> Result<Finished, BackupStepError> {
         job.context.tell(Event::FinalisingOnServer);
+        if let Err(error) = absent::settle(&copy.absent, &mut session, record, job) {
+            session.give_up();
+            return Err(error);
+        }
         let stopped = session.stop()?;
         let path = job.server.layout().data_dir(&record.id).join("backup_label");
         durable::replace(job.server.catalog.disk(), &path, &stopped.label)?;

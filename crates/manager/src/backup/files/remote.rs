@@ -63,7 +63,7 @@ pub(super) fn copy(
     let copied = copying.elapsed();
     observer.finish();
     let stats = statistics(&report, jobs(job), begin, copied);
-    Ok((Copy { pages: report.pages }, stats))
+    Ok((Copy { pages: report.pages, absent: report.absent }, stats))
 }
 
 /// `rsync` as the configuration and the options have it.
