@@ -10,7 +10,7 @@ use crate::invocation::Program;
 
 /// With which `get-wal` stops recovery. Not 126 or 127, which PostgreSQL's log explains as a command that cannot be run, and
 /// not 255, which is how `ssh` itself fails.
-const GET_WAL: u8 = 200;
+pub(crate) const GET_WAL: u8 = 200;
 
 /// With which `wal-restore` does, which calls `ssh` and is not called over it.
 pub(crate) const WAL_RESTORE: u8 = 255;

@@ -13,6 +13,7 @@ use walfile::codec::Compression;
 use crate::args::get_wal::GetWalArgs;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::recovery;
 use crate::session::Session;
 use crate::startup::{Rules, Setup};
 
@@ -22,12 +23,16 @@ const NOT_USABLE: u8 = 3;
 /// A file that may well be there was not handed out. To a `restore_command` every exit code up to 125 says that there is
 /// none, and PostgreSQL ends recovery there and promotes; on more its `RestoreArchivedFile` fails. Not 126 or 127, which
 /// its log explains as a command that cannot be run, and not 255, which is how `ssh` itself fails.
-const STOP_RECOVERY: u8 = 200;
+const STOP_RECOVERY: u8 = recovery::GET_WAL;
 
 /// Sends one WAL file, or says which ones could be sent.
 pub(crate) fn run(args: &GetWalArgs, session: &Session) -> Result<(), Failure> {
-    let setup = Setup::for_postgresql(session)?;
-    let server = setup.one(&args.server, Rules::CATALOG)?;
+    // The original's exit code 1, but not where PostgreSQL itself calls and would take it for the end of the archive.
+    let unusable = |failure: Failure| {
+        if recovery::is_fatal(&[], Path::new(".")) { failure.with_exit_code(STOP_RECOVERY) } else { failure }
+    };
+    let setup = Setup::for_postgresql(session).map_err(unusable)?;
+    let server = setup.one(&args.server, Rules::CATALOG).map_err(unusable)?;
     let output = &session.output;
     if args.test {
         output.info(format!("Ready to retrieve WAL files from the server {}", server.name()));

@@ -85,6 +85,23 @@ fn another_servers_mistake_and_a_full_log_disk_stop_no_wal() {
     assert_eq!(mistaken.command(&["list-servers"]).output().unwrap().status.code(), Some(1));
 }
 
+/// Nor would its 1 for a server or a configuration that is not there.
+#[test]
+fn what_get_wal_cannot_begin_with_does_not_end_recovery() {
+    let hub = Hub::new();
+    let directory = tempfile::tempdir().unwrap();
+    let none = directory.path().join("none.conf");
+    let code = |config: &std::path::Path, server: &str| {
+        let mut command = Which::Ours.command("barman").unwrap();
+        command.arg("-c").arg(config).args(["get-wal", server, NAME]).current_dir(directory.path());
+        command.output().unwrap().status.code().unwrap()
+    };
+    let calls = || [code(&hub.config(), "nosuch"), code(&none, "main"), code(&hub.config(), "main")];
+    assert_eq!(calls(), [1; 3]);
+    fs::write(directory.path().join("recovery.signal"), "").unwrap();
+    assert_eq!(calls(), [200, 200, 1]);
+}
+
 /// Barman's 2 for wrong arguments would end recovery, where they are those of a `restore_command`.
 #[test]
 fn wrong_arguments_do_not_end_recovery() {
