@@ -57,7 +57,8 @@ impl Server {
         if archives(&data) {
             return Err(GenerateManifestError::Archives { record: boxed() });
         }
-        let _lock = match Lock::try_share(&self.layout().lock(&LockName::BackupId(record.id))) {
+        // Alone, as other runs are not only readers.
+        let _lock = match Lock::try_acquire(&self.layout().lock(&LockName::BackupId(record.id))) {
             Ok(lock) => lock,
             Err(source) => return Err(GenerateManifestError::Busy { record: boxed(), source }),
         };

@@ -48,9 +48,14 @@ fn damaged_alike(lab: &Lab, id: &str) {
 
 /// Ours and theirs list the same files in the same way, and each verifies with the other program.
 fn alike_manifests(lab: &Lab, id: &str, manifest: &std::path::Path) {
+    let make = ["generate-manifest", "main", id];
+    // Two at once would write one file.
+    let other = Lock::try_share(&lab.path(&format!("home/.main-{id}.lock"))).unwrap();
+    let run = lab.run(&make);
+    assert!(run.code == 1 && run.stderr.contains("is in use"), "{run:?}");
+    drop(other);
     let mut made = Vec::new();
     for ours in [true, false] {
-        let make = ["generate-manifest", "main", id];
         let run = if ours { lab.run(&make) } else { lab.barman(&make).unwrap() };
         let text = format!("Backup manifest for backup '{id}' successfully generated for server ['main']\n");
         assert_eq!(succeeded(&run), text);

@@ -6,7 +6,7 @@
 //! backup always gets the same manifest.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -61,6 +61,12 @@ pub enum GenerateError {
         /// The manifest.
         path: PathBuf,
     },
+    /// Another run is making one.
+    #[error("{} is being written by another process", path.display())]
+    Busy {
+        /// The temporary file of that run.
+        path: PathBuf,
+    },
     /// A file operation failed.
     #[error(transparent)]
     Io(#[from] SyncError),
@@ -91,7 +97,7 @@ const AHEAD: usize = 8192;
 /// Links in `pg_tblspc` that lead to directories are followed, as `pg_verifybackup` does; other links to directories are not.
 ///
 /// # Errors
-/// When there is a manifest already, something cannot be read or written, or the stop flag is raised.
+/// When there is a manifest already, another run is making one, something cannot be read or written, or the stop flag is raised.
 ///
 /// ```
 /// use std::sync::atomic::AtomicBool;
@@ -115,7 +121,10 @@ pub fn generate(
         return Err(GenerateError::Exists { path });
     }
     let temporary = temporary_name(&path);
-    let made = write_file(root, &temporary, options, observer, stop).and_then(|report| {
+    let file = claim(&temporary)?;
+    // The lock is held through another handle of the same file until the manifest has its name.
+    let lock = file.try_clone().map_err(at("open", &temporary))?;
+    let made = write_file(root, (file, &temporary), options, observer, stop).and_then(|report| {
         // Somebody else was as quick.
         if path.symlink_metadata().is_ok() {
             return Err(GenerateError::Exists { path: path.clone() });
@@ -126,19 +135,44 @@ pub fn generate(
     if made.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
+    drop(lock);
     made
+}
+
+/// The temporary file, empty and locked: two that wrote into it would publish a mixture. What a killed run left is used again.
+fn claim(path: &Path) -> Result<File, GenerateError> {
+    loop {
+        let mut open = File::options();
+        let open = open.write(true).create(true).truncate(false).mode(0o600).open(path);
+        let file = open.map_err(at("create", path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(GenerateError::Busy { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(at("lock", path)(source).into()),
+        }
+        // Whoever had it may have published or removed it since it was opened.
+        let ours = file.metadata().map_err(at("read", path))?;
+        let is_still_there =
+            path.symlink_metadata().is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
+        if is_still_there {
+            file.set_len(0).map_err(at("truncate", path))?;
+            return Ok(file);
+        }
+        // A link leads to a file that is not ours to empty.
+        if path.is_symlink() {
+            let source = io::Error::new(io::ErrorKind::AlreadyExists, "it is a symbolic link");
+            return Err(at("create", path)(source).into());
+        }
+    }
 }
 
 fn write_file(
     root: &Path,
-    path: &Path,
+    (file, path): (File, &Path),
     options: &GenerateOptions,
     observer: &dyn CopyObserver,
     stop: &AtomicBool,
 ) -> Result<GenerateReport, GenerateError> {
-    let mut open = File::options();
-    let file =
-        open.write(true).create(true).truncate(true).mode(0o600).open(path).map_err(at("create", path))?;
     let mut sink = Sink { file: BufWriter::with_capacity(256 * 1024, file), hash: Sha256::new(), path };
     sink.put(b"{\"PostgreSQL-Backup-Manifest-Version\": 1,\n\"Files\": [\n")?;
     let failed = AtomicBool::new(false);

@@ -114,3 +114,32 @@ fn links_of_tablespaces_are_followed_and_others_are_not() {
     let report = generate(root, &options, &Silent, &AtomicBool::new(false)).unwrap();
     assert_eq!(report.files, 606);
 }
+
+/// Two that wrote into one temporary file would publish a mixture of both.
+#[test]
+fn only_one_run_at_a_time_makes_a_manifest() {
+    let dir = sample();
+    let temporary = dir.path().join("backup_manifest.tmp");
+    std::fs::write(&temporary, "of another run").unwrap();
+    let other = std::fs::File::open(&temporary).unwrap();
+    other.lock().unwrap();
+    assert!(matches!(made(dir.path(), 2), Err(GenerateError::Busy { .. })));
+    assert_eq!(std::fs::read(&temporary).unwrap(), b"of another run");
+    // A run that was killed holds no lock.
+    drop(other);
+    std::fs::write(&temporary, vec![b'x'; 1 << 20]).unwrap();
+    let files = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| made(dir.path(), 2))).collect();
+        let files = runs.into_iter().filter_map(|run| match run.join().unwrap() {
+            Ok(report) => Some(report.files),
+            Err(GenerateError::Busy { .. } | GenerateError::Exists { .. }) => None,
+            Err(error) => panic!("{error}"),
+        });
+        files.collect::<Vec<_>>()
+    });
+    assert_eq!(files, [303]);
+    assert!(!temporary.exists());
+    let (manifest, stop) = (dir.path().join("backup_manifest"), AtomicBool::new(false));
+    let report = verify(&manifest, dir.path(), &VerifyOptions::default(), &Silent, &stop).unwrap();
+    assert!(report.is_ok(), "{:?}", report.problems);
+}
