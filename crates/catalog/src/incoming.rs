@@ -11,7 +11,7 @@ use crate::ServerLayout;
 use crate::custom_filter::CustomFilter;
 use crate::durable::{self, Disk, DurableError, Publish, Step};
 use crate::gpg::Gpg;
-use crate::undo::Undo;
+use crate::undo::{self, Undo};
 use crate::{ingest, same_content};
 
 /// How a file came in.
@@ -21,6 +21,9 @@ pub enum Accepted {
     New,
     /// It was there already, or in the archive, with the same content, and is durable.
     Already,
+    /// The archive has one of this name that cannot be decrypted here to be compared, so whoever asked has put this one into
+    /// `errors/`, durably. [`Received::commit`] says [`AcceptError::Undecided`].
+    SetAside,
 }
 
 /// A file that was not taken. Nothing of it is kept.
@@ -32,6 +35,15 @@ pub enum AcceptError {
     Different {
         /// The file in `incoming/`, or in the archive.
         path: PathBuf,
+    },
+    /// There is a file of this name, which stays, and nobody here can decrypt it. Unless the new one is kept elsewhere and
+    /// success reported, PostgreSQL offers it for ever, and its WAL directory fills up behind it.
+    #[error("{} cannot be compared with what came: {source}", path.display())]
+    Undecided {
+        /// The file in `incoming/`, or in the archive.
+        path: PathBuf,
+        /// What `gpg` says.
+        source: io::Error,
     },
     /// The sender's checksum does not match.
     #[error("checksum of {name} does not match: {problem}")]
@@ -194,8 +206,12 @@ impl<'d> Received<'d> {
     fn compare(&self, target: &Path) -> Result<Option<Accepted>, AcceptError> {
         let there = [target, &self.archived].into_iter().find(|path| path.exists());
         let Some(there) = there else { return Ok(None) };
-        let same = ingest::same_as_archived(self.name, there, self.publish.temp_path(), self.undo)
-            .map_err(|e| DurableError::io(Step::Read, there, e))?;
+        let same = ingest::same_as_archived(self.name, there, self.publish.temp_path(), self.undo).map_err(
+            |source| match undo::cannot_decrypt(&source) {
+                true => AcceptError::Undecided { path: there.to_owned(), source },
+                false => DurableError::io(Step::Read, there, source).into(),
+            },
+        )?;
         if !same {
             return Err(AcceptError::Different { path: there.to_owned() });
         }

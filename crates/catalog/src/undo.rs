@@ -3,11 +3,55 @@
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek as _};
 
+use thiserror::Error;
 use walfile::codec::{Compression, decoder, detect};
 
 use crate::custom_filter::CustomFilter;
 use crate::gpg::Gpg;
 use crate::{encryption, same_content};
+
+/// The key or its passphrase is not here, or `gpg` is not; that says nothing about the data, and does not pass by itself.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct CannotDecrypt(io::Error);
+
+/// Whether this is an error of a file that cannot be decrypted here, as nowhere on a host that only has the public key.
+pub(crate) fn cannot_decrypt(error: &io::Error) -> bool {
+    let mut cause = error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
+    while let Some(inner) = cause {
+        if inner.is::<CannotDecrypt>() {
+            return true;
+        }
+        cause = match inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            // A codec's error may hide the one of reading.
+            Some(hidden) => Some(hidden),
+            None => inner.source(),
+        };
+    }
+    false
+}
+
+/// Names the errors of `gpg` itself. Not that somebody stopped it, nor those of reading its input.
+fn cannot(gpg: &Gpg, error: io::Error) -> io::Error {
+    use io::ErrorKind::{NotFound, PermissionDenied, TimedOut};
+    match error.kind() {
+        kind @ (NotFound | PermissionDenied | TimedOut) if !gpg.is_stopped() => {
+            io::Error::new(kind, CannotDecrypt(error))
+        }
+        _ => error,
+    }
+}
+
+struct Decrypting<R> {
+    inner: R,
+    gpg: Gpg,
+}
+
+impl<R: Read> Read for Decrypting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).map_err(|error| cannot(&self.gpg, error))
+    }
+}
 
 /// The programs that undo what the codecs built in do not know.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,7 +91,8 @@ impl Undo<'_> {
             // As damage: whoever has no way to decrypt can tell nothing about the content.
             io::Error::new(io::ErrorKind::InvalidData, "it is encrypted")
         })?;
-        let mut content = gpg.decrypt(file)?;
+        let mut content =
+            Decrypting { inner: gpg.decrypt(file).map_err(|e| cannot(gpg, e))?, gpg: gpg.clone() };
         let mut first = [0; 16];
         let got = same_content::read_up_to(&mut content, &mut first)?;
         let start = first.get(..got).unwrap_or_default().to_vec();

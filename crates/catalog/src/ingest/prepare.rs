@@ -14,7 +14,7 @@ use super::{IngestError, IngestOptions, Invalid, Source, validate};
 use crate::custom_filter::CustomFilter;
 use crate::durable::{Disk, DurableError, Publish, Step};
 use crate::gpg::Gpg;
-use crate::undo::Undo;
+use crate::undo::{self, Undo};
 use crate::wal_index::{Scanning, SegmentContent, SegmentScan};
 use crate::xlogdb::python_mtime;
 use crate::{XlogEntry, encryption, same_content, transcode, wal_end, wal_index};
@@ -157,7 +157,7 @@ fn look<'d>(item: &Item, options: &IngestOptions) -> std::io::Result<Looked<'d>>
         return Ok(Looked::Done(Prepared::Unsettled(reason.clone())));
     }
     if item.target.try_exists()? {
-        let same = same_as_archived(item.name, &item.target, &item.path, options.undo())?;
+        let same = is_same(item, options)?;
         let source = SourceId::of(&metadata);
         return Ok(Looked::Done(if same { Prepared::Same(source) } else { Prepared::Different(source) }));
     }
@@ -165,6 +165,19 @@ fn look<'d>(item: &Item, options: &IngestOptions) -> std::io::Result<Looked<'d>>
         Ok(()) => Looked::Take { metadata, stored_as },
         Err(reason) => Looked::Done(Prepared::Invalid(reason, SourceId::of(&metadata))),
     })
+}
+
+/// As [`same_as_archived`]; where nothing can be decrypted, nobody will ever know, and the file would wait for ever with those
+/// that PostgreSQL sends behind it. As one that differs it is kept beside the archive.
+pub(super) fn is_same(item: &Item, options: &IngestOptions) -> std::io::Result<bool> {
+    match same_as_archived(item.name, &item.target, &item.path, options.undo()) {
+        Err(error) if undo::cannot_decrypt(&error) => {
+            let file = item.path.display();
+            tracing::warn!(%file, %error, "cannot be compared with what is archived under its name");
+            Ok(false)
+        }
+        done => done,
+    }
 }
 
 /// Whether the archived file and a new one of its name hold the same WAL: the same bytes, stored or decompressed, or the same

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use walfile::codec::Compression;
 
 use super::link::{Link, SourceId};
-use super::prepare::{Codec, How, Item, Prepared, copy, same_as_archived};
+use super::prepare::{Codec, How, Item, Prepared, copy, is_same};
 use super::{IngestError, Invalid, Listed, Outcome, Refusal, Run, refuse};
 use crate::durable::{self, Clobber, DurableError, Step};
 use crate::wal_index::{SegmentContent, SegmentSummary};
@@ -119,7 +119,7 @@ fn place<'p>(
         }
         // Somebody else archived it in the meantime.
         Err(DurableError::Exists { .. }) => {
-            let same = same_as_archived(item.name, &item.target, &item.path, run.options.undo())
+            let same = is_same(item, run.options)
                 .map_err(|source| IngestError::Read { path: item.target.clone(), source })?;
             if same {
                 already_archived(run, (index, listed), item, source, placed)

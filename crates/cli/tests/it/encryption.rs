@@ -296,6 +296,8 @@ fn a_gpg_that_fails_loses_nothing() {
 
     // No way to decrypt it: a message for people, and not the end of recovery for PostgreSQL.
     let wal = archived.last().unwrap();
+    lab.ok(&["get-wal", "-o", lab.path("").to_str().unwrap(), "main", wal]);
+    let plain = lab.path(wal);
     for (passphrase, problem) in [
         ("echo wrong", "gpg failed: "),
         ("exit 3", "encryption_passphrase_command: the command failed"),
@@ -316,6 +318,41 @@ fn a_gpg_that_fails_loses_nothing() {
         assert!(!run.stderr.contains("wrong"), "{run:?}");
         no_passphrase_in(&lab, &run);
     }
+
+    // A segment that comes again cannot be compared there. It is kept, and those behind it do not wait.
+    lab.configure("tapster.conf", &conninfo, &format!("archiver = on\n{}", ring.settings()));
+    let no_key = "case \"$*\" in *--decrypt*) echo 'gpg: decryption failed: No secret key' >&2; exit 2;; esac; exec /usr/bin/gpg \
+                  --homedir";
+    ring.script("bin/gpg", &format!("{no_key} {} \"$@\"", ring.path("").display()));
+    let before = fs::read(stored(&lab, wal)).unwrap();
+    let duplicates = || {
+        let files = fs::read_dir(lab.server_dir().join("errors")).unwrap().map(|file| file.unwrap().path());
+        let files: Vec<PathBuf> = files.collect();
+        let content = fs::read(&plain).unwrap();
+        let is_it = |file: &PathBuf| {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            name.starts_with(&format!("{wal}."))
+                && name.ends_with(".duplicate")
+                && fs::read(file).unwrap() == content
+        };
+        assert!(files.iter().all(is_it), "{files:?}");
+        files.len()
+    };
+    let config = lab.path("tapster.conf");
+    for offer in ["first", "again"] {
+        let args = ["-c", config.to_str().unwrap(), "wal-archive", "main", plain.to_str().unwrap()];
+        let run = crate::program::run_as("tapster", &args);
+        assert_eq!(run.code, 0, "{offer}: {run:?}");
+        assert_eq!(run.stderr.contains("No secret key"), offer == "first", "{run:?}");
+        assert_eq!(duplicates(), 1, "{offer}");
+    }
+    let incoming = lab.server_dir().join("incoming").join(wal);
+    fs::copy(&plain, &incoming).unwrap();
+    lab.ok(&["archive-wal", "main"]);
+    assert!(!incoming.exists() && duplicates() == 2);
+    assert!(fs::read(stored(&lab, wal)).unwrap() == before);
+    lab.configure("tapster.conf", &conninfo, &ring.settings());
+
     let without = ring.settings().replace("encryption_key_id", "description");
     lab.configure("tapster.conf", &conninfo, &without);
     let check = lab.run(&["check", "main"]);

@@ -44,14 +44,18 @@ impl Server {
             .with_custom_filter(self.custom.as_ref())
             .with_gpg(Some(&self.gpg))
             .commit()
-            .map_err(|error| match error {
+            .or_else(|error| match error {
+                AcceptError::Undecided { path: there, source } => {
+                    let again = File::open(path).map_err(read)?;
+                    self.set_aside(name, again, (&there, &source), context)
+                }
                 AcceptError::Different { path: there } => {
                     let again = File::open(path).ok();
                     let moved =
                         again.and_then(|file| self.keep_duplicate(name, file, context.now()).ok()).flatten();
-                    PutWalError::Different { name, server: self.name().to_owned(), path: there, moved }
+                    Err(PutWalError::Different { name, server: self.name().to_owned(), path: there, moved })
                 }
-                error => error.into(),
+                error => Err(error.into()),
             })?;
         Ok(PutWal { files: vec![(name, accepted)] })
     }

@@ -77,18 +77,22 @@ impl Server {
 
     fn commit(&self, file: Pending<'_>, context: &Context<'_>) -> Result<Accepted, PutWalError> {
         let Pending { name, received, mut content, .. } = file;
-        received.with_custom_filter(self.custom.as_ref()).with_gpg(Some(&self.gpg)).commit().map_err(
+        received.with_custom_filter(self.custom.as_ref()).with_gpg(Some(&self.gpg)).commit().or_else(
             |error| match error {
-                AcceptError::Different { path } => {
+                AcceptError::Undecided { path, source } => {
                     // The temporary file is gone by now, its content is not while it is open.
+                    io::Seek::rewind(&mut content).map_err(|source| AcceptError::Receive { name, source })?;
+                    self.set_aside(name, content, (&path, &source), context)
+                }
+                AcceptError::Different { path } => {
                     let rewound = io::Seek::rewind(&mut content).is_ok();
                     let moved = rewound
                         .then(|| self.keep_duplicate(name, content, context.now()).ok())
                         .flatten()
                         .flatten();
-                    PutWalError::Different { name, server: self.name().to_owned(), path, moved }
+                    Err(PutWalError::Different { name, server: self.name().to_owned(), path, moved })
                 }
-                error => error.into(),
+                error => Err(error.into()),
             },
         )
     }
