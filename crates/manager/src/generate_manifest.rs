@@ -53,6 +53,16 @@ impl Server {
         if !record.status.is_copied() && record.status != BackupStatus::Syncing {
             return Err(GenerateManifestError::Incomplete { record: boxed() });
         }
+        self.make_manifest(record, context)
+    }
+
+    /// As [`Server::generate_manifest`], of a backup whose files are complete, whatever its record says yet.
+    pub(crate) fn make_manifest(
+        &self,
+        record: &BackupRecord,
+        context: &Context<'_>,
+    ) -> Result<GenerateReport, GenerateManifestError> {
+        let boxed = || Box::new(record.clone());
         let data = self.layout().data_dir(&record.id);
         if archives(&data) {
             return Err(GenerateManifestError::Archives { record: boxed() });

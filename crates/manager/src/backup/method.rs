@@ -75,6 +75,11 @@ pub(super) trait Method {
         None
     }
 
+    /// Whether the frame is to make a manifest, because the files come without one.
+    fn makes_manifest(&self, _job: &Job<'_>) -> bool {
+        false
+    }
+
     /// Begins. The record describes the server already; what only the method knows is added. Returns also where the backup
     /// begins, as far as known yet.
     fn begin(

@@ -83,9 +83,7 @@ impl Server {
             return Err(self.unsupported("backup_options = exclusive_backup".to_owned()));
         }
         let report = self.backup_by(files, job)?;
-        if job.options.manifest.unwrap_or(self.config.autogenerate_manifest) {
-            self.generate_manifest(&report.record, job.context)
-                .map_err(|error| BackupStepError::Manifest(Box::new(error)))?;
+        if files.makes_manifest(job) {
             job.context
                 .tell(Event::ManifestGenerated { backup: report.record.id, server: self.name().to_owned() });
         }
@@ -124,12 +122,13 @@ impl Server {
         record.parent_backup_id = options.incremental.as_ref().map(|parent| parent.id);
         self.save(&record)?;
 
+        let mut unmade = None;
         let mut action = "starting backup";
         let result = record
             .parent_backup_id
             .map_or(Ok(()), |parent| self.adopt(parent, record.id))
             .and_then(|()| self.hooks_before_backup(&record, context))
-            .and_then(|()| self.run_backup(method, &mut record, job, &mut action));
+            .and_then(|()| self.run_backup(method, &mut record, job, &mut action, &mut unmade));
         if let Err(source) = result {
             record.status = BackupStatus::Failed;
             let text = source.to_string();
@@ -143,7 +142,12 @@ impl Server {
         }
         // What is left is to wait for WAL: whoever deletes the chain from now on takes this backup along.
         drop(held);
-        self.end_backup(record, options, started, context)
+        let report = self.end_backup(record, options, started, context)?;
+        // The backup is complete all the same.
+        match unmade {
+            Some(error) => Err(BackupStepError::Manifest(Box::new(error)).into()),
+            None => Ok(report),
+        }
     }
 
     fn hooks_before_backup(

@@ -7,16 +7,18 @@ use walfile::{BackupLabel, SegmentName};
 
 use super::BackupStepError;
 use super::method::{Finished, Job, Label, Method, Position};
-use crate::Server;
 use crate::event::Event;
+use crate::{GenerateManifestError, Server};
 
 impl Server {
+    /// `unmade` is why a complete backup has no manifest.
     pub(super) fn run_backup<M: Method>(
         &self,
         method: &M,
         record: &mut BackupRecord,
         job: &Job<'_>,
         action: &mut &'static str,
+        unmade: &mut Option<GenerateManifestError>,
     ) -> Result<(), BackupStepError> {
         let context = job.context;
         context.tell(Event::BackupStarting {
@@ -59,6 +61,10 @@ impl Server {
         }
         self.mark_end_on_server(record, &state, context);
         self.encrypt_backup(record, context)?;
+        if method.makes_manifest(job) {
+            // Before anything is waited for, which may be given up. Of the copy's size it is a part.
+            *unmade = self.make_manifest(record, context).err();
+        }
         let measured = tapster_copy::tree::sizes(&self.layout().backup_dir(&record.id))?;
         record.size = Some(measured.total);
         record.deduplicated_size = Some(measured.deduplicated);

@@ -165,6 +165,17 @@ impl<F: Fn() + Sync> Observer for AtCopy<F> {
     }
 }
 
+/// Asks to stop when WAL is waited for.
+struct AtWait(std::sync::Arc<AtomicBool>);
+
+impl Observer for AtWait {
+    fn event(&self, event: &Event) {
+        if matches!(event, Event::WaitingForWal { .. }) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 #[test]
 fn pg_a_tablespace_that_is_not_seen_fails_the_backup_and_a_dropped_one_does_not() {
     let Some(cluster) = Cluster::builder().start() else { return };
@@ -199,6 +210,19 @@ fn pg_a_tablespace_that_is_not_seen_fails_the_backup_and_a_dropped_one_does_not(
         assert_eq!(report.record.status, BackupStatus::Done);
         let known: Vec<_> = report.record.tablespaces.iter().map(|known| known.name.as_str()).collect();
         assert_eq!(known, ["one"]);
+
+        // Asked to stop while only WAL is waited for: all of the backup is there.
+        let context = Context::new(&Silent);
+        let observer = AtWait(context.stop.clone());
+        let context = Context::new(&observer).with_stop(context.stop.clone());
+        let mut with_manifest = waiting();
+        with_manifest.manifest = Some(true);
+        let waited = server.backup(&with_manifest, &context).unwrap().record;
+        let manifest = server.catalog().layout().data_dir(&waited.id).join("backup_manifest");
+        assert!(manifest.is_file());
+        let sizes = tapster_copy::tree::sizes(&server.catalog().layout().backup_dir(&waited.id)).unwrap();
+        assert_eq!(waited.size, Some(sizes.total));
+
         let oid = report.record.tablespaces[0].oid;
         let layout = server.catalog().layout();
         assert!(layout.tablespace_dir(&report.record.id, oid).is_dir());

@@ -79,6 +79,10 @@ impl Method for Files {
         Some(self.jobs).filter(|jobs| *jobs > 1)
     }
 
+    fn makes_manifest(&self, job: &Job<'_>) -> bool {
+        job.options.manifest.unwrap_or(job.server.config.autogenerate_manifest)
+    }
+
     fn begin(
         &self,
         record: &mut BackupRecord,
