@@ -62,7 +62,7 @@ impl Rsync {
         report.trees = self.transfer(trees, &scratch, &work, observer, retried, stop)?;
         scratch.into_iter().flatten().try_for_each(Scratch::remove)?;
         if let Some(rules) = rules {
-            report.pages = Some(self.verify(trees, rules, lists.path(), stop)?);
+            report.pages = Some(self.verify(trees, rules, lists.path(), retried, stop)?);
         }
         file_systems.iter().try_for_each(FileSystem::sync)?;
         Ok(report)

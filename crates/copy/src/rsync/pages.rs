@@ -1,6 +1,6 @@
 //! Pages of what was transferred.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::command::{Rsync, RsyncTree, silent};
+use super::copy::Retried;
 use super::process::RsyncError;
 use crate::pages::{FilePages, PageReport, PageRules};
 use crate::sync::at;
@@ -20,7 +21,26 @@ const AGAIN: u32 = 2;
 /// Files that are fetched again; with more, something else is wrong than a page caught half written.
 const MAX_AGAIN: usize = 1000;
 
-type Suspects = BTreeMap<PathBuf, PageReport>;
+/// Files with pages that look torn.
+#[derive(Default)]
+struct Suspects {
+    /// One more than are fetched again, at most.
+    paths: BTreeSet<PathBuf>,
+    /// What is to be said of all of them, if they stay as they are.
+    report: PageReport,
+}
+
+impl Suspects {
+    fn sort(&mut self, good: &mut PageReport, path: &Path, report: PageReport) {
+        if report.bad == 0 {
+            return good.merge(report);
+        }
+        self.report.merge(report);
+        if self.paths.len() <= MAX_AGAIN {
+            self.paths.insert(path.to_path_buf());
+        }
+    }
+}
 
 impl Rsync {
     /// Reads every file of a relation that is not shared with the previous backup. A page that looks torn is fetched again.
@@ -29,6 +49,7 @@ impl Rsync {
         trees: &[RsyncTree],
         rules: PageRules,
         lists: &Path,
+        retried: Retried<'_>,
         stop: &AtomicBool,
     ) -> Result<PageReport, RsyncError> {
         let mut all = PageReport::default();
@@ -36,29 +57,27 @@ impl Rsync {
             let (good, mut suspects) = self.verify_tree(tree, rules, stop)?;
             all.merge(good);
             for attempt in 0..AGAIN {
-                if suspects.is_empty() || suspects.len() > MAX_AGAIN {
+                if suspects.paths.is_empty() || suspects.paths.len() > MAX_AGAIN {
                     break;
                 }
                 let list = lists.join(format!("{index}-again-{attempt}"));
                 let mut file = File::create(&list).map_err(at("create", &list))?;
-                for path in suspects.keys() {
+                for path in &suspects.paths {
                     let written =
                         file.write_all(path.as_os_str().as_bytes()).and_then(|()| file.write_all(&[0]));
                     written.map_err(at("write", &list))?;
                 }
-                silent(self.copy_again(tree, &list), stop, &format!("copying {} again", tree.label))?;
-                let mut still = Suspects::new();
-                for path in suspects.into_keys() {
-                    let report = verify_file(tree, &path, rules, stop)?;
-                    if report.bad > 0 {
-                        still.insert(path, report);
-                    } else {
-                        all.merge(report);
-                    }
+                let what = format!("copying {} again", tree.label);
+                self.with_retries(stop, &mut |attempt, error| retried(attempt, error), || {
+                    silent(self.copy_again(tree, &list), stop, &what)
+                })?;
+                let mut still = Suspects::default();
+                for path in &suspects.paths {
+                    still.sort(&mut all, path, verify_file(tree, path, rules, stop)?);
                 }
                 suspects = still;
             }
-            suspects.into_values().for_each(|report| all.merge(report));
+            all.merge(suspects.report);
         }
         Ok(all)
     }
@@ -70,7 +89,7 @@ impl Rsync {
         stop: &AtomicBool,
     ) -> Result<(PageReport, Suspects), RsyncError> {
         let mut good = PageReport::default();
-        let mut suspects = Suspects::new();
+        let mut suspects = Suspects::default();
         let mut pending = vec![PathBuf::new()];
         while let Some(directory) = pending.pop() {
             // A directory at a time: as many names as a database has files.
@@ -86,44 +105,40 @@ impl Rsync {
                     files.push(path);
                 }
             }
-            let found = verify_files(tree, &files, self.jobs, rules, stop)?;
-            for (path, report) in found {
-                if report.bad > 0 {
-                    suspects.insert(path, report);
-                } else {
-                    good.merge(report);
-                }
-            }
+            verify_files(tree, &files, self.jobs, stop, rules, (&mut good, &mut suspects))?;
         }
         Ok((good, suspects))
     }
 }
 
+/// Verifies files of one tree and sorts them into good and suspect ones.
 fn verify_files(
     tree: &RsyncTree,
     files: &[PathBuf],
     threads: usize,
-    rules: PageRules,
     stop: &AtomicBool,
-) -> Result<Vec<(PathBuf, PageReport)>, RsyncError> {
+    rules: PageRules,
+    (good, suspects): (&mut PageReport, &mut Suspects),
+) -> Result<(), RsyncError> {
     let next = AtomicUsize::new(0);
-    let found = Mutex::new(Ok(Vec::new()));
+    let found = Mutex::new((Ok(()), good, suspects));
     std::thread::scope(|scope| {
         for _ in 0..threads.clamp(1, files.len().max(1)) {
             scope.spawn(|| {
                 while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let report = verify_file(tree, path, rules, stop);
                     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                    match (report, &mut *found) {
-                        (Ok(report), Ok(found)) => found.push((path.clone(), report)),
-                        (Err(error), Ok(_)) => *found = Err(error),
-                        (_, Err(_)) => return,
+                    let (result, good, suspects) = &mut *found;
+                    match report {
+                        _ if result.is_err() => return,
+                        Ok(report) => suspects.sort(good, path, report),
+                        Err(error) => *result = Err(error),
                     }
                 }
             });
         }
     });
-    found.into_inner().unwrap_or_else(PoisonError::into_inner)
+    found.into_inner().unwrap_or_else(PoisonError::into_inner).0
 }
 
 fn verify_file(
@@ -160,4 +175,21 @@ fn verify_file(
     }
     report.count(&pages.finish());
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suspects_are_all_counted_and_few_of_them_named() {
+        let (mut good, mut suspects) = (PageReport::default(), Suspects::default());
+        for n in 0..2 * MAX_AGAIN {
+            let report = PageReport { good: 1, bad: u64::from(n % 4 != 0), pages: Vec::new() };
+            suspects.sort(&mut good, Path::new(&n.to_string()), report);
+        }
+        assert_eq!((good.good, good.bad), (500, 0));
+        assert_eq!((suspects.report.good, suspects.report.bad), (1500, 1500));
+        assert_eq!(suspects.paths.len(), MAX_AGAIN + 1);
+    }
 }

@@ -236,12 +236,15 @@ fn torn_pages_are_fetched_again() {
         torn[9000] ^= 1;
         std::fs::write(from.join("base/5").join(name), torn).unwrap();
     }
-    // The server has written it by then.
+    // The server has written it by then, and the connection breaks once.
     let script = format!(
-        "case \"$*\" in *ignore-times*) cp {0}/whole {0}/from/base/5/16391;; esac",
+        "case \"$*\" in *ignore-times*) if [ ! -e {0}/failed ]; then touch {0}/failed; exit 12; fi; \
+         cp {0}/whole {0}/from/base/5/16391;; esac",
         dir.path().display()
     );
-    let report = run(&wrapped(dir.path(), &script), tree(&from, &dir.path().join("to")));
+    let mut rsync = wrapped(dir.path(), &script);
+    rsync.retry_times = 1;
+    let report = run(&rsync, tree(&from, &dir.path().join("to")));
     let pages = report.pages.unwrap();
     assert_eq!((pages.bad, pages.pages[0].path.as_path()), (1, Path::new("base/5/16392")), "{pages}");
     assert_eq!(std::fs::read(dir.path().join("to/base/5/16391")).unwrap(), whole);
