@@ -13,7 +13,7 @@ use walfile::WalName;
 use walfile::codec::Compression;
 
 use crate::durable::{self, Clobber, Disk, DurableError};
-use crate::ingest::{IngestOptions, Invalid, check_file, same_as_archived};
+use crate::ingest::{IngestOptions, Invalid, check_encrypted, check_file, same_as_archived};
 use crate::same_content::{decoded, read_up_to};
 use crate::{ServerLayout, encryption};
 
@@ -185,12 +185,15 @@ fn judge(
     if archived.try_exists()? && same_as_archived(name, &archived, path, options.undo())? {
         return Ok(Verdict::SameAsArchived);
     }
-    if encryption::detect(first).is_none() {
+    let checked = if encryption::detect(first).is_some() {
+        check_encrypted(path)?
+    } else {
         let compressed = walfile::codec::detect(first) != Compression::None
             || custom.is_some_and(|filter| filter.magic.is_some() && filter.wrote(first));
-        if let Err(reason) = check_file(path, name, compressed, options)? {
-            return Ok(Verdict::Invalid(reason));
-        }
+        check_file(path, name, compressed, options)?
+    };
+    if let Err(reason) = checked {
+        return Ok(Verdict::Invalid(reason));
     }
     if !archived.try_exists()? {
         return Ok(Verdict::NotArchived);

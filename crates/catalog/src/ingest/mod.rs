@@ -26,7 +26,7 @@ pub use validate::Invalid;
 
 pub(crate) use prepare::same_as_archived;
 pub(crate) use refuse::{Refusal, refuse};
-pub(crate) use validate::check as check_file;
+pub(crate) use validate::{check as check_file, check_encrypted};
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;

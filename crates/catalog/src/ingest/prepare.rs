@@ -142,10 +142,9 @@ fn look<'d>(item: &Item, options: &IngestOptions) -> std::io::Result<Looked<'d>>
         (None, Compression::None) => StoredAs::Plain,
         (None, codec) => StoredAs::Compressed(codec),
     };
-    // What somebody else encrypted cannot be looked into.
     let checked = match stored_as {
-        StoredAs::Encrypted => Ok(()),
         _ if !options.validate => Ok(()),
+        StoredAs::Encrypted => validate::check_encrypted(&item.path)?,
         _ => {
             let compressed = matches!(stored_as, StoredAs::Compressed(_) | StoredAs::Custom);
             validate::check(&item.path, item.name, compressed, options)?

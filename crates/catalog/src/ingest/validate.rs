@@ -9,6 +9,7 @@ use walfile::{
 };
 
 use super::IngestOptions;
+use crate::encryption;
 use crate::same_content::{decoded, read_up_to};
 
 /// History files and backup labels are a few hundred bytes.
@@ -71,6 +72,12 @@ pub enum Invalid {
     /// Somebody wrote to it, or put another file in its place, while it was looked at.
     #[error("it changed while it was read")]
     Changed,
+    /// It begins as `gpg`'s files do, and is none, or not all of one.
+    #[error("not what gpg encrypted: {problem}")]
+    Encrypted {
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// It is compressed and cannot be decompressed.
     #[error("cannot be decompressed: {problem}")]
     Compressed {
@@ -113,6 +120,12 @@ pub(crate) fn check(
         }
         done => done,
     }
+}
+
+/// What somebody encrypted cannot be looked into here, but whether all of it is there can be told.
+pub(crate) fn check_encrypted(path: &Path) -> std::io::Result<Result<(), Invalid>> {
+    let checked = encryption::check(&std::fs::File::open(path)?)?;
+    Ok(checked.map_err(|problem| Invalid::Encrypted { problem }))
 }
 
 /// Bytes left. Those of an uncompressed file are known without reading it.

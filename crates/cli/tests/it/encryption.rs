@@ -351,6 +351,37 @@ fn a_gpg_that_fails_loses_nothing() {
     lab.ok(&["archive-wal", "main"]);
     assert!(!incoming.exists() && duplicates() == 2);
     assert!(fs::read(stored(&lab, wal)).unwrap() == before);
+
+    // What an archive_command encrypted is taken unseen, in whatever form, if all of it is there.
+    let gpg = |options: &str, number: u32| {
+        let name = format!("0000000100000000000000{number:02X}");
+        let incoming = lab.server_dir().join("incoming").join(&name);
+        let line = format!(
+            "/usr/bin/gpg --homedir {} --batch --yes --quiet --trust-model always --pinentry-mode loopback --passphrase x {options}",
+            ring.path("").display()
+        );
+        let line = line.replace("IN", plain.to_str().unwrap()).replace("OUT", incoming.to_str().unwrap());
+        assert!(Command::new("/bin/sh").args(["-c", &line]).status().unwrap().success(), "{line}");
+        (name, incoming)
+    };
+    for (options, number) in [
+        (format!("-r {KEY} --output OUT --encrypt IN"), 0xE0),
+        (format!("-r {KEY} --encrypt < IN > OUT"), 0xE1),
+        ("--symmetric < IN > OUT".to_owned(), 0xE2),
+        (format!("-r {KEY} --compress-level 0 --output OUT --encrypt IN"), 0xE3),
+        (format!("-r {KEY} -r {KEY} --symmetric --compress-level 0 --encrypt < IN > OUT"), 0xE4),
+        (format!("-r {KEY} --armor --encrypt < IN > OUT"), 0xE5),
+    ] {
+        let (name, incoming) = gpg(&options, number);
+        let content = fs::read(&incoming).unwrap();
+        lab.ok(&["archive-wal", "main"]);
+        assert!(fs::read(stored(&lab, &name)).is_ok_and(|stored| stored == content), "{options}");
+        let cut = lab.server_dir().join("incoming/0000000100000000000000F0");
+        fs::write(&cut, &content[..content.len() - 50]).unwrap();
+        lab.run(&["archive-wal", "main"]);
+        assert!(!stored(&lab, "0000000100000000000000F0").exists(), "{options}");
+        let _ = fs::remove_file(cut);
+    }
     lab.configure("tapster.conf", &conninfo, &ring.settings());
 
     let without = ring.settings().replace("encryption_key_id", "description");
