@@ -111,6 +111,7 @@ impl Server {
         } else {
             self.cron_wal(launch, context)?;
         }
+        self.tidy_imports();
         let records = self.catalog.records()?;
         for record in self.worth_checking(&records) {
             if self.is_free(&LockName::BackupId(record.id))? {

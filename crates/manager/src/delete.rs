@@ -67,4 +67,11 @@ impl Server {
             tracing::warn!(server = self.name(), "leftovers stay: {error}");
         }
     }
+
+    /// Takes away what killed imports left, when nobody imports, backs up or deletes.
+    pub(crate) fn tidy_imports(&self) {
+        if let Err(error) = tapster_catalog::import::remove_abandoned(&self.catalog) {
+            tracing::warn!(server = self.name(), "what an import left stays: {error}");
+        }
+    }
 }

@@ -278,15 +278,44 @@ impl Drop for Import<'_> {
     }
 }
 
+/// Removes what killed imports have staged, which may be as large as a cluster. While the server's lock of backups is held,
+/// whoever holds it may be importing: then nothing happens.
+///
+/// # Errors
+/// When something cannot be listed or removed, or the lock not be used.
+pub fn remove_abandoned(catalog: &Catalog) -> Result<(), ImportError> {
+    // Nearly always there is none, and then nobody finds the lock held.
+    if staged(catalog)?.is_empty() {
+        return Ok(());
+    }
+    match Lock::try_acquire(&catalog.layout().lock(&LockName::Backup)) {
+        Ok(_lock) => remove_leftovers(catalog),
+        Err(LockError::Busy { .. }) => Ok(()),
+        Err(error) => Err(ImportError::Lock(error)),
+    }
+}
+
 /// Under the lock of backups nobody imports, so all staging directories are those of killed runs.
 fn remove_leftovers(catalog: &Catalog) -> Result<(), ImportError> {
-    let base = &catalog.layout().base;
-    let fail = |source| ImportError::Read { path: base.clone(), source };
-    for entry in std::fs::read_dir(base).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
-            durable::remove_tree(catalog.disk(), &entry.path())?;
-        }
+    for path in staged(catalog)? {
+        durable::remove_tree(catalog.disk(), &path)?;
     }
     Ok(())
+}
+
+fn staged(catalog: &Catalog) -> Result<Vec<PathBuf>, ImportError> {
+    let base = &catalog.layout().base;
+    let fail = |source| ImportError::Read { path: base.clone(), source };
+    let entries = match std::fs::read_dir(base) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(fail)?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(fail)?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use tapster_catalog::durable::RealDisk;
 use tapster_catalog::durable::testing::RecordingDisk;
-use tapster_catalog::import::{Import, ImportError, ImportPlan, Imported};
+use tapster_catalog::import::{Import, ImportError, ImportPlan, Imported, remove_abandoned};
 use tapster_catalog::locks::{Lock, LockName};
 use tapster_catalog::{
     BackupId, BackupMode, BackupRecord, BackupStatus, Catalog, KeepTarget, ServerLayout, TablespaceInfo,
@@ -237,6 +237,26 @@ fn a_failing_disk_leaves_the_catalog_as_it_was() {
         }
     }
     assert!(failed > 20, "{failed} of {calls}");
+}
+
+#[test]
+fn what_a_killed_import_left_goes_when_nobody_imports() {
+    let home = tempfile::tempdir().unwrap();
+    let catalog = catalog(hub(home.path()));
+    let layout = catalog.layout();
+    remove_abandoned(&catalog).unwrap();
+    // Under way.
+    let wals = [(FIVE, content(FIVE))];
+    let import = stage(&catalog, &wals).unwrap();
+    remove_abandoned(&catalog).unwrap();
+    assert!(import.staging().join("backup/data/PG_VERSION").exists());
+    drop(import);
+    let left = layout.base.join(format!(".import-{ID}-1/backup"));
+    fs::create_dir_all(&left).unwrap();
+    fs::create_dir_all(layout.base.join("20261121T000999/data")).unwrap();
+    fs::write(left.join("PG_VERSION"), "15").unwrap();
+    remove_abandoned(&catalog).unwrap();
+    assert_eq!(names(&layout.base), ["20261121T000999"]);
 }
 
 #[test]

@@ -37,6 +37,7 @@ impl Server {
             Err(error) => return Err(error.into()),
         };
         let mut failed = Vec::new();
+        self.tidy_imports();
         let mut records = self.catalog.records()?;
         let unsettled = |record: &&mut BackupRecord| {
             record.status == BackupStatus::WaitingForWals || failed_for_wal(record)
