@@ -218,6 +218,14 @@ fn servers_are_looked_after_without_cron() {
     let oldest = oldest["main"]["base_backup_information"]["end_lsn"].as_str().unwrap().to_owned();
     assert_eq!(shown(&metrics, "recoverable_oldest_lsn_bytes"), Some(number(&oldest)));
 
+    // One whose deletion has begun is no backup any more.
+    let marker = lab.server_dir().join(format!("meta/{latest}-delete_this"));
+    std::fs::write(&marker, "delete").unwrap();
+    let counted =
+        |status: &str| daemon.metrics()[&format!("tapster_backups{{server=\"main\",status=\"{status}\"}}")];
+    eventually("it is not counted", || (counted("DONE") == 1.0 && counted("FAILED") == 1.0).then_some(()));
+    std::fs::remove_file(marker).unwrap();
+
     // A server more; the one there is notices nothing.
     let other = Cluster::builder().start().unwrap();
     let with = other.conninfo().to_conninfo_string();

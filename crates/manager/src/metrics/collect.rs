@@ -33,7 +33,7 @@ impl MetricsCollector {
         let streaming_queue = count(&layout.streaming, |_| true);
         let incoming_queue = count(&layout.incoming, |name| !name.ends_with(".tmp"));
         let errors = count(&layout.errors, |_| true);
-        let (records, unreadable_backups) = match server.catalog().backups() {
+        let (mut records, unreadable_backups) = match server.catalog().backups() {
             Ok(found) => {
                 let all = found.len();
                 let records: Vec<BackupRecord> =
@@ -46,6 +46,18 @@ impl MetricsCollector {
                 (Vec::new(), 0)
             }
         };
+        // Of one whose deletion has begun some of the files are gone, whatever its record says; it is listed as failed.
+        let going = match server.catalog().deletions_in_progress() {
+            Ok(going) => going,
+            Err(e) => {
+                note(MetricsPart::Backups, e.to_string());
+                Vec::new()
+            }
+        };
+        let all = records.len();
+        records.retain(|record| !going.contains(&record.id));
+        let mut backups = by_status(&records);
+        *backups.entry(BackupStatus::Failed).or_default() += (all - records.len()) as u64;
         let archive = server
             .archive_metrics(&records, &mut self.archive)
             .map_err(|e| note(MetricsPart::Archive, e.to_string()))
@@ -58,7 +70,7 @@ impl MetricsCollector {
             streaming_queue,
             incoming_queue,
             errors,
-            backups: by_status(&records),
+            backups,
             unreadable_backups,
             last_backup: records.iter().rfind(|record| record.status.is_copied()).map(last_backup),
             problems,
