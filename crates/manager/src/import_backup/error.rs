@@ -132,12 +132,12 @@ pub enum ImportBackupError {
     },
     /// What is in it does not fit on the file system.
     #[error(
-        "Tarball needs more than the {available} bytes that are free on the file system of {}", path.display()
+        "Tarball needs more than the {available} bytes that an import may take on the file system of {}", path.display()
     )]
     Space {
         /// Where it was to go.
         path: PathBuf,
-        /// Free bytes when the import began.
+        /// Free bytes when the import began, less what is left for WAL.
         available: u64,
     },
     /// A file of it cannot be written.

@@ -1,7 +1,7 @@
 //! Members of the archive into the staging directory.
 
 use std::io::{Read as _, Write as _};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use tapster_catalog::ServerLayout;
@@ -22,6 +22,10 @@ const MAX_RECORD: u64 = 4 * 1024 * 1024;
 const MAX_INDEX: u64 = 32 * 1024 * 1024;
 /// What a file or directory costs besides its content, at least.
 const OVERHEAD: u64 = 4096;
+/// What stays free at least, for the WAL that comes meanwhile: 64 segments of the usual size.
+const RESERVE: u64 = 64 * (16 << 20);
+/// After so many bytes it is asked again what is free, as others write as well.
+const ASK_AFTER: u64 = 1 << 30;
 
 /// Texts of the archive that are read rather than stored.
 #[derive(Debug, Default)]
@@ -51,8 +55,15 @@ enum What {
 
 /// How much the archive may still bring.
 struct Room {
+    dir: PathBuf,
+    /// Free bytes when the import began.
     available: u64,
+    /// What it may not touch: a file system without a free byte takes no WAL, and the server's own fills up then.
+    reserve: u64,
+    /// What has not been promised to a member yet.
     left: u64,
+    /// Bytes written since it was asked what is free.
+    unasked: u64,
 }
 
 /// Reads the whole archive; `identity` is asked as soon as that member has been read.
@@ -63,22 +74,19 @@ pub(super) fn unpack(
     identity: &mut dyn FnMut(&[u8]) -> Result<(), ImportBackupError>,
     context: &Context<'_>,
 ) -> Result<Texts, ImportBackupError> {
-    let space = rustix::fs::statvfs(import.staging())
-        .map_err(|e| ImportBackupError::Read { path: import.staging().to_owned(), source: e.into() })?;
-    let available = space.f_bavail.saturating_mul(space.f_frsize);
-    let mut room = Room { available, left: available };
+    let mut room = Room::new(import.staging())?;
     let mut parser = Parser::new();
     let mut texts = Texts::default();
     let mut buffer = vec![0; 256 * 1024];
     let mut done = 0;
-    let staging = import.staging().to_owned();
     let mut reader =
         MemberReader { parser: &mut parser, input, tarball, buffer: &mut buffer, start: 0, end: 0 };
     while let Some(member) = reader.next_member()? {
         if context.stopped() {
             return Err(ImportBackupError::Stopped);
         }
-        room.take(&member, &staging)?;
+        room.take(&member)?;
+        let mut rest = member.size;
         let mut current = begin(&member, import, &mut texts)?;
         reader.data(|bytes| {
             done += bytes.len() as u64;
@@ -91,7 +99,8 @@ pub(super) fn unpack(
                 Current::Text(_, text) => text.extend_from_slice(bytes),
                 Current::File(file, _) => file.write_all(bytes).map_err(ImportBackupError::Write)?,
             }
-            Ok(())
+            rest = rest.saturating_sub(bytes.len() as u64);
+            room.wrote(bytes.len() as u64, rest)
         })?;
         match current {
             Current::Nothing => {}
@@ -181,15 +190,48 @@ fn begin<'i>(
 }
 
 impl Room {
+    fn new(dir: &Path) -> Result<Self, ImportBackupError> {
+        let (available, total) = free(dir)?;
+        let reserve = reserve(available, total);
+        Ok(Self { dir: dir.to_owned(), available, reserve, left: available - reserve, unasked: 0 })
+    }
+
     /// An archive of a few KiB can say that it holds petabytes.
-    fn take(&mut self, member: &Member, staging: &Path) -> Result<(), ImportBackupError> {
+    fn take(&mut self, member: &Member) -> Result<(), ImportBackupError> {
         let needs = member.size.div_ceil(OVERHEAD).saturating_add(1).saturating_mul(OVERHEAD);
-        self.left = self.left.checked_sub(needs).ok_or_else(|| ImportBackupError::Space {
-            path: staging.to_owned(),
-            available: self.available,
-        })?;
+        self.promise(needs)
+    }
+
+    /// So much of a member has been written; so much is still to come.
+    fn wrote(&mut self, bytes: u64, rest: u64) -> Result<(), ImportBackupError> {
+        self.unasked = self.unasked.saturating_add(bytes);
+        if self.unasked < ASK_AFTER {
+            return Ok(());
+        }
+        self.unasked = 0;
+        self.left = free(&self.dir)?.0.saturating_sub(self.reserve);
+        self.promise(rest)
+    }
+
+    fn promise(&mut self, needs: u64) -> Result<(), ImportBackupError> {
+        let space =
+            || ImportBackupError::Space { path: self.dir.clone(), available: self.available - self.reserve };
+        self.left = self.left.checked_sub(needs).ok_or_else(space)?;
         Ok(())
     }
+}
+
+/// Free bytes of the file system for who has no privilege, and all it has.
+fn free(dir: &Path) -> Result<(u64, u64), ImportBackupError> {
+    let space = rustix::fs::statvfs(dir)
+        .map_err(|e| ImportBackupError::Read { path: dir.to_owned(), source: e.into() })?;
+    Ok((space.f_bavail.saturating_mul(space.f_frsize), space.f_blocks.saturating_mul(space.f_frsize)))
+}
+
+/// The larger of a twentieth of the file system and 64 segments, but at most half of what is free: a small archive is to go into
+/// a small file system.
+fn reserve(available: u64, total: u64) -> u64 {
+    (total / 20).max(RESERVE).min(available / 2)
 }
 
 /// Pulls the parser's events out of the input.
@@ -270,4 +312,28 @@ fn modified(member: &Member) -> SystemTime {
 fn refuse(member: &Member, problem: &'static str) -> ImportBackupError {
     let name = member.path.to_string_lossy().chars().take(200).flat_map(char::escape_default).collect();
     ImportBackupError::Member { name, problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_left_for_the_wal_that_comes_meanwhile() {
+        const GB: u64 = 1 << 30;
+        assert_eq!(reserve(900 * GB, 1000 * GB), 50 * GB);
+        assert_eq!(reserve(9 * GB, 10 * GB), GB);
+        assert_eq!(reserve(GB, 10 * GB), GB / 2);
+        assert_eq!(reserve(0, 10 * GB), 0);
+        let dir = tempfile::tempdir().unwrap();
+        let mut room = Room::new(dir.path()).unwrap();
+        assert!(room.reserve > 0 && room.left + room.reserve == room.available);
+        let all_but_the_last = room.left - 1;
+        room.promise(all_but_the_last).unwrap();
+        assert!(matches!(room.promise(2), Err(ImportBackupError::Space { .. })));
+        // What is written is what is free no more, so that nothing is counted twice; but others may write as well.
+        room.wrote(ASK_AFTER, 0).unwrap();
+        assert!(room.left > 1 && room.unasked == 0);
+        assert!(matches!(room.wrote(ASK_AFTER, u64::MAX), Err(ImportBackupError::Space { .. })));
+    }
 }
