@@ -126,6 +126,40 @@ fn another_clusters_wal_and_cut_off_wal_is_refused() {
     assert_eq!(send(&good).0, 0);
 }
 
+/// A hub that only has the public key: PostgreSQL must not wait for ever, nor may anything be lost.
+#[test]
+fn what_cannot_be_compared_for_want_of_the_key_is_kept_aside() {
+    let hub = Hub::new();
+    let bin = hub.dir.path().join("bin");
+    // By another process: a file that a thread of this one is just forking with cannot be executed.
+    let script =
+        "mkdir $0; printf '#!/bin/sh\\necho gpg: No secret key >&2; exit 2\\n' > $0/gpg; chmod 755 $0/gpg";
+    assert!(Command::new("/bin/sh").args(["-c", script]).arg(&bin).status().unwrap().success());
+    let text = fs::read_to_string(hub.config()).unwrap();
+    fs::write(hub.config(), text.replace("[main]\n", &format!("[main]\npath_prefix = {}\n", bin.display())))
+        .unwrap();
+    let archived = [0x85, 0, 3, 3, 1, 2, 0xD2, 3, 1, 2, 3];
+    hub.archive(NAME, &archived);
+    let contents = [segment(NAME, SYSTEM, 1), segment(NAME, SYSTEM, 2)];
+    for (number, kept, is_new) in [(0, 1, true), (0, 1, false), (1, 2, true), (1, 2, false), (0, 2, false)] {
+        let bytes = &contents[number];
+        let tar = tar_of(&[(NAME, bytes), ("SHA256SUMS", &sum(NAME, bytes))]);
+        let (code, stdout, stderr) = told(&hub.put_wal(Which::Ours, &tar).unwrap());
+        assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
+        assert_eq!(
+            stderr.starts_with("WARNING: ") && stderr.contains("gpg: No secret key"),
+            is_new,
+            "{stderr}"
+        );
+        let names = hub.names("errors");
+        assert_eq!(names.len(), kept, "{names:?}");
+        assert!(names.iter().all(|name| name.ends_with(".duplicate")), "{names:?}");
+        assert!(names.iter().any(|name| fs::read(hub.main("errors").join(name)).unwrap() == *bytes));
+        assert!(hub.names("incoming").is_empty());
+    }
+    assert_eq!(fs::read(hub.main("wals").join(&NAME[..16]).join(NAME)).unwrap(), archived);
+}
+
 /// The sender dies, put-wal is asked to stop, or is killed.
 #[test]
 fn a_transfer_that_breaks_off_leaves_nothing() {
