@@ -102,6 +102,17 @@ fn remote_files_come_over_ssh() {
     assert!(check.contains("\tssh: OK (PostgreSQL server)\n"), "{check}");
     side_by_side(&lab);
 
+    // A tablespace that is not there for the user who copies.
+    let place = PathBuf::from(
+        lab.cluster.value("SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'space'"),
+    );
+    lab.cluster.sql("CHECKPOINT");
+    std::fs::rename(&place, place.with_extension("hidden")).unwrap();
+    let run = lab.run(&["backup", "main"]);
+    std::fs::rename(place.with_extension("hidden"), &place).unwrap();
+    assert!(run.code == 1 && run.stderr.contains("tablespace 'space': "), "{run:?}");
+    assert_eq!(backups(&lab)[0].1, "FAILED");
+
     // A host that cannot be reached keeps the backup from being begun.
     let text = std::fs::read_to_string(lab.path("tapster.conf")).unwrap();
     std::fs::write(lab.path("other.conf"), text.replace("@127.0.0.1", "@127.0.0.1 -p 1")).unwrap();

@@ -92,8 +92,14 @@ impl Rsync {
                 let written = writer.write_all(line).and_then(|()| writer.write_all(b"\n"));
                 Ok(written.map_err(at("write", &whole))?)
             };
-            run(self.list(tree), stop, &mut write)?.check(&what)?;
+            let ended = run(self.list(tree), stop, &mut write)?;
             std::io::Write::flush(&mut writer).map_err(at("write", &whole))?;
+            if ended.has_no_root() {
+                // An empty list says so below.
+                std::fs::File::create(&whole).map_err(at("create", &whole))?;
+            } else {
+                ended.check(&what)?;
+            }
             Ok(())
         })?;
         let mut safe = Buckets::new(lists, prefix, self.jobs, false);

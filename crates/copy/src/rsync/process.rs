@@ -129,6 +129,13 @@ impl Ended {
         }
     }
 
+    /// Whether the directory to be listed is not there: nothing was sent then, though the other end may complain of that.
+    pub(super) fn has_no_root(&self) -> bool {
+        let is_of_root =
+            |line: &str| line.contains("change_dir") && line.contains("No such file or directory (2)");
+        self.status.code() == Some(23) && self.stderr.lines().any(is_of_root)
+    }
+
     pub(super) fn check(self, what: &str) -> Result<Self, RsyncError> {
         if self.is_fine() {
             return Ok(self);
@@ -328,6 +335,10 @@ mod tests {
         let error = failed.check("copying pgdata").err().unwrap().to_string();
         assert!(error.ends_with("Permission denied (13)"), "{error}");
         assert!(ended(23, &flood).is_fine());
+        let no_root = "rsync: [sender] change_dir \"/x\" failed: No such file or directory (2)\n\
+                       rsync: [Receiver] write error: Broken pipe (32)";
+        assert!(ended(23, no_root).has_no_root() && !ended(12, no_root).has_no_root());
+        assert!(!ended(23, gone).has_no_root());
         let here = "rsync: [receiver] mkstemp \"/t/.1.abc\" failed: No such file or directory (2)";
         assert!(!ended(23, here).is_fine());
         assert!(!ended(12, "").is_fine() && !ended(255, "").is_fine());
