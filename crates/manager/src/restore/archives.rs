@@ -16,8 +16,8 @@ use tapster_copy::manifest::ManifestFile;
 use tapster_copy::{ChecksumAlgorithm, ExtractOptions, ManifestReader, TarExtractor, Unpacker};
 use walfile::codec::{Compression, decoder};
 
+use super::archived_wal::file_names;
 use super::execute::io_at;
-use super::plan::file_names;
 use super::{RestoreError, RestorePlan, RestorePlanError};
 use crate::event::Progress;
 use crate::{Context, Server};

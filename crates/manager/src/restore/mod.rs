@@ -1,5 +1,6 @@
 //! Restoring a backup: plan first, then execute.
 
+mod archived_wal;
 mod archives;
 mod combine;
 mod error;

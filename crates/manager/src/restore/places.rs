@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use tapster_catalog::BackupRecord;
 
-use super::plan::file_names;
+use super::archived_wal::file_names;
 use super::{RestoreOptions, RestorePlanError, WalPlan};
 
 /// Where a tablespace is restored to.

@@ -1,0 +1,304 @@
+//! The archive as a plan sees it: what is there, how far it leads, and whether the target lies on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use tapster_catalog::wal_store::WalStore;
+use tapster_catalog::{BackupRecord, ServerLayout};
+use time::OffsetDateTime;
+use walfile::{Lsn, SegmentName, SegmentSize, Timeline, TimelineHistory, WalName};
+
+use super::time_reach::{TimeReach, TimeSearch};
+use super::{
+    PartialReach, RecoveryTarget, RestoreOptions, RestorePlanError, TimelineTarget, TransactionEnd, WalPlan,
+    WalRequest, plan_wal,
+};
+use crate::{Context, Server};
+
+pub(super) fn missing_after(missing: SegmentName) -> String {
+    format!("WAL segment {missing} is missing from the archive, after the target")
+}
+
+/// Which timeline PostgreSQL will follow.
+pub(super) fn target_timeline(
+    record: &BackupRecord,
+    options: &RestoreOptions,
+    archive_recovery: bool,
+) -> TimelineTarget {
+    // It followed only the backup's own timeline by default before version 12.
+    let default = match record.version {
+        Some(version) if version < 120_000 => TimelineTarget::Current,
+        _ if !archive_recovery => TimelineTarget::Current,
+        _ => TimelineTarget::Latest,
+    };
+    options.timeline.unwrap_or(default)
+}
+
+type Histories = BTreeMap<Timeline, TimelineHistory>;
+
+/// The history files in the archive, and those that cannot be read.
+pub(super) fn read_histories(
+    store: &WalStore<'_>,
+) -> Result<(Histories, BTreeSet<Timeline>), RestorePlanError> {
+    let (mut histories, mut broken) = (Histories::new(), BTreeSet::new());
+    for timeline in store.history_files()? {
+        match store.history(timeline) {
+            Ok(Some(history)) => drop(histories.insert(timeline, history)),
+            Ok(None) => {}
+            Err(_) => drop(broken.insert(timeline)),
+        }
+    }
+    Ok((histories, broken))
+}
+
+/// What the archive holds, read once.
+pub(super) struct Archive<'a> {
+    store: WalStore<'a>,
+    size: SegmentSize,
+    histories: Histories,
+    /// History files that cannot be read.
+    broken: BTreeSet<Timeline>,
+    archived: BTreeSet<SegmentName>,
+    partial: BTreeSet<SegmentName>,
+    labels: BTreeSet<WalName>,
+}
+
+impl<'a> Archive<'a> {
+    /// One pass over the names, which in a large archive takes its time: the stop flag is looked at.
+    pub(super) fn read(
+        server: &'a Server,
+        record: &BackupRecord,
+        context: &Context<'_>,
+    ) -> Result<Self, RestorePlanError> {
+        let size = record.segment_size();
+        let store = server.wal_store().with_segment_size(size);
+        let (histories, broken) = read_histories(&store)?;
+        let begin = record.begin_wal;
+        let mut archive = Archive {
+            store,
+            size,
+            histories,
+            broken,
+            archived: BTreeSet::new(),
+            partial: BTreeSet::new(),
+            labels: BTreeSet::new(),
+        };
+        let layout = server.layout();
+        let mut dirs = vec![layout.incoming.clone(), layout.streaming.clone()];
+        let hash_dirs = file_names(&layout.wals)?.into_iter().filter(|name| ServerLayout::is_hash_dir(name));
+        dirs.extend(hash_dirs.map(|name| layout.wals.join(name)));
+        for dir in dirs {
+            if context.stopped() {
+                return Err(RestorePlanError::Stopped);
+            }
+            for name in file_names(&dir)? {
+                match name.parse() {
+                    // Nothing before the backup is of interest, and there may be very much of it.
+                    Ok(WalName::Segment(segment)) if begin.is_none_or(|b| after(segment, b, size)) => {
+                        archive.archived.insert(segment);
+                    }
+                    Ok(WalName::Partial(segment)) => {
+                        archive.partial.insert(segment);
+                    }
+                    Ok(label @ WalName::BackupLabel { .. }) => {
+                        archive.labels.insert(label);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(archive)
+    }
+
+    pub(super) fn plan(
+        &self,
+        record: &BackupRecord,
+        options: &RestoreOptions,
+        archive_recovery: bool,
+        with_partial: bool,
+    ) -> Result<WalPlan, RestorePlanError> {
+        let until = match options.target {
+            RecoveryTarget::Lsn(lsn) => Some(lsn),
+            RecoveryTarget::Immediate => record.end_xlog,
+            _ => None,
+        };
+        self.plan_until(record, options, archive_recovery, with_partial, until)
+    }
+
+    pub(super) fn plan_until(
+        &self,
+        record: &BackupRecord,
+        options: &RestoreOptions,
+        archive_recovery: bool,
+        with_partial: bool,
+        until: Option<Lsn>,
+    ) -> Result<WalPlan, RestorePlanError> {
+        let missing = |field| RestorePlanError::Incomplete { id: record.id, field };
+        let begin = record.begin_xlog.ok_or(missing("begin_xlog"))?;
+        let consistent = record.end_xlog.ok_or(missing("end_xlog"))?;
+        let timeline = record.timeline.ok_or(missing("timeline"))?;
+        let target_timeline = target_timeline(record, options, archive_recovery);
+        let is_needed = |other: Timeline| match target_timeline {
+            TimelineTarget::Current => other == timeline,
+            TimelineTarget::Number(wanted) => other == wanted,
+            TimelineTarget::Latest => other >= timeline,
+        };
+        for other in self.broken.iter().filter(|other| is_needed(**other)) {
+            self.store.history(*other)?;
+        }
+        let none = BTreeSet::new();
+        Ok(plan_wal(&WalRequest {
+            timeline,
+            begin,
+            consistent,
+            size: self.size,
+            target_timeline,
+            until,
+            histories: &self.histories,
+            archived: &self.archived,
+            partial: if with_partial { &self.partial } else { &none },
+        })?)
+    }
+
+    /// Whether recovery will get where it is to go. By a target position the plan was made; the WAL is read for a target
+    /// time; other targets are looked for only where WAL is missing. A standby may get by streaming what is missing here.
+    pub(super) fn judge_end(
+        &self,
+        wal: &WalPlan,
+        record: &BackupRecord,
+        options: &RestoreOptions,
+        get_wal: bool,
+        context: &Context<'_>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), RestorePlanError> {
+        let mut hole = |missing| {
+            let gap = RestorePlanError::Gap { missing, reach: wal.reach };
+            if !options.standby_mode {
+                return Err(gap);
+            }
+            warnings.push(format!("{gap}, unless the standby gets it by streaming"));
+            Ok(())
+        };
+        let RecoveryTarget::Time(target) = options.target else {
+            return wal.gap.map_or(Ok(()), hole);
+        };
+        let stops = |time| if options.exclusive { time >= target } else { time > target };
+        let reach = self.search(wal, record, context).run(TimeSearch::MOST_BYTES, &stops)?;
+        match (reach, wal.gap) {
+            (TimeReach::Reached, None) => {}
+            (TimeReach::Reached, Some(missing)) => warnings.push(missing_after(missing)),
+            (_, Some(missing)) => hole(missing)?,
+            (TimeReach::Unknown(problem), None) => warnings.push(format!(
+                "whether recovery reaches the target time cannot be told from the archived WAL: {problem}"
+            )),
+            (TimeReach::Before(last), None) => {
+                // Where the backup is not consistent yet, nothing can stop.
+                let last = last.filter(|last| record.end_xlog.is_none_or(|end| last.lsn >= end));
+                let zone = |last: TransactionEnd| TransactionEnd {
+                    time: last.time.to_offset(target.offset()),
+                    ..last
+                };
+                let beyond = RestorePlanError::TimeBeyondArchive {
+                    target,
+                    last: last.map(zone),
+                    reach: wal.reach,
+                    partial: self.partial_after(wal, record, options, context, &stops)?,
+                };
+                // It ends in an error only where nothing more can come, and since release 13.
+                let consequence = if get_wal || options.standby_mode {
+                    "recovery stops there once such WAL has come"
+                } else if record.version.is_some_and(|version| version < 130_000) {
+                    "before PostgreSQL 13, recovery ends with the archive as if there were no target"
+                } else {
+                    return Err(beyond);
+                };
+                warnings.push(format!("{beyond}; {consequence}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The way a plan takes.
+    pub(super) fn history(&self, wal: &WalPlan) -> Arc<TimelineHistory> {
+        let history = self.histories.get(&wal.timeline).cloned();
+        Arc::new(history.unwrap_or_else(|| TimelineHistory::root(wal.timeline)))
+    }
+
+    fn search<'s>(
+        &'s self,
+        wal: &'s WalPlan,
+        record: &BackupRecord,
+        context: &'s Context<'_>,
+    ) -> TimeSearch<'s> {
+        TimeSearch {
+            store: self.store,
+            size: self.size,
+            history: self.history(wal),
+            begin: record.begin_xlog.unwrap_or_default(),
+            wal,
+            context,
+        }
+    }
+
+    /// The segment that is being received and was not asked for, and whether its beginning would be enough.
+    fn partial_after(
+        &self,
+        wal: &WalPlan,
+        record: &BackupRecord,
+        options: &RestoreOptions,
+        context: &Context<'_>,
+        stops: &dyn Fn(OffsetDateTime) -> bool,
+    ) -> Result<Option<PartialReach>, RestorePlanError> {
+        if wal.partial.is_some() {
+            return Ok(None);
+        }
+        let Ok(longer) = self.plan(record, options, true, true) else { return Ok(None) };
+        let Some(segment) = longer.partial else { return Ok(None) };
+        // A record that ends there may begin in the segment before.
+        let reach = self.search(&longer, record, context).run(2 * self.size.bytes(), stops)?;
+        Ok(Some(PartialReach { segment, enough: matches!(reach, TimeReach::Reached) }))
+    }
+
+    /// The newest timeline that left the backup's own after the backup, and where.
+    pub(super) fn left_for(&self, record: &BackupRecord) -> Option<(Timeline, Lsn)> {
+        let (own, end) = (record.timeline?, record.end_xlog?);
+        let left = |(timeline, history): (&Timeline, &TimelineHistory)| {
+            history.switch_from(own).filter(|at| *at >= end).map(|at| (*timeline, at))
+        };
+        self.histories.iter().rev().find_map(left)
+    }
+
+    /// Backup labels among the segments, and all history files, as Barman copies them: by those PostgreSQL chooses a number for
+    /// its next timeline that nobody has.
+    pub(super) fn extras(&self, wal: &WalPlan) -> Vec<WalName> {
+        let segments: BTreeSet<SegmentName> = wal.segments.iter().copied().collect();
+        let labels = self
+            .labels
+            .iter()
+            .copied()
+            .filter(|label| label.segment().is_some_and(|s| segments.contains(&s)));
+        self.histories.keys().map(|timeline| WalName::History(*timeline)).chain(labels).collect()
+    }
+}
+
+fn after(segment: SegmentName, begin: SegmentName, size: SegmentSize) -> bool {
+    match (segment.number(size), begin.number(size)) {
+        (Ok(segment), Ok(begin)) => segment >= begin,
+        _ => false,
+    }
+}
+
+pub(super) fn file_names(dir: &Path) -> Result<Vec<String>, RestorePlanError> {
+    let fail = |source| RestorePlanError::Io { path: dir.to_owned(), source };
+    let read = match std::fs::read_dir(dir) {
+        Ok(read) => read,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(fail(source)),
+    };
+    let mut names = Vec::new();
+    for entry in read {
+        names.extend(entry.map_err(fail)?.file_name().into_string());
+    }
+    Ok(names)
+}
