@@ -72,6 +72,8 @@ fn side_by_side(lab: &Lab) {
         assert!(said.contains("Asking PostgreSQL server to finalize the backup."), "{said}");
     }
     let mut expected = 2;
+    // The original does not look whether the id of this second is taken.
+    std::thread::sleep(std::time::Duration::from_secs(1));
     if let Some(run) = lab.barman(&["backup", "main", "--wait"]) {
         assert_eq!(run.code, 0, "{run:?}");
         lab.ok(&["backup", "main", "--wait", "--manifest"]);
