@@ -77,6 +77,16 @@ pub enum HookPhase {
     Post,
 }
 
+impl HookPhase {
+    /// As it stands in the names of keys and in a script's environment.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pre => "pre",
+            Self::Post => "post",
+        }
+    }
+}
+
 /// What a hook script belongs to.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(missing_docs, reason = "each is the operation of that name")]
@@ -86,6 +96,19 @@ pub enum HookEvent {
     Delete,
     WalDelete,
     Recovery,
+}
+
+impl HookEvent {
+    /// As it stands in the names of keys and in a script's environment.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Archive => "archive",
+            Self::Backup => "backup",
+            Self::Delete => "delete",
+            Self::WalDelete => "wal_delete",
+            Self::Recovery => "recovery",
+        }
+    }
 }
 
 /// The settings of one server, with defaults filled in, the active model applied, and contradictions settled.
@@ -317,17 +340,7 @@ impl ServerConfig {
 
     /// A hook script: one shell command line.
     pub fn hook(&self, phase: HookPhase, event: HookEvent, retry: bool) -> Option<&str> {
-        let phase = match phase {
-            HookPhase::Pre => "pre",
-            HookPhase::Post => "post",
-        };
-        let event = match event {
-            HookEvent::Archive => "archive",
-            HookEvent::Backup => "backup",
-            HookEvent::Delete => "delete",
-            HookEvent::WalDelete => "wal_delete",
-            HookEvent::Recovery => "recovery",
-        };
+        let (phase, event) = (phase.as_str(), event.as_str());
         self.text(&format!("{phase}_{event}{}_script", if retry { "_retry" } else { "" }))
     }
 

@@ -11,34 +11,19 @@ use crate::config::{HookEvent, HookPhase};
 /// What scripts written for it look at.
 const BARMAN_VERSION: &str = "3.19.1";
 
-const fn words(phase: HookPhase, event: HookEvent) -> (&'static str, &'static str) {
-    let phase = match phase {
-        HookPhase::Pre => "pre",
-        HookPhase::Post => "post",
-    };
-    let event = match event {
-        HookEvent::Archive => "archive",
-        HookEvent::Backup => "backup",
-        HookEvent::Delete => "delete",
-        HookEvent::WalDelete => "wal_delete",
-        HookEvent::Recovery => "recovery",
-    };
-    (phase, event)
-}
-
 fn kind(event: &str, retry: bool) -> String {
     format!("{event}{}_script", if retry { "_retry" } else { "" })
 }
 
 /// Such as `pre_backup_retry_script`.
 pub(super) fn hook_name(phase: HookPhase, event: HookEvent, retry: bool) -> String {
-    let (phase, event) = words(phase, event);
+    let (phase, event) = (phase.as_str(), event.as_str());
     format!("{phase}_{}", kind(event, retry))
 }
 
 /// What every script gets.
 pub(super) fn common(server: &Server, phase: HookPhase, event: HookEvent, retry: bool) -> Variables {
-    let (phase, event) = words(phase, event);
+    let (phase, event) = (phase.as_str(), event.as_str());
     vec![
         ("BARMAN_VERSION", BARMAN_VERSION.to_owned()),
         ("BARMAN_SERVER", server.name().to_owned()),
