@@ -27,6 +27,7 @@
 
 mod checksum;
 mod file;
+mod incremental;
 mod name;
 mod report;
 mod stream;

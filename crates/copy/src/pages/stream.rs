@@ -4,9 +4,11 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::file::{FilePages, PageRules, PageState};
+use super::file::{FilePages, PageCounts, PageRules, PageState, Suspect};
+use super::incremental::IncrementalPages;
 use super::name::relation_segment;
 use super::report::PageReport;
+use crate::combine::PREFIX;
 
 /// Checks the pages of one file of a base-backup stream after the other.
 ///
@@ -23,8 +25,42 @@ pub(crate) struct StreamPages {
 #[derive(Debug)]
 struct Current {
     path: PathBuf,
-    pages: FilePages,
-    offset: u64,
+    pages: Pages,
+}
+
+#[derive(Debug)]
+enum Pages {
+    Whole { pages: FilePages, offset: u64 },
+    Incremental(IncrementalPages),
+}
+
+impl Pages {
+    /// Those of a file with this name; `None` if it has none.
+    fn of(path: &Path, rules: PageRules) -> Option<Self> {
+        if let Some(segment) = relation_segment(path) {
+            return Some(Self::Whole { pages: FilePages::new(rules, segment), offset: 0 });
+        }
+        let name = path.file_name()?.as_bytes().strip_prefix(PREFIX.as_bytes())?;
+        let segment = relation_segment(&path.with_file_name(OsStr::from_bytes(name)))?;
+        Some(Self::Incremental(IncrementalPages::new(rules, segment)))
+    }
+
+    fn feed(&mut self, bytes: &[u8], suspect: impl FnMut(Suspect)) {
+        match self {
+            Self::Whole { pages, offset } => {
+                pages.feed(*offset, bytes, suspect);
+                *offset = offset.saturating_add(bytes.len() as u64);
+            }
+            Self::Incremental(pages) => pages.feed(bytes, suspect),
+        }
+    }
+
+    fn finish(self) -> PageCounts {
+        match self {
+            Self::Whole { pages, .. } => pages.finish(),
+            Self::Incremental(pages) => pages.finish(),
+        }
+    }
 }
 
 impl StreamPages {
@@ -35,22 +71,17 @@ impl StreamPages {
     /// A file begins, by its name relative to the data directory.
     pub(crate) fn begin(&mut self, name: &[u8]) {
         let path = Path::new(OsStr::from_bytes(name));
-        self.current = relation_segment(path).map(|segment| Current {
-            path: path.to_path_buf(),
-            pages: FilePages::new(self.rules, segment),
-            offset: 0,
-        });
+        self.current = Pages::of(path, self.rules).map(|pages| Current { path: path.to_path_buf(), pages });
     }
 
     /// Its next bytes.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
-        let Some(Current { path, pages, offset }) = &mut self.current else { return };
-        pages.feed(*offset, bytes, |suspect| {
+        let Some(Current { path, pages }) = &mut self.current else { return };
+        pages.feed(bytes, |suspect| {
             if suspect.state != PageState::Garbage {
                 self.report.add(path, &suspect);
             }
         });
-        *offset = offset.saturating_add(bytes.len() as u64);
     }
 
     /// It is complete.
