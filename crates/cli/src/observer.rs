@@ -204,9 +204,16 @@ impl<'a> ConsoleObserver<'a> {
     fn restoring(&self, event: &Event) -> bool {
         let out = self.output;
         match event {
-            Event::RestoreStarting { server, backup, destination } => {
-                out.info(format!("Starting local restore for server {server} using backup {backup}"));
+            Event::RestoreStarting { server, backup, destination, remote } => {
+                let place = if remote.is_some() { "remote" } else { "local" };
+                out.info(format!("Starting {place} restore for server {server} using backup {backup}"));
                 out.info(format!("Destination directory: {}", destination.display()));
+                if let Some(command) = remote {
+                    out.info(format!("Remote command: {command}"));
+                }
+            }
+            Event::NothingStaged => {
+                out.info("Nothing is staged: the backup goes straight to its destination");
             }
             Event::RecoveryTarget { description } => out.info(format!("Doing PITR. {description}")),
             Event::CombineStarting { backup, destination } => out.info(format!(

@@ -7,6 +7,7 @@
 //! * [`manifest`]: PostgreSQL's `backup_manifest`: read, written, and a backup verified with it.
 //! * [`live`]: the files of a running cluster into a backup, in parallel, sharing what the one before has.
 //! * [`rsync`]: the same from another host, through the real `rsync` and `ssh`.
+//! * [`remote`]: commands and tar streams on another host, over one ssh connection.
 //! * [`combine`]: a full backup and the incremental ones on top of it become one.
 //! * [`tree`]: one directory becomes another, in parallel; what a local restore does.
 //! * [`pages`]: checksums of data pages, verified while files pass.
@@ -46,6 +47,7 @@ pub mod manifest;
 mod observer;
 pub mod pages;
 pub mod publish;
+pub mod remote;
 pub mod rsync;
 pub mod sync;
 pub mod tar;

@@ -255,12 +255,16 @@ pub enum Event {
         backup: BackupId,
         /// The new data directory.
         destination: PathBuf,
+        /// The ssh command that leads to its host, if that is not this one.
+        remote: Option<String>,
     },
     /// It is a point-in-time recovery; the text names the target as Barman does.
     RecoveryTarget {
         /// `Recovery target time: '…', timeline: '2'`.
         description: String,
     },
+    /// Nothing is staged, though somebody has said where.
+    NothingStaged,
     /// The base backup is being copied.
     CopyingBaseBackup,
     /// The files of an incremental backup are put together.

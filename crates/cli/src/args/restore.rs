@@ -178,6 +178,11 @@ impl RestoreArgs {
         super::switch(self.get_wal, self.no_get_wal)
     }
 
+    /// Further attempts of a copy that failed, if that was said.
+    pub(crate) fn retry_times(&self) -> Option<u64> {
+        if self.no_retry { Some(0) } else { self.retry_times }
+    }
+
     /// Whether to compress on the network, if that was said.
     pub(crate) fn network_compression(&self) -> Option<bool> {
         super::switch(self.network_compression, self.no_network_compression)

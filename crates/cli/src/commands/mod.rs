@@ -24,6 +24,7 @@ pub(crate) mod receive_wal;
 pub(crate) mod receivewal;
 pub(crate) mod replication_status;
 pub(crate) mod restore;
+mod restore_remote;
 pub(crate) mod run;
 pub(crate) mod show_backup;
 mod signals;

@@ -10,7 +10,7 @@ use tapster_manager::{RestoreOptions, Server};
 use time::PrimitiveDateTime;
 use walfile::{Lsn, Timeline};
 
-use super::archive_wal;
+use super::{archive_wal, restore_remote};
 use crate::args::restore::RestoreArgs;
 use crate::args::values;
 use crate::failure::Failure;
@@ -42,6 +42,7 @@ pub(crate) fn run(args: &RestoreArgs, session: &Session) -> Result<(), Failure> 
     options.combine_mode = args.combine_mode.map(|mode| mode.name().to_owned());
     options.jobs = args.jobs.map(|jobs| usize::try_from(jobs).unwrap_or(usize::MAX).min(64));
     options.program = program(session)?;
+    restore_remote::apply(args, &setup, &server, &mut options)?;
     restore(args, &options, &setup, &server)
 }
 
@@ -78,15 +79,8 @@ fn restore(
 
 fn refuse_unsupported(args: &RestoreArgs) -> Result<(), Failure> {
     for (given, option) in [
-        (args.remote_ssh_command.is_some(), "--remote-ssh-command"),
-        (args.staging_path.is_some(), "--staging-path"),
-        (args.staging_location.is_some(), "--staging-location"),
-        (args.recovery_staging_path.is_some(), "--recovery-staging-path"),
-        (args.local_staging_path.is_some(), "--local-staging-path"),
-        (args.recovery_option_port.is_some(), "--recovery-option-port"),
-        (args.delta_restore() == Some(true), "--delta-restore"),
-        (args.network_compression() == Some(true), "--network-compression"),
-        (args.bwlimit.is_some_and(|limit| limit > 0), "--bwlimit"),
+        (args.delta_restore() == Some(true) && args.remote_ssh_command.is_none(), "--delta-restore"),
+        (args.bwlimit.is_some_and(|limit| limit > 0) && args.remote_ssh_command.is_none(), "--bwlimit"),
         (args.snapshot_recovery_instance.is_some(), "--snapshot-recovery-instance"),
         (args.snapshot_recovery_zone.is_some(), "--snapshot-recovery-zone"),
         (args.gcp_zone.is_some(), "--gcp-zone"),

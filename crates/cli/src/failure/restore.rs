@@ -29,6 +29,9 @@ impl Failure {
                 beyond_hint(place, last.as_ref(), *reach, partial.as_ref())
             }
             RestorePlanError::Wal(error) => wal_hint(place, error),
+            RestorePlanError::Program { program, .. } => {
+                format!("install {program} there, or restore on this host and copy the result")
+            }
             RestorePlanError::Gap { .. } => {
                 "choose a target before the missing file, or a later backup".to_owned()
             }

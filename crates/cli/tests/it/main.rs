@@ -44,6 +44,7 @@ mod parity_catalog;
 mod pg_tools;
 mod program;
 mod replication;
+mod restore_remote;
 mod sshd;
 mod streaming;
 mod tools;

@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempDir;
 
 use super::error::ExtractError;
 use super::output::{Output, Writing};
 use super::reuse::{Comparing, Earlier, EarlierTree};
+use super::sink::Outlet;
 use super::spool::Spool;
 use crate::manifest::{FILE_NAME, ManifestSummary};
 use crate::pages::{PageReport, PageRules, StreamPages};
@@ -64,6 +68,23 @@ pub struct ControlFile {
     pub content: Vec<u8>,
     /// Permission bits.
     pub mode: u32,
+}
+
+impl ControlFile {
+    /// That of a data directory.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is larger than one can be.
+    pub fn read(path: &Path) -> std::io::Result<Self> {
+        let file = File::open(path)?;
+        let mode = file.metadata()?.mode() & 0o777;
+        let mut content = Vec::new();
+        file.take(MAX_CONTROL_FILE + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > MAX_CONTROL_FILE {
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "no control file is so large"));
+        }
+        Ok(Self { content, mode })
+    }
 }
 
 /// What was written.
@@ -120,6 +141,8 @@ pub struct TarExtractor {
     name: Vec<u8>,
     size: u64,
     spool: Option<Spool>,
+    /// For what is kept here while everything else goes elsewhere.
+    scratch: Option<TempDir>,
     control: Option<(Vec<u8>, u32)>,
     manifest: Option<(File, PathBuf)>,
     report: ExtractReport,
@@ -151,15 +174,45 @@ impl TarExtractor {
     /// # Errors
     /// When a directory cannot be made or opened.
     pub fn create(root: &Path, options: ExtractOptions) -> Result<Self, ExtractError> {
+        Self::start(root, options, None)
+    }
+
+    /// The same, into directories that lie elsewhere: `root` and those of [`ExtractOptions::tablespaces`] are opened through
+    /// `outlet`, one after the other but for `root`, which is the last to end. Nothing is synced, and nothing shared with an earlier
+    /// backup; [`ExtractOptions::wal_directory`] is not for this.
+    ///
+    /// # Errors
+    /// When a file for what is remembered meanwhile cannot be made here.
+    pub fn relay(
+        root: &Path,
+        mut options: ExtractOptions,
+        outlet: Box<dyn Outlet>,
+    ) -> Result<Self, ExtractError> {
+        (options.sync, options.earlier, options.wal_directory) = (SyncMethod::None, None, None);
+        Self::start(root, options, Some(outlet.into()))
+    }
+
+    fn start(
+        root: &Path,
+        options: ExtractOptions,
+        outlet: Option<Arc<dyn Outlet>>,
+    ) -> Result<Self, ExtractError> {
         let method = options.sync;
         let mut roots = vec![root.to_path_buf()];
-        sync::create_dir_all(root, 0o700)?;
-        let base = Output::open(root, method)?;
+        let open = |path: &Path| match &outlet {
+            None => sync::create_dir_all(path, 0o700).and_then(|()| Output::open(path, method)),
+            Some(outlet) => Ok(Output::stream(path, outlet)),
+        };
+        let scratch = std::env::temp_dir();
+        let scratch = outlet
+            .is_some()
+            .then(|| tempfile::tempdir().map_err(at("create a directory in", &scratch)))
+            .transpose()?;
+        let base = open(root)?;
         let mut tablespaces = BTreeMap::new();
         for (oid, target) in &options.tablespaces {
             if let TablespaceTarget::Directory(path) = target {
-                sync::create_dir_all(path, 0o700)?;
-                tablespaces.insert(*oid, Output::open(path, method)?);
+                tablespaces.insert(*oid, open(path)?);
                 roots.push(path.clone());
             }
         }
@@ -167,10 +220,10 @@ impl TarExtractor {
             sync::create_dir_all(path, 0o700)?;
             roots.push(path.clone());
         }
-        let open = |path: &PathBuf| FileSystem::open(path);
+        let hold = |path: &PathBuf| FileSystem::open(path);
         let syncfs = method == SyncMethod::Syncfs;
         let file_systems =
-            if syncfs { roots.iter().map(open).collect::<Result<_, _>>()? } else { Vec::new() };
+            if syncfs { roots.iter().map(hold).collect::<Result<_, _>>()? } else { Vec::new() };
         Ok(Self {
             base,
             tablespaces,
@@ -184,7 +237,8 @@ impl TarExtractor {
             pages: options.pages.map(StreamPages::new),
             name: Vec::new(),
             size: 0,
-            spool: options.checksum.map(|_| Spool::new(root)),
+            spool: options.checksum.map(|_| Spool::new(scratch.as_ref().map_or(root, TempDir::path))),
+            scratch,
             control: None,
             manifest: None,
             report: ExtractReport::default(),
@@ -229,7 +283,10 @@ impl TarExtractor {
             if this.manifest.is_some() {
                 return Err(ExtractError::Sequence { what: "a second manifest" });
             }
-            let path = temporary_name(&this.base.absolute(Path::new(FILE_NAME)));
+            let path = match &this.scratch {
+                Some(scratch) => scratch.path().join(FILE_NAME),
+                None => temporary_name(&this.base.absolute(Path::new(FILE_NAME))),
+            };
             let mut options = File::options();
             let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path);
             this.manifest = Some((file.map_err(at("create", &path))?, path));
@@ -258,8 +315,10 @@ impl TarExtractor {
     /// `global/pg_control` and no `backup_manifest`, unless storing those failed.
     pub fn finish(mut self) -> Result<ExtractReport, ExtractError> {
         let held = self.finish_files()?;
-        let mut file = self.base.file(Path::new(CONTROL_FILE), held.mode)?;
+        let mut file =
+            self.base.file(Path::new(CONTROL_FILE), held.mode, held.content.len() as u64, (0, 0))?;
         file.write(&held.content, false)?;
+        self.base.finish()?;
         if self.options.sync != SyncMethod::None {
             file.sync()?;
             sync::directory(&self.base.absolute(Path::new("global")))?;
@@ -292,8 +351,31 @@ impl TarExtractor {
         }
         self.report.pages = self.pages.take().map(StreamPages::finish);
         self.make_links()?;
+        self.end_streams()?;
         self.store_all()?;
         Ok(ControlFile { content, mode })
+    }
+
+    /// The last of what goes elsewhere is the manifest.
+    fn end_streams(&mut self) -> Result<(), ExtractError> {
+        if self.scratch.is_none() {
+            return Ok(());
+        }
+        if let Some((_, path)) = self.manifest.take() {
+            let mut source = File::open(&path).map_err(at("open", &path))?;
+            let size = source.metadata().map_err(at("read", &path))?.len();
+            let mut manifest = self.base.file(Path::new(FILE_NAME), 0o600, size, (0, 0))?;
+            let mut buffer = vec![0; 256 * 1024];
+            loop {
+                let count = source.read(&mut buffer).map_err(at("read", &path))?;
+                if count == 0 {
+                    break;
+                }
+                manifest.write(buffer.get(..count).unwrap_or_default(), false)?;
+            }
+        }
+        self.tablespaces.values().try_for_each(Output::finish)?;
+        Ok(self.base.finish()?)
     }
 
     fn name_manifest(&mut self) -> Result<(), ExtractError> {
@@ -327,6 +409,12 @@ impl TarExtractor {
     fn end_archive(&mut self) -> Result<(), ExtractError> {
         if matches!(self.stage, Stage::Base | Stage::Tablespace(_)) {
             self.parser.finish()?;
+        }
+        // One that is written elsewhere holds a connection.
+        if let Stage::Tablespace(oid) = self.stage
+            && let Some(output) = self.tablespaces.get(&oid)
+        {
+            output.finish()?;
         }
         Ok(())
     }
@@ -588,7 +676,10 @@ fn write_member(
             let candidate = earlier.and_then(|earlier| earlier.candidate(path, member.size, mode));
             return Ok(match candidate {
                 Some(comparing) => Current::Compared(Box::new(comparing)),
-                None => Current::File(output.file(path, mode)?),
+                None => {
+                    let time = (member.mtime, member.mtime_nanoseconds);
+                    Current::File(output.file(path, mode, member.size, time)?)
+                }
             });
         }
     }

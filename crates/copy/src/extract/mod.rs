@@ -9,9 +9,11 @@ mod error;
 mod extractor;
 mod output;
 mod reuse;
+mod sink;
 pub(crate) mod spool;
 
 pub use error::ExtractError;
 pub(crate) use extractor::CONTROL_FILE;
 pub use extractor::{ControlFile, ExtractOptions, ExtractReport, TablespaceTarget, TarExtractor};
 pub use reuse::Earlier;
+pub use sink::{Outlet, TreeSink};

@@ -5,11 +5,14 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{Advice, Mode, OFlags, fadvise, fchmod, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
 
+use super::sink::{Outlet, Stream};
 use crate::sync::{Background, SyncError, SyncMethod, at};
+use crate::tar::MemberKind;
 
 /// After so many bytes written the kernel is told to start storing them.
 const WRITE_BACK: u64 = 8 * 1024 * 1024;
@@ -18,7 +21,85 @@ const SMALL: u64 = 256 * 1024;
 
 /// The directory tree of one archive.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) enum Output {
+    /// Of this host.
+    Tree(Tree),
+    /// Somewhere else.
+    Stream(Stream),
+}
+
+impl Output {
+    /// The directory `path` of this host.
+    pub(super) fn open(path: &Path, method: SyncMethod) -> Result<Self, SyncError> {
+        Tree::open(path, method).map(Self::Tree)
+    }
+
+    /// The directory `path` behind an outlet.
+    pub(super) fn stream(path: &Path, outlet: &Arc<dyn Outlet>) -> Self {
+        Self::Stream(Stream::new(path, outlet))
+    }
+
+    pub(super) fn absolute(&self, relative: &Path) -> PathBuf {
+        match self {
+            Self::Tree(tree) => tree.absolute(relative),
+            Self::Stream(stream) => stream.path().join(relative),
+        }
+    }
+
+    pub(super) fn directories(&self) -> &[PathBuf] {
+        match self {
+            Self::Tree(tree) => tree.directories.as_deref().unwrap_or_default(),
+            Self::Stream(_) => &[],
+        }
+    }
+
+    /// Creates a directory.
+    pub(super) fn directory(&mut self, relative: &Path, mode: u32) -> Result<(), SyncError> {
+        match self {
+            Self::Tree(tree) => tree.directory(relative, mode),
+            Self::Stream(stream) => stream.start(relative, MemberKind::Directory, 0, mode, (0, 0)),
+        }
+    }
+
+    /// Makes a symbolic link.
+    pub(super) fn link(&mut self, relative: &Path, target: &Path) -> Result<(), SyncError> {
+        match self {
+            Self::Tree(tree) => tree.link(relative, target),
+            Self::Stream(stream) => {
+                stream.start(relative, MemberKind::Symlink(target.into()), 0, 0o777, (0, 0))
+            }
+        }
+    }
+
+    /// Creates a file; its size and time are of interest only elsewhere.
+    pub(super) fn file(
+        &mut self,
+        relative: &Path,
+        mode: u32,
+        size: u64,
+        mtime: (u64, u32),
+    ) -> Result<Writing, SyncError> {
+        match self {
+            Self::Tree(tree) => tree.file(relative, mode),
+            Self::Stream(stream) => {
+                stream.start(relative, MemberKind::File, size, mode, mtime)?;
+                Ok(Writing(Place::Stream(stream.clone())))
+            }
+        }
+    }
+
+    /// Everything was taken.
+    pub(super) fn finish(&self) -> Result<(), SyncError> {
+        match self {
+            Self::Tree(_) => Ok(()),
+            Self::Stream(stream) => stream.finish(),
+        }
+    }
+}
+
+/// A directory of this host.
+#[derive(Debug)]
+pub(super) struct Tree {
     path: PathBuf,
     root: OwnedFd,
     /// The directory last written to, relative to the root: members come directory by directory.
@@ -30,7 +111,7 @@ pub(super) struct Output {
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-impl Output {
+impl Tree {
     /// Opens the directory `path`, which may itself be reached through links: it was chosen by the user.
     pub(super) fn open(path: &Path, method: SyncMethod) -> Result<Self, SyncError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -41,10 +122,6 @@ impl Output {
 
     pub(super) fn absolute(&self, relative: &Path) -> PathBuf {
         self.path.join(relative)
-    }
-
-    pub(super) fn directories(&self) -> &[PathBuf] {
-        self.directories.as_deref().unwrap_or_default()
     }
 
     /// The directory that holds `relative`, with the last component.
@@ -107,13 +184,46 @@ impl Output {
         if mode & 0o077 != 0 {
             fchmod(&file, Mode::from_raw_mode(mode)).map_err(at("chmod", &path))?;
         }
-        Ok(Writing { file: File::from(file), path, written: 0, started: 0 })
+        Ok(Writing(Place::File(FileWriting { file: File::from(file), path, written: 0, started: 0 })))
     }
 }
 
 /// A file being written.
 #[derive(Debug)]
-pub(super) struct Writing {
+pub(super) struct Writing(Place);
+
+#[derive(Debug)]
+enum Place {
+    File(FileWriting),
+    Stream(Stream),
+}
+
+impl Writing {
+    pub(super) fn write(&mut self, bytes: &[u8], early: bool) -> Result<(), SyncError> {
+        match &mut self.0 {
+            Place::File(file) => file.write(bytes, early),
+            Place::Stream(stream) => stream.data(bytes),
+        }
+    }
+
+    /// Ends the file: queued for its fsync, or its last part sent on its way and closed.
+    pub(super) fn close(self, early: bool, queue: Option<&Background>) -> Result<(), SyncError> {
+        match self.0 {
+            Place::File(file) => file.close(early, queue),
+            Place::Stream(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn sync(&self) -> Result<(), SyncError> {
+        match &self.0 {
+            Place::File(file) => file.file.sync_all().map_err(at("fsync", &file.path)),
+            Place::Stream(_) => Ok(()),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct FileWriting {
     file: File,
     path: PathBuf,
     written: u64,
@@ -121,8 +231,8 @@ pub(super) struct Writing {
     started: u64,
 }
 
-impl Writing {
-    pub(super) fn write(&mut self, bytes: &[u8], early: bool) -> Result<(), SyncError> {
+impl FileWriting {
+    fn write(&mut self, bytes: &[u8], early: bool) -> Result<(), SyncError> {
         self.file.write_all(bytes).map_err(at("write", &self.path))?;
         self.written = self.written.saturating_add(bytes.len() as u64);
         if early && self.written.saturating_sub(self.started) >= WRITE_BACK {
@@ -139,15 +249,10 @@ impl Writing {
         self.started = self.written;
     }
 
-    /// Ends the file: queued for its fsync, or its last part sent on its way and closed.
-    pub(super) fn close(mut self, early: bool, queue: Option<&Background>) -> Result<(), SyncError> {
+    fn close(mut self, early: bool, queue: Option<&Background>) -> Result<(), SyncError> {
         if early && self.written >= SMALL && self.started < self.written {
             self.write_back();
         }
         queue.map_or(Ok(()), |queue| queue.submit(self.file, self.path))
-    }
-
-    pub(super) fn sync(&self) -> Result<(), SyncError> {
-        self.file.sync_all().map_err(at("fsync", &self.path))
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, linkat, openat};
 
-use super::output::{Output, Writing};
+use super::output::{Output, Tree, Writing};
 use crate::sync::{SyncError, SyncMethod, at};
 
 /// The directories of an earlier backup of the same cluster, on the same file system.
@@ -39,12 +39,12 @@ const PIECE: usize = 256 * 1024;
 
 /// One directory tree of the earlier backup, opened.
 #[derive(Debug)]
-pub(super) struct EarlierTree(Output);
+pub(super) struct EarlierTree(Tree);
 
 impl EarlierTree {
     /// `None` when it is not there.
     pub(super) fn open(path: &Path) -> Option<Self> {
-        Output::open(path, SyncMethod::None).ok().map(Self)
+        Tree::open(path, SyncMethod::None).ok().map(Self)
     }
 
     /// The earlier file, if it can be the same: a regular file of this size and mode.
@@ -63,6 +63,7 @@ impl EarlierTree {
             name: name.into(),
             relative: relative.to_path_buf(),
             mode,
+            size,
             compared: 0,
             buffer: Vec::new(),
         })
@@ -77,6 +78,7 @@ pub(super) struct Comparing {
     name: PathBuf,
     relative: PathBuf,
     mode: u32,
+    size: u64,
     compared: u64,
     buffer: Vec<u8>,
 }
@@ -94,7 +96,7 @@ impl Comparing {
 
     /// A file of its own with what was the same so far.
     pub(super) fn into_own(self, output: &mut Output, early: bool) -> Result<Writing, SyncError> {
-        let mut writing = output.file(&self.relative, self.mode)?;
+        let mut writing = output.file(&self.relative, self.mode, self.size, (0, 0))?;
         let mut buffer = vec![0; PIECE];
         let mut done = 0;
         while done < self.compared {
@@ -110,6 +112,7 @@ impl Comparing {
     /// The same file under both names; back when the file system does not want that (too many links, another file system,
     /// the earlier backup deleted meanwhile).
     pub(super) fn link(self, output: &mut Output) -> Result<(), Self> {
+        let Output::Tree(output) = output else { return Err(self) };
         let linked = output.holder(&self.relative).is_ok_and(|(holder, name)| {
             linkat(&self.holder, &self.name, &holder, name, AtFlags::empty()).is_ok()
                 && is_same(&self.file, &holder, name)

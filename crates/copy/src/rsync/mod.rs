@@ -13,7 +13,10 @@ mod list;
 mod pace;
 mod pages;
 mod process;
+mod push;
 mod shared;
 
+pub(crate) use command::SSH_OPTIONS;
 pub use command::{Rsync, RsyncTree, try_ssh};
 pub use process::RsyncError;
+pub use push::{Existing, PushTree};

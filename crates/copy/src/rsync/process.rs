@@ -136,6 +136,14 @@ impl Ended {
         self.status.code() == Some(23) && self.stderr.lines().any(is_of_root)
     }
 
+    /// Demands that everything was done.
+    pub(super) fn complete(self, what: &str) -> Result<(), RsyncError> {
+        if self.status.success() {
+            return Ok(());
+        }
+        Err(RsyncError::Failed { what: what.to_owned(), status: self.status, stderr: self.stderr })
+    }
+
     pub(super) fn check(self, what: &str) -> Result<Self, RsyncError> {
         if self.is_fine() {
             return Ok(self);

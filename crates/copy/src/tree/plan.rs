@@ -103,6 +103,21 @@ impl Plan {
         Ok(plan)
     }
 
+    /// The directories, parents before children, by their relative paths. The root is not named.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.directories.iter().skip(1).map(|entry| entry.path.as_path())
+    }
+
+    /// The symbolic links.
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Path> {
+        self.links.iter().map(|(path, _)| path.as_path())
+    }
+
+    /// The regular files with their sizes, the largest first.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&Path, u64)> {
+        self.regular.iter().map(|entry| (entry.path.as_path(), entry.size))
+    }
+
     fn list(&mut self, directory: &Path, pending: &mut Vec<PathBuf>) -> Result<(), TreeError> {
         let place = self.source.join(directory);
         for entry in std::fs::read_dir(&place).map_err(at("read", &place))? {

@@ -9,7 +9,7 @@ mod describe;
 mod encrypt;
 mod end;
 mod error;
-mod files;
+pub(crate) mod files;
 mod incremental;
 mod method;
 mod options;

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tapster_catalog::BackupRecord;
-use tapster_copy::extract::{ControlFile, TablespaceTarget};
+use tapster_copy::extract::{ControlFile, Outlet, TablespaceTarget};
 use tapster_copy::manifest::ManifestFile;
 use tapster_copy::{ChecksumAlgorithm, ExtractOptions, ManifestReader, TarExtractor, Unpacker};
 use walfile::codec::{Compression, decoder};
 
 use super::archived_wal::file_names;
-use super::execute::io_at;
+use super::destination::io_at;
 use super::{RestoreError, RestorePlan, RestorePlanError};
 use crate::event::Progress;
 use crate::{Context, Server};
@@ -101,7 +101,7 @@ impl Server {
     ) -> Result<ControlFile, RestoreError> {
         let mut options = ExtractOptions::default();
         options.tablespaces = targets(plan);
-        let control = self.unpack(&plan.record, &plan.destination, options, plan, context)?;
+        let control = self.unpack(&plan.record, &plan.destination, options, None, plan, context)?;
         // A directory that was there has any mode; PostgreSQL starts with two. The files say which it was.
         let mode = if control.mode & 0o040 == 0 { 0o700 } else { 0o750 };
         for dir in plan.tablespaces.iter().map(|place| &place.location).chain([&plan.destination]) {
@@ -110,12 +110,13 @@ impl Server {
         Ok(control)
     }
 
-    /// The archives of a backup into a directory, compared with the manifest.
+    /// The archives of a backup into a directory, which lies behind the outlet if there is one, compared with the manifest.
     pub(super) fn unpack(
         &self,
         record: &BackupRecord,
         destination: &Path,
         mut options: ExtractOptions,
+        outlet: Option<Box<dyn Outlet>>,
         plan: &RestorePlan,
         context: &Context<'_>,
     ) -> Result<ControlFile, RestoreError> {
@@ -127,7 +128,10 @@ impl Server {
         options.checksum = checksum(&manifest)?;
         options.skip = LEFT_OUT.iter().map(|name| (*name).to_owned()).collect();
         let is_compared = options.checksum.is_some();
-        let mut unpacker = Unpacker::start(TarExtractor::create(destination, options)?);
+        let mut unpacker = Unpacker::start(match outlet {
+            None => TarExtractor::create(destination, options)?,
+            Some(outlet) => TarExtractor::relay(destination, options, outlet)?,
+        });
         let bytes = AtomicU64::new(0);
         for archive in &archives {
             unpacker.start_archive(archive.oid, Compression::None)?;
@@ -151,7 +155,7 @@ impl Server {
     }
 }
 
-fn targets(plan: &RestorePlan) -> BTreeMap<u32, TablespaceTarget> {
+pub(super) fn targets(plan: &RestorePlan) -> BTreeMap<u32, TablespaceTarget> {
     let place = |oid| plan.tablespaces.iter().find(|place| place.oid == oid);
     plan.record
         .tablespaces

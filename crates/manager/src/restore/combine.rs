@@ -14,7 +14,8 @@ use tapster_copy::tree::{RESTORE_EXCLUDES, TreeError};
 use tapster_copy::{ChecksumAlgorithm, ExtractOptions, ManifestReader, SyncMethod, sync};
 
 use super::archives::is_archived;
-use super::execute::{Bytes, io_at};
+use super::destination::io_at;
+use super::execute::Bytes;
 use super::{RestoreError, RestorePlan};
 use crate::event::Event;
 use crate::{Context, Server};
@@ -23,12 +24,12 @@ use crate::{Context, Server};
 const STAGING: &str = ".tapster-staging";
 
 impl Server {
-    /// Everything but the control file, which is returned where it is not a file of the catalog.
+    /// Everything but the control file, which is returned.
     pub(super) fn combine_base(
         &self,
         plan: &RestorePlan,
         context: &Context<'_>,
-    ) -> Result<Option<ControlFile>, RestoreError> {
+    ) -> Result<ControlFile, RestoreError> {
         let staging = plan.destination.join(STAGING);
         let mut sources = Vec::new();
         let mut control = None;
@@ -85,7 +86,7 @@ impl Server {
         }
         sync::directory(&plan.destination).map_err(TreeError::from)?;
         context.tell(Event::CombineDone { backup });
-        Ok(control)
+        control.map_or_else(|| self.stored_control(&plan.record), Ok)
     }
 
     /// What the archives of a chain hold, which is unpacked into the destination before it is put together. All of it lies
@@ -139,7 +140,7 @@ impl Server {
             };
             options.tablespaces.insert(tablespace.oid, target);
         }
-        let control = self.unpack(record, &data, options, plan, context)?;
+        let control = self.unpack(record, &data, options, None, plan, context)?;
         let path = data.join("global/pg_control");
         tapster_copy::publish::replace(&path, control.mode, &control.content).map_err(TreeError::from)?;
         let mode = if control.mode & 0o040 == 0 { 0o700 } else { 0o750 };

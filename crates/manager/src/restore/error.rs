@@ -7,6 +7,8 @@ use tapster_catalog::record::format_time;
 use tapster_catalog::{BackupId, CatalogError, WalStoreError};
 use tapster_copy::ExtractError;
 use tapster_copy::combine::CombineError;
+use tapster_copy::remote::RemoteError;
+use tapster_copy::rsync::RsyncError;
 use tapster_copy::tree::TreeError;
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -157,6 +159,25 @@ pub enum RestorePlanError {
         /// Needed bytes.
         needed: u64,
     },
+    /// The other host cannot be reached, or looked at.
+    #[error(transparent)]
+    Remote(RemoteError),
+    /// What is in the destination on the other host may not be gone over.
+    #[error("'{}' cannot be restored over: {problem}", path.display())]
+    Over {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+    /// A program is missing on the other host.
+    #[error("'{program}' is not installed on the target host ({command})")]
+    Program {
+        /// Which.
+        program: &'static str,
+        /// The ssh command that leads there.
+        command: String,
+    },
     /// The configuration asks for something that is not there yet.
     #[error("{what} is not supported for server '{server}' yet")]
     Unsupported {
@@ -178,6 +199,15 @@ pub struct PartialReach {
     pub segment: SegmentName,
     /// Whether a transaction in it ends after the target.
     pub enough: bool,
+}
+
+impl From<RemoteError> for RestorePlanError {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Stopped => Self::Stopped,
+            error => Self::Remote(error),
+        }
+    }
 }
 
 fn beyond_text(target: &OffsetDateTime, last: Option<&TransactionEnd>) -> String {
@@ -205,6 +235,12 @@ pub enum RestoreError {
         #[source]
         source: Box<CombineError>,
     },
+    /// Something failed on the other host, or on the way to it.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The copy to the other host failed.
+    #[error(transparent)]
+    Rsync(RsyncError),
     /// The archives of the backup are damaged, or are not what their manifest says.
     #[error(transparent)]
     Extract(#[from] ExtractError),

@@ -3,8 +3,11 @@
 mod archived_wal;
 mod archives;
 mod combine;
+mod destination;
+mod elsewhere;
 mod error;
 mod execute;
+mod here;
 mod options;
 mod places;
 mod plan;
@@ -14,10 +17,11 @@ mod stop_point;
 mod target_time;
 mod time_reach;
 mod wal_plan;
+mod wals;
 
 pub use error::{PartialReach, RestoreError, RestorePlanError};
 pub use execute::RestoreReport;
-pub use options::{BackupChoice, RecoveryTarget, RestoreOptions, TargetAction};
+pub use options::{BackupChoice, RecoveryTarget, RemoteOptions, RestoreOptions, TargetAction};
 pub use places::TablespacePlace;
 pub use plan::RestorePlan;
 pub use settings::SettingAt;

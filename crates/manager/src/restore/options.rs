@@ -1,6 +1,7 @@
 //! What a restore can be told.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tapster_catalog::BackupRecord;
 use time::OffsetDateTime;
@@ -56,6 +57,30 @@ pub enum BackupChoice {
     Auto,
 }
 
+/// A restore to another host. What is not set is as the configuration has it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct RemoteOptions {
+    /// The ssh command that leads there, with the host.
+    pub ssh_command: String,
+    /// Kilobytes per second at most.
+    pub bandwidth_limit: Option<u32>,
+    /// Compress on the way.
+    pub network_compression: Option<bool>,
+    /// Further attempts of a copy that failed.
+    pub retry_times: Option<u32>,
+    /// The pause before.
+    pub retry_sleep: Option<Duration>,
+    /// How many copies may start within one period.
+    pub jobs_start_batch_size: Option<u32>,
+    /// The period, in seconds.
+    pub jobs_start_batch_period: Option<u32>,
+    /// The port of this host's ssh, for the `restore_command` that fetches WAL from here.
+    pub port: Option<String>,
+    /// The user that command logs in as here.
+    pub user: String,
+}
+
 /// Options of [`Server::plan_restore`](crate::Server::plan_restore).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -64,6 +89,15 @@ pub struct RestoreOptions {
     pub backup: BackupChoice,
     /// The new data directory; it must be empty or absent.
     pub destination: PathBuf,
+    /// The host it is on, if that is not this one.
+    pub remote: Option<RemoteOptions>,
+    /// Go over what the destination holds; the configuration's `recovery_options` without it.
+    pub delta: Option<bool>,
+    /// Where an incremental backup for another host is put together; the configuration's `staging_path` without it, and else the
+    /// system's directory for temporary files.
+    pub staging_path: Option<PathBuf>,
+    /// Somebody has said where to stage, and is told when nothing is staged.
+    pub staging_is_given: bool,
     /// New places for tablespaces, by name.
     pub tablespaces: Vec<(String, PathBuf)>,
     /// Where recovery ends.
@@ -102,6 +136,10 @@ impl RestoreOptions {
         Self {
             backup,
             destination: destination.into(),
+            remote: None,
+            delta: None,
+            staging_path: None,
+            staging_is_given: false,
             tablespaces: Vec::new(),
             target: RecoveryTarget::End,
             timeline: None,

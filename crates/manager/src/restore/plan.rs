@@ -1,14 +1,17 @@
 //! Everything a restore will do, decided and checked before anything is written.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tapster_catalog::{BackupId, BackupRecord, BackupStatus};
 use tapster_copy::combine::CopyMethod;
+use tapster_copy::remote::Host;
 use walfile::{Lsn, WalName};
 
 use super::archived_wal::{Archive, missing_after, read_histories, target_timeline};
 use super::archives::{self, is_archived};
 use super::combine;
+use super::elsewhere::There;
 use super::places::{
     absolute, check_places, check_space, is_empty, place_tablespaces, resolved, unlisted_tablespace,
 };
@@ -29,6 +32,10 @@ pub struct RestorePlan {
     pub chain: Vec<BackupRecord>,
     /// How the files of an incremental backup that did not change are brought over.
     pub combine_method: CopyMethod,
+    /// The host it goes to, connected; `None` for this one.
+    pub host: Option<Arc<Host>>,
+    /// The directory of this host in which an incremental backup for another one is put together.
+    pub staging: Option<PathBuf>,
     /// The new data directory.
     pub destination: PathBuf,
     /// Where each tablespace goes.
@@ -70,9 +77,18 @@ impl Server {
         let archive_recovery = pitr || get_wal || options.standby_mode;
         let record = self.choose_backup(options, archive_recovery)?;
         let chain = self.usable_chain(&record)?;
-        let destination = absolute(&options.destination)?;
+        let delta = options.delta.unwrap_or(self.config.recovery_options.delta_restore);
+        let there = options.remote.as_ref();
+        let there = there.map(|remote| There::connect(&remote.ssh_command, &context.stop)).transpose()?;
+        let destination = match &there {
+            None => absolute(&options.destination)?,
+            Some(there) => there.absolute(&options.destination)?,
+        };
         let tablespaces = place_tablespaces(&record, options, &destination)?;
-        check_places(&destination, &tablespaces)?;
+        match &there {
+            None => check_places(&destination, &tablespaces)?,
+            Some(there) => there.check(&destination, &tablespaces, delta)?,
+        }
         if let RecoveryTarget::Time(target) = options.target
             && let Some(end) = record.end_time
             && target < end
@@ -109,7 +125,10 @@ impl Server {
         archive.judge_end(&wal, &record, options, get_wal, context, &mut warnings)?;
         let wal_directory = match (&options.staging_wal_directory, pitr) {
             _ if get_wal => None,
-            (Some(dir), true) => Some(self.staging(dir, &record, &destination, &tablespaces)?),
+            (Some(dir), true) => Some(match &there {
+                None => self.staging(dir, &record, &destination, &tablespaces)?,
+                Some(there) => there.wal_directory(dir, &destination, &tablespaces)?,
+            }),
             (None, true) => Some(destination.join("barman_wal")),
             (_, false) => Some(destination.join("pg_wal")),
         };
@@ -123,11 +142,25 @@ impl Server {
                     .to_owned(),
             );
         }
-        check_space(&destination, &record, &wal, wal_directory.is_some(), self.staged_bytes(&chain))?;
+        let staging = match &there {
+            None => {
+                let staged = self.staged_bytes(&chain);
+                check_space(&destination, &record, &wal, wal_directory.is_some(), staged)?;
+                None
+            }
+            Some(there) => {
+                let segments = wal.segments.len() as u64 + u64::from(wal.partial.is_some());
+                let wal_bytes = segments.saturating_mul(record.segment_size().bytes());
+                let wals = wal_directory.as_deref().map(|dir| (dir, wal_bytes));
+                self.plan_remote(there, &chain, options, &destination, wals)?
+            }
+        };
         Ok(RestorePlan {
             record,
             chain,
             combine_method,
+            host: there.map(There::into_host),
+            staging,
             destination,
             tablespaces,
             options: options.clone(),

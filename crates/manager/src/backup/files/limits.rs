@@ -1,13 +1,22 @@
 //! `bandwidth_limit` and `tablespace_bandwidth_limit`.
 
 use crate::backup::method::Job;
+use crate::config::ServerConfig;
 
 /// Kilobytes per second for a tablespace, or for the data directory.
 pub(super) fn limit(job: &Job<'_>, tablespace: Option<&str>) -> Option<u32> {
-    let own = tablespace.and_then(|name| {
-        of_tablespace(job.server.config.tablespace_bandwidth_limit.as_deref().unwrap_or_default(), name)
-    });
-    own.or(job.options.bandwidth_limit).or(job.server.config.bandwidth_limit).filter(|limit| *limit > 0)
+    bandwidth_limit(&job.server.config, job.options.bandwidth_limit, tablespace)
+}
+
+/// The same where `given` is what the command line says.
+pub(crate) fn bandwidth_limit(
+    config: &ServerConfig,
+    given: Option<u32>,
+    tablespace: Option<&str>,
+) -> Option<u32> {
+    let limits = config.tablespace_bandwidth_limit.as_deref().unwrap_or_default();
+    let own = tablespace.and_then(|name| of_tablespace(limits, name));
+    own.or(given).or(config.bandwidth_limit).filter(|limit| *limit > 0)
 }
 
 /// `name:kbps name:kbps`; a name may hold a colon, the number does not.

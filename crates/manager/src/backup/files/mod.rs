@@ -6,10 +6,10 @@
 
 mod absent;
 pub(super) mod external;
-mod limits;
+pub(crate) mod limits;
 mod local;
 pub(super) mod previous;
-mod remote;
+pub(crate) mod remote;
 mod session;
 
 use std::sync::atomic::{AtomicBool, Ordering};

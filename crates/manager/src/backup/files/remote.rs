@@ -86,7 +86,7 @@ fn rsync(job: &Job<'_>) -> Rsync {
 }
 
 /// `path_prefix` is looked through before `PATH`.
-fn in_path_prefix(prefix: Option<&str>, program: &str) -> Option<PathBuf> {
+pub(crate) fn in_path_prefix(prefix: Option<&str>, program: &str) -> Option<PathBuf> {
     prefix?.split(':').map(|dir| Path::new(dir).join(program)).find(|path| path.is_file())
 }
 

@@ -1,0 +1,80 @@
+//! What of `restore` is about another host, and about staging.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tapster_manager::restore::RemoteOptions;
+use tapster_manager::{RestoreOptions, Server};
+
+use crate::args::restore::{RestoreArgs, StagingLocation};
+use crate::failure::Failure;
+use crate::startup::Setup;
+
+/// Adds it to the options.
+pub(super) fn apply(
+    args: &RestoreArgs,
+    setup: &Setup<'_>,
+    server: &Server,
+    options: &mut RestoreOptions,
+) -> Result<(), Failure> {
+    let is_remote = args.remote_ssh_command.is_some();
+    if args.network_compression() == Some(true) && !is_remote {
+        return Err(Failure::user("Network compression can only be used with remote recovery.").with_hint(
+            "If you want to do a remote recovery you have to use the --remote-ssh-command option",
+        ));
+    }
+    let staging = absolute(args.staging_path.as_deref(), "staging")?;
+    let recovery = absolute(args.recovery_staging_path.as_deref(), "recovery staging")?;
+    let local = absolute(args.local_staging_path.as_deref(), "local staging")?;
+    if args.staging_location == Some(StagingLocation::Remote) && !is_remote {
+        return Err(Failure::user("--staging-location as remote requires --remote-ssh-command to be set"));
+    }
+    let config = server.config();
+    let is_there = match args.staging_location {
+        Some(location) => location == StagingLocation::Remote,
+        None => config.text("staging_location") == Some("remote"),
+    };
+    let delta = args.delta_restore().unwrap_or(config.recovery_options.delta_restore);
+    if is_remote && delta && is_there {
+        return Err(Failure::user(
+            "Cannot restore a backup remotely with delta mode when 'staging_location=remote'.",
+        ));
+    }
+    let out = &setup.session.output;
+    let is_given = staging.is_some() || args.staging_location.is_some();
+    if staging.is_none() && config.staging_path.is_none() && (recovery.is_some() || local.is_some()) {
+        out.warning(
+            "recovery_staging_path and local_staging_path, and their equivalent CLI options --recovery-staging-path and \
+             --local-staging-path, are deprecated and will be removed in a future release. Please use staging_path and \
+             staging_location, and their equivalent CLI options --staging-path and --staging-location, instead.",
+        );
+    }
+    options.delta = args.delta_restore();
+    // A path of the other host is of no use here.
+    options.staging_path = staging.filter(|_| !is_there).or_else(|| local.clone());
+    options.staging_is_given = is_given || recovery.is_some() || local.is_some();
+    let Some(command) = &args.remote_ssh_command else { return Ok(()) };
+    let number = |value: Option<u64>| value.map(|value| u32::try_from(value).unwrap_or(u32::MAX));
+    let mut remote = RemoteOptions::default();
+    remote.ssh_command.clone_from(command);
+    remote.bandwidth_limit = number(args.bwlimit);
+    remote.network_compression = args.network_compression();
+    remote.retry_times = number(args.retry_times());
+    remote.retry_sleep = args.retry_sleep.map(Duration::from_secs);
+    remote.jobs_start_batch_size = number(args.jobs_start_batch_size);
+    remote.jobs_start_batch_period = number(args.jobs_start_batch_period);
+    remote.port.clone_from(&args.recovery_option_port);
+    remote.user.clone_from(&setup.config.global.barman_user);
+    options.remote = Some(remote);
+    Ok(())
+}
+
+fn absolute(path: Option<&Path>, name: &str) -> Result<Option<PathBuf>, Failure> {
+    match path {
+        Some(path) if !path.is_absolute() => Err(Failure::user(format!(
+            "Cannot parse {name} path: Invalid value : '{}' (must be an absolute path)",
+            path.display()
+        ))),
+        path => Ok(path.map(Path::to_owned)),
+    }
+}

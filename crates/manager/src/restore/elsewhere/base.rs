@@ -1,0 +1,195 @@
+//! The base backup to the other host.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tapster_copy::extract::ControlFile;
+use tapster_copy::live::Limiter;
+use tapster_copy::remote::{RemoteOutlet, Transfer};
+use tapster_copy::rsync::{Existing, PushTree, Rsync, RsyncError};
+use tapster_copy::tree::{RESTORE_EXCLUDES, TreeError};
+use tapster_copy::{ExtractOptions, sync};
+
+use super::{Elsewhere, shell};
+use crate::backup::files::limits::bandwidth_limit;
+use crate::backup::files::remote::in_path_prefix;
+use crate::event::Event;
+use crate::restore::archives::{is_archived, targets};
+use crate::restore::destination::{Job, io_at};
+use crate::restore::execute::Bytes;
+use crate::restore::{RemoteOptions, RestoreError};
+
+/// One tree of a backup as it lies here, and its tablespaces.
+struct Stored {
+    data: PathBuf,
+    tablespaces: Vec<(String, PathBuf, PathBuf)>,
+}
+
+impl Elsewhere {
+    pub(super) fn base(&self, job: Job<'_>) -> Result<ControlFile, RestoreError> {
+        let Job { server, plan, .. } = job;
+        let mut places = vec![plan.destination.as_os_str()];
+        places.extend(plan.tablespaces.iter().map(|place| place.location.as_os_str()));
+        self.ask(job, "making the destination", shell::MAKE, &places, &[])?;
+        if is_delta(job) {
+            let arguments = [plan.destination.as_os_str()];
+            self.ask(job, "clearing the destination", shell::UNSEAL, &arguments, &[])?;
+        }
+        if plan.chain.len() > 1 {
+            return self.combined(job);
+        }
+        if is_archived(&plan.record) {
+            if is_delta(job) {
+                // An archive is sent as a whole; nothing of what is there is of use.
+                self.ask(job, "clearing the destination", shell::EMPTY, &places, &[])?;
+            }
+            return self.unpacked(job);
+        }
+        let layout = server.layout();
+        let tablespace = |oid| layout.tablespace_dir(&plan.record.id, oid);
+        let stored = Stored {
+            data: layout.data_dir(&plan.record.id),
+            tablespaces: (plan.tablespaces.iter())
+                .map(|place| (place.name.clone(), tablespace(place.oid), place.location.clone()))
+                .collect(),
+        };
+        self.push(job, &stored)?;
+        server.stored_control(&plan.record)
+    }
+
+    /// A backup in archives, decrypted and decompressed here, unpacked there.
+    fn unpacked(&self, job: Job<'_>) -> Result<ControlFile, RestoreError> {
+        let mut options = ExtractOptions::default();
+        options.tablespaces = targets(job.plan);
+        let outlet = RemoteOutlet { host: Arc::clone(&self.host), transfer: self.transfer(job) };
+        let control = job.server.unpack(
+            &job.plan.record,
+            &job.plan.destination,
+            options,
+            Some(Box::new(outlet)),
+            job.plan,
+            job.context,
+        )?;
+        self.link(job, if control.mode & 0o040 == 0 { 0o700 } else { 0o750 })?;
+        Ok(control)
+    }
+
+    /// An incremental backup, put together here and sent from there.
+    fn combined(&self, job: Job<'_>) -> Result<ControlFile, RestoreError> {
+        let Job { server, plan, context } = job;
+        let place = plan.staging.clone().unwrap_or_else(std::env::temp_dir);
+        sync::create_dir_all(&place, 0o700).map_err(TreeError::from)?;
+        let staging =
+            tempfile::Builder::new().prefix("tapster-combine-").tempdir_in(&place).map_err(io_at(&place))?;
+        let mut here = plan.clone();
+        here.destination = staging.path().join("data");
+        for place in &mut here.tablespaces {
+            place.location = staging.path().join(place.oid.to_string());
+        }
+        let control = server.combine_base(&here, context)?;
+        let stored = Stored {
+            data: here.destination,
+            tablespaces: (plan.tablespaces.iter().zip(here.tablespaces))
+                .map(|(there, here)| (there.name.clone(), here.location, there.location.clone()))
+                .collect(),
+        };
+        self.push(job, &stored)?;
+        staging.close().map_err(io_at(&place))?;
+        Ok(control)
+    }
+
+    /// By rsync.
+    fn push(&self, job: Job<'_>, stored: &Stored) -> Result<(), RestoreError> {
+        let Job { server, plan, context } = job;
+        let rsync = self.rsync(job);
+        let remote = remote(job);
+        let mut excludes: Vec<String> =
+            RESTORE_EXCLUDES.iter().map(|pattern| (*pattern).to_owned()).collect();
+        excludes.extend(["/global/pg_control", "/recovery.signal", "/standby.signal"].map(str::to_owned));
+        // The links are made there.
+        excludes.extend(plan.tablespaces.iter().map(|place| format!("/pg_tblspc/{}", place.oid)));
+        let limit =
+            |tablespace: Option<&str>| bandwidth_limit(&server.config, remote.bandwidth_limit, tablespace);
+        let mut tree = PushTree::new("pgdata", &stored.data, &plan.destination);
+        (tree.excludes, tree.limit) = (excludes, limit(None));
+        let mut trees = vec![tree];
+        for (name, source, target) in &stored.tablespaces {
+            let mut tree = PushTree::new(name, source, target);
+            tree.limit = limit(Some(name));
+            trees.push(tree);
+        }
+        let existing = if is_delta(job) { Existing::Compare } else { Existing::None };
+        for tree in &mut trees {
+            tree.keep.push("/.tapster-restore".to_owned());
+        }
+        let total = plan.record.size.unwrap_or(0);
+        let bytes = Bytes { context, done: AtomicU64::new(0), total };
+        let retried = |attempt: u32, error: &RsyncError| {
+            context.tell(Event::RsyncRetry {
+                attempt,
+                error: error.to_string(),
+                retry_in: rsync.retry_sleep,
+            });
+        };
+        rsync.push(&trees, existing, &bytes, &retried, &context.stop).map_err(|error| match error {
+            _ if context.stopped() => job.stopped(),
+            other => RestoreError::Rsync(other),
+        })?;
+        let mode = stored.data.metadata().map_err(io_at(&stored.data))?.mode();
+        self.link(job, if mode & 0o050 == 0 { 0o700 } else { 0o750 })
+    }
+
+    /// The links to tablespaces, and the mode of the directories, which the copy made for itself alone.
+    fn link(&self, job: Job<'_>, mode: u32) -> Result<(), RestoreError> {
+        let plan = job.plan;
+        let mode = format!("{mode:o}");
+        let numbers: Vec<String> = plan.tablespaces.iter().map(|place| place.oid.to_string()).collect();
+        let mut arguments: Vec<&OsStr> = vec![plan.destination.as_os_str(), mode.as_ref()];
+        for (number, place) in numbers.iter().zip(&plan.tablespaces) {
+            arguments.extend([OsStr::new(number), place.location.as_os_str()]);
+        }
+        self.ask(job, "linking the tablespaces", shell::LINK, &arguments, &[]).map(drop)
+    }
+
+    fn rsync(&self, job: Job<'_>) -> Rsync {
+        let (config, options, remote) = (&job.server.config, &job.plan.options, remote(job));
+        let mut rsync = Rsync::default();
+        if let Some(program) = in_path_prefix(config.path_prefix.as_deref(), "rsync") {
+            rsync.program = program;
+        }
+        rsync.jobs = options.jobs.unwrap_or(config.parallel_jobs as usize).max(1);
+        // Several are for more than one connection can carry.
+        rsync.ssh_command = Some(self.host.ssh_command(rsync.jobs > 1));
+        rsync.compress = remote.network_compression.unwrap_or(config.network_compression);
+        rsync.batch_size = remote.jobs_start_batch_size.unwrap_or(config.parallel_jobs_start_batch_size);
+        let period = remote.jobs_start_batch_period.unwrap_or(config.parallel_jobs_start_batch_period);
+        rsync.batch_period = Duration::from_secs(period.into());
+        rsync.retry_times = remote.retry_times.unwrap_or(config.basebackup_retry_times);
+        rsync.retry_sleep =
+            remote.retry_sleep.unwrap_or_else(|| Duration::from_secs(config.basebackup_retry_sleep.into()));
+        rsync
+    }
+
+    /// What goes as a tar stream.
+    pub(super) fn transfer(&self, job: Job<'_>) -> Transfer {
+        let (config, remote) = (&job.server.config, remote(job));
+        let mut transfer = Transfer::default();
+        transfer.compress = remote.network_compression.unwrap_or(config.network_compression);
+        let limit = bandwidth_limit(config, remote.bandwidth_limit, None);
+        transfer.limit = limit.map(|kilobytes| Arc::new(Limiter::new(u64::from(kilobytes) * 1024)));
+        transfer.stop = Arc::clone(&job.context.stop);
+        transfer
+    }
+}
+
+fn is_delta(job: Job<'_>) -> bool {
+    job.plan.options.delta.unwrap_or(job.server.config.recovery_options.delta_restore)
+}
+
+fn remote(job: Job<'_>) -> RemoteOptions {
+    job.plan.options.remote.clone().unwrap_or_default()
+}

@@ -1,0 +1,107 @@
+//! A restore to another host, over ssh.
+//!
+//! A backup that is kept as a directory goes there by `rsync`; one in archives is decrypted and decompressed here and sent as
+//! one tar stream for each tablespace, compared with its manifest on the way; so is WAL, decompressed on all cores. An
+//! incremental backup is put together in a staging directory here. Nothing else is staged on either side.
+//!
+//! The other host needs a POSIX shell with its usual programs, and `rsync` or `tar`. What is on its disk in the end is what its
+//! `sync` promises: with GNU's or busybox's, all of the file systems written to, write errors included; with others, what
+//! `sync(2)` does there.
+
+mod base;
+mod ground;
+mod shell;
+mod wals;
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::Arc;
+
+use tapster_copy::extract::ControlFile;
+use tapster_copy::remote::{Host, RemoteArchive, RemoteError, Script};
+use tapster_copy::tar::NewMember as Member;
+
+pub(super) use ground::There;
+
+use super::RestoreError;
+use super::destination::{Destination, Job, NewFile, WalFiles};
+
+/// The data directory on another host.
+pub(super) struct Elsewhere {
+    pub(super) host: Arc<Host>,
+}
+
+impl Destination for Elsewhere {
+    fn copy_base(&self, job: Job<'_>) -> Result<ControlFile, RestoreError> {
+        self.base(job)
+    }
+
+    fn copy_wals(&self, job: Job<'_>, wals: &WalFiles<'_>) -> Result<(), RestoreError> {
+        self.wals(job, wals)
+    }
+
+    fn read(&self, job: Job<'_>, names: &[String]) -> Result<Vec<Option<Vec<u8>>>, RestoreError> {
+        let what = "reading the configuration files";
+        let mut arguments = vec![job.plan.destination.as_os_str()];
+        arguments.extend(names.iter().map(OsStr::new));
+        let mut script = Script::new(what, shell::READ, &arguments);
+        script.limit = shell::MOST_READ;
+        let said = self.host.run(&script, &job.context.stop)?;
+        let files = shell::parse_files(&said, names.len());
+        Ok(files.ok_or_else(|| RemoteError::answer(what, &said))?)
+    }
+
+    fn write(&self, job: Job<'_>, files: Vec<NewFile>) -> Result<(), RestoreError> {
+        let mut archive = RemoteArchive::open(&self.host, &job.plan.destination, &self.transfer(job))?;
+        for file in &files {
+            let mut member = Member::file(Path::new(&file.name), file.content.len() as u64);
+            member.mode = file.mode;
+            member.mtime = (u64::try_from(job.context.now().unix_timestamp()).unwrap_or(0), 0);
+            archive.start(&member)?;
+            archive.data(&file.content)?;
+        }
+        Ok(archive.finish()?)
+    }
+
+    fn missing(&self, job: Job<'_>, names: &[&str]) -> Result<Vec<String>, RestoreError> {
+        let mut arguments = vec![job.plan.destination.as_os_str()];
+        arguments.extend(names.iter().map(OsStr::new));
+        let said = self.ask(job, "looking for configuration files", shell::MISSING, &arguments, &[])?;
+        let said = String::from_utf8_lossy(&said);
+        let missing = names.iter().filter(|name| said.lines().any(|line| line == **name));
+        Ok(missing.map(|name| (*name).to_owned()).collect())
+    }
+
+    fn seal(&self, job: Job<'_>, control: &ControlFile) -> Result<(), RestoreError> {
+        let plan = job.plan;
+        let id = plan.record.id.to_string();
+        let (size, mode) = (control.content.len().to_string(), format!("{:o}", control.mode));
+        let mut arguments: Vec<&OsStr> = vec![plan.destination.as_os_str()];
+        arguments.extend([&id, &size, &mode].map(OsStr::new));
+        arguments.push(plan.destination.as_os_str());
+        arguments.extend(plan.tablespaces.iter().map(|place| place.location.as_os_str()));
+        arguments.extend(plan.wal_directory.as_ref().map(|dir| dir.as_os_str()));
+        let said = self.ask(job, "bringing everything to disk", shell::SEAL, &arguments, &control.content)?;
+        // Whatever else may end the script early, it has not said this.
+        if said != b"sealed\n" {
+            return Err(RemoteError::answer("bringing everything to disk", &said).into());
+        }
+        Ok(())
+    }
+}
+
+impl Elsewhere {
+    /// Runs a script that says little.
+    fn ask(
+        &self,
+        job: Job<'_>,
+        what: &str,
+        script: &str,
+        arguments: &[&OsStr],
+        input: &[u8],
+    ) -> Result<Vec<u8>, RestoreError> {
+        let mut script = Script::new(what, script, arguments);
+        script.input = input;
+        Ok(self.host.run(&script, &job.context.stop)?)
+    }
+}

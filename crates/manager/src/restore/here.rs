@@ -1,0 +1,171 @@
+//! A restore to this host.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+
+use tapster_copy::extract::ControlFile;
+use tapster_copy::tree::{Plan, RESTORE_EXCLUDES, TreeError, TreeOptions};
+use tapster_copy::{publish, sync};
+use walfile::WalName;
+
+use super::archives::is_archived;
+use super::destination::{Destination, Job, NewFile, WalFiles, io_at};
+use super::execute::{Bytes, CONTROL};
+use super::{RestoreError, wals};
+use crate::event::Event;
+
+/// The data directory on this host.
+pub(super) struct Here;
+
+impl Destination for Here {
+    fn copy_base(&self, job: Job<'_>) -> Result<ControlFile, RestoreError> {
+        let Job { server, plan, context } = job;
+        if plan.chain.len() > 1 {
+            return server.combine_base(plan, context);
+        }
+        if is_archived(&plan.record) {
+            return server.unpack_base(plan, context);
+        }
+        copy_trees(job)?;
+        server.stored_control(&plan.record)
+    }
+
+    fn copy_wals(&self, job: Job<'_>, wals: &WalFiles<'_>) -> Result<(), RestoreError> {
+        let status = wals.dir.join("archive_status");
+        sync::create_dir_all(wals.dir, 0o700).map_err(TreeError::from)?;
+        sync::create_dir_all(&status, 0o700).map_err(TreeError::from)?;
+        wals::side_by_side(wals.names, usize::MAX, |names| {
+            for name in names {
+                fetch(job, name, wals.dir)?;
+            }
+            Ok(())
+        })?;
+        if let Some(partial) = wals.partial {
+            job.context.tell(Event::CopyingPartialWals);
+            fetch(job, partial, wals.dir)?;
+        }
+        if wals.marked {
+            job.context.tell(Event::GeneratingArchiveStatus);
+            for name in wals.names {
+                let path = status.join(format!("{name}.done"));
+                create(&path)?.sync_all().map_err(io_at(&path))?;
+            }
+        }
+        sync::directory(&status).map_err(TreeError::from)?;
+        sync::directory(wals.dir).map_err(TreeError::from)?;
+        Ok(())
+    }
+
+    fn read(&self, job: Job<'_>, names: &[String]) -> Result<Vec<Option<Vec<u8>>>, RestoreError> {
+        let read = |name: &String| {
+            let path = job.plan.destination.join(name);
+            match std::fs::read(&path) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(source) => Err(RestoreError::Io { path, source }),
+            }
+        };
+        names.iter().map(read).collect()
+    }
+
+    fn write(&self, job: Job<'_>, files: Vec<NewFile>) -> Result<(), RestoreError> {
+        for file in files {
+            let path = job.plan.destination.join(&file.name);
+            publish::replace(&path, file.mode, &file.content).map_err(TreeError::from)?;
+        }
+        Ok(())
+    }
+
+    fn missing(&self, job: Job<'_>, names: &[&str]) -> Result<Vec<String>, RestoreError> {
+        let missing = names.iter().filter(|name| !job.plan.destination.join(name).exists());
+        Ok(missing.map(|name| (*name).to_owned()).collect())
+    }
+
+    fn seal(&self, job: Job<'_>, control: &ControlFile) -> Result<(), RestoreError> {
+        let destination = &job.plan.destination;
+        let manifest = destination.join("backup_manifest");
+        if manifest.exists() {
+            let aside = destination.join(format!("backup_manifest.{}", job.plan.record.id));
+            publish::rename(&manifest, &aside).map_err(TreeError::from)?;
+        }
+        sync::directory(destination).map_err(TreeError::from)?;
+        publish::replace(&destination.join(CONTROL), control.mode, &control.content)
+            .map_err(TreeError::from)?;
+        Ok(())
+    }
+}
+
+fn copy_trees(job: Job<'_>) -> Result<(), RestoreError> {
+    let Job { server, plan, context } = job;
+    let source = server.layout().data_dir(&plan.record.id);
+    let threads = plan.options.jobs.unwrap_or(server.config.parallel_jobs as usize).max(2);
+    let options = |excludes: &[&str], links: BTreeMap<u32, PathBuf>| {
+        let mut options = TreeOptions::default();
+        options.threads = threads;
+        options.excludes = excludes.iter().map(|pattern| (*pattern).to_owned()).collect();
+        options.tablespaces = links;
+        options.root_mode = None;
+        options.last = None;
+        options
+    };
+    let links: BTreeMap<u32, PathBuf> =
+        plan.tablespaces.iter().map(|place| (place.oid, place.location.clone())).collect();
+    let mut excludes = RESTORE_EXCLUDES.to_vec();
+    excludes.extend(["/global/pg_control", "/recovery.signal", "/standby.signal"]);
+    let mut trees = vec![(Plan::new(&source, options(&excludes, links))?, plan.destination.clone())];
+    for place in &plan.tablespaces {
+        let source = server.layout().tablespace_dir(&plan.record.id, place.oid);
+        trees.push((Plan::new(&source, options(&[], BTreeMap::new()))?, place.location.clone()));
+    }
+    let total = trees.iter().map(|(tree, _)| tree.bytes).sum();
+    let bytes = Bytes { context, done: AtomicU64::new(0), total };
+    for (tree, target) in &trees {
+        tree.execute(target, &bytes, &context.stop).map_err(|error| match error {
+            TreeError::Stopped => job.stopped(),
+            other => RestoreError::Copy(other),
+        })?;
+    }
+    for place in &plan.tablespaces {
+        link_tablespace(&plan.destination, place.oid, &place.location)?;
+    }
+    Ok(())
+}
+
+/// One file from the archive, durably.
+fn fetch(job: Job<'_>, name: WalName, dir: &Path) -> Result<(), RestoreError> {
+    let path = dir.join(name.to_string());
+    let mut wal = wals::Wal::open(job, name)?;
+    let mut file = create(&path)?;
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let count = wal.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        file.write_all(buffer.get(..count).unwrap_or_default()).map_err(io_at(&path))?;
+    }
+    // The beginning of a segment is filled up with zeros, where replay ends.
+    if let Some(size) = wal.whole()? {
+        file.set_len(size).map_err(io_at(&path))?;
+    }
+    file.sync_all().map_err(io_at(&path))
+}
+
+fn create(path: &Path) -> Result<File, RestoreError> {
+    File::options().write(true).create_new(true).mode(0o600).open(path).map_err(io_at(path))
+}
+
+/// Backups taken by file copy hold no links; those over the protocol do, and the copy has already turned them.
+fn link_tablespace(destination: &Path, oid: u32, location: &Path) -> Result<(), RestoreError> {
+    let link = destination.join("pg_tblspc").join(oid.to_string());
+    if std::fs::symlink_metadata(&link).is_ok() {
+        return Ok(());
+    }
+    std::os::unix::fs::symlink(location, &link).map_err(io_at(&link))?;
+    sync::directory(&destination.join("pg_tblspc")).map_err(TreeError::from)?;
+    Ok(())
+}
