@@ -134,18 +134,35 @@ fn local_files_are_copied_and_shared_with_what_barman_made() {
 #[test]
 fn a_file_copy_that_dies_is_in_nobodys_way() {
     let Some((lab, _receiver)) = ready(LOCAL) else { return };
+    dies(&lab, None);
+}
+
+#[test]
+fn a_file_copy_over_ssh_that_dies_is_in_nobodys_way() {
+    let Some(sshd) = Sshd::start_with("exit 1", None, Path::new("/dev/null")) else { return };
+    let settings = format!("backup_method = rsync\nssh_command = {}\n", sshd.ssh_command());
+    let Some((lab, _receiver)) = ready(&settings) else { return };
+    dies(&lab, Some(sshd));
+}
+
+fn dies(lab: &Lab, sshd: Option<Sshd>) {
     let base = lab.server_dir().join("base");
     let half = || {
         let before = files(&base);
-        let mut backup = Running::start(&lab, &["backup", "main", "--bwlimit", "2000"]);
+        let mut backup = Running::start(lab, &["backup", "main", "--bwlimit", "2000"]);
         wait_for("some files", || files(&base) > before + 20 || !backup.is_running());
         assert!(backup.is_running(), "{:?}", backup.end());
         backup
     };
     half().kill();
+    if let Some(sshd) = &sshd {
+        // rsync would go through its list, into a backup that stays STARTED.
+        sshd.cut();
+    }
     wait_for("the end of the session", || {
         lab.cluster.value("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'barman'") == "0"
     });
+    let mut expected = vec!["STARTED", "FAILED", "FAILED", "DONE"];
     let stopped = half().stop();
     assert!(stopped.code != 0 && stopped.stderr.contains("FAILED"), "{stopped:?}");
     let backup = half();
@@ -156,15 +173,25 @@ fn a_file_copy_that_dies_is_in_nobodys_way() {
     wait_for("the receiver", || {
         lab.cluster.sql("SELECT 1 FROM pg_replication_slots WHERE active").len() == 1
     });
+    if let Some(sshd) = &sshd {
+        let backup = half();
+        sshd.cut();
+        let run = backup.end();
+        assert_eq!(run.code, 1, "{run:?}");
+        assert!(run.stderr.contains("rsync") && run.stderr.contains("FAILED"), "{run:?}");
+        expected.insert(3, "FAILED");
+        let session = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'barman'";
+        assert_eq!(lab.cluster.value(session), "0");
+    }
     lab.ok(&["backup", "main", "--wait"]);
-    let found = backups(&lab);
-    let status: Vec<_> = found.iter().map(|(_, status)| status.as_str()).collect();
-    assert_eq!(status, ["DONE", "FAILED", "FAILED", "STARTED"]);
+    let found = backups(lab);
+    let status: Vec<_> = found.iter().rev().map(|(_, status)| status.as_str()).collect();
+    assert_eq!(status, expected);
     for (id, _) in &found[1..] {
         lab.ok(&["delete", "main", id]);
     }
     assert_eq!(std::fs::read_dir(&base).unwrap().count(), 1);
-    assert_eq!(restore(&lab, "restored", false).unwrap(), "20000");
+    assert_eq!(restore(lab, "restored", false).unwrap(), "20000");
 }
 
 /// Of a standby whose primary has nothing to do.

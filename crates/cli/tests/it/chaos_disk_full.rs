@@ -9,7 +9,7 @@ use crate::chaos::{
     Running, Stored, acknowledged, finish_segment, lab, lsn, wait_for, wait_until_received, write_wal,
 };
 use crate::lab::Lab;
-use crate::sshd::{Hub, Which, small_segment, told};
+use crate::sshd::{Hub, Sshd, Which, small_segment, told};
 
 /// A file system in memory; unmounted when dropped.
 struct SmallDisk(PathBuf);
@@ -96,12 +96,25 @@ fn a_backup_and_a_restore_on_a_full_disk_say_so() {
     let stored = Stored::new(&lab);
     let Some(disk) = SmallDisk::mount(&stored.layout.base, 10) else { return };
     let conninfo = lab.cluster.conninfo().to_conninfo_string();
-    for form in ["backup_compression = none\n", "backup_options = concurrent_backup\n", ""] {
-        let config = lab.configure("tapster.conf", &conninfo, form);
-        if form.starts_with("backup_options") {
-            let text = std::fs::read_to_string(&config).unwrap();
-            std::fs::write(&config, text.replace("= postgres", "= local-rsync")).unwrap();
-        }
+    let sshd = Sshd::start_with("exit 1", None, Path::new("/dev/null"));
+    let over_ssh = sshd
+        .as_ref()
+        .map(|sshd| format!("ssh_command = {}\nbackup_options = concurrent_backup\n", sshd.ssh_command()));
+    let forms = [
+        Some("backup_compression = none\n".to_owned()),
+        Some("backup_options = concurrent_backup\n".to_owned()),
+        over_ssh,
+        Some(String::new()),
+    ];
+    for form in forms.into_iter().flatten() {
+        let config = lab.configure("tapster.conf", &conninfo, &form);
+        let method = match form.split_once(' ') {
+            Some(("backup_options", _)) => "= local-rsync",
+            Some(("ssh_command", _)) => "= rsync",
+            _ => "= postgres",
+        };
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, text.replacen("= postgres", method, 1)).unwrap();
         let run = lab.run(&["backup", "main"]);
         assert_eq!(run.code, 1, "{run:?}");
         let [error, details] = run.stderr.lines().collect::<Vec<_>>()[..] else { panic!("{run:?}") };

@@ -310,6 +310,12 @@ impl Sshd {
         fs::read_to_string(self.dir.path().join("log")).unwrap().matches("Accepted publickey").count()
     }
 
+    /// Cuts every connection; new ones are let in.
+    pub fn cut(&self) {
+        let mut pkill = Command::new("pkill");
+        assert!(pkill.args(["-KILL", "-P", &self.child.id().to_string()]).status().unwrap().success());
+    }
+
     fn path(&self) -> String {
         format!("{}:{}", self.dir.path().join("local").display(), std::env::var("PATH").unwrap())
     }

@@ -91,10 +91,16 @@ impl From<SyncError> for RsyncError {
     }
 }
 
-/// The last thing that was said and is a failure, or at least not rsync's own summary.
+/// The last thing that was said and is a failure, or at least not rsync's own summary. What one of its processes says of the end of
+/// another comes last, and explains nothing.
 fn last_line(stderr: &str) -> String {
     let said = |is: fn(&str) -> bool| stderr.lines().rev().find(|line| !line.trim().is_empty() && is(line));
-    let line = said(|line| !is_forgiven(line) && !line.starts_with("rsync error:"))
+    let is_own = |line: &str| !is_forgiven(line) && !line.starts_with("rsync error:");
+    let line = stderr
+        .lines()
+        .rev()
+        .find(|line| is_own(line) && !line.ends_with("Broken pipe (32)"))
+        .or_else(|| stderr.lines().rev().find(|line| is_own(line)))
         .or_else(|| said(|line| !line.starts_with("rsync error:")));
     line.map(|line| format!(": {line}")).unwrap_or_default()
 }
@@ -282,6 +288,16 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     use super::*;
+
+    #[test]
+    fn the_cause_is_named_rather_than_what_follows_from_it() {
+        let cause = "rsync: [receiver] write failed on \"/b/1\": No space left on device (28)";
+        let rest = "rsync error: error in file IO (code 11) at receiver.c(380) [receiver=3.2.7]\n\
+                    rsync: [generator] write error: Broken pipe (32)";
+        assert_eq!(last_line(&format!("{cause}\n{rest}")), format!(": {cause}"));
+        assert_eq!(last_line(rest), ": rsync: [generator] write error: Broken pipe (32)");
+        assert_eq!(last_line("rsync error: some (code 1)"), "");
+    }
 
     fn sh(script: &str) -> Command {
         let mut command = Command::new("sh");
