@@ -5,7 +5,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-use crate::{Policy, Reason, Status, Verdict};
+use crate::{Policy, Reason, Status, Verdict, periods};
 
 /// What the policy needs to know of one backup.
 pub trait Candidate {
@@ -19,6 +19,10 @@ pub trait Candidate {
     fn keep(&self) -> Option<Keep>;
     /// The id of the backup it is an increment of, or `None` for a full one.
     fn parent_id(&self) -> Option<&str>;
+    /// When it failed, as far as known, or `None` when it has not.
+    fn failed_at(&self) -> Option<OffsetDateTime> {
+        None
+    }
 }
 
 impl<C: Candidate + ?Sized> Candidate for &C {
@@ -36,6 +40,9 @@ impl<C: Candidate + ?Sized> Candidate for &C {
     }
     fn parent_id(&self) -> Option<&str> {
         (**self).parent_id()
+    }
+    fn failed_at(&self) -> Option<OffsetDateTime> {
+        (**self).failed_at()
     }
 }
 
@@ -63,12 +70,18 @@ impl fmt::Display for Keep {
 /// the redundancy; an incremental follows the full backup at the root of its chain, whatever its own
 /// status; a full backup that is not `DONE` is not judged. The order of `backups` does not matter. Barman's
 /// records with status `EMPTY` need not be in the list.
+///
+/// [`Policy::Periods`], which Barman does not have, judges an incremental by itself: it stays when it is the newest of a
+/// period, and then what it builds on stays with it.
 pub fn evaluate<B: Candidate>(
     policy: &Policy,
     minimum_redundancy: u32,
     backups: &[B],
     now: OffsetDateTime,
 ) -> Vec<Verdict> {
+    if let Policy::Periods(policy) = policy {
+        return periods::judge(policy, minimum_redundancy, backups);
+    }
     let mut newest_first: Vec<&B> = backups.iter().filter(|b| b.parent_id().is_none()).collect();
     newest_first.sort_by(|a, b| b.id().cmp(a.id()));
     let rule = match policy.window_start(now) {
@@ -76,14 +89,14 @@ pub fn evaluate<B: Candidate>(
         None => Rule::Redundancy {
             required: match policy {
                 Policy::Redundancy(count) => (*count).max(minimum_redundancy),
-                Policy::RecoveryWindow { .. } => minimum_redundancy,
+                Policy::RecoveryWindow { .. } | Policy::Periods(_) => minimum_redundancy,
             },
         },
     };
     let mut judge = Judge { rule, counted: 0 };
     let roots: HashMap<&str, Judged> = newest_first.into_iter().map(|b| (b.id(), judge.full(b))).collect();
-    let parents: HashMap<&str, Option<&str>> = backups.iter().map(|b| (b.id(), b.parent_id())).collect();
-    backups.iter().map(|b| verdict(b, &roots, &parents)).collect()
+    let chains = Chains::new(backups);
+    backups.iter().map(|b| verdict(b, &roots, &chains)).collect()
 }
 
 /// A full backup's verdict, and whether it lies inside the policy were there no keep request.
@@ -117,7 +130,7 @@ impl Judge {
         // Barman measures a kept root by its own end, so the window's base lies outside for this purpose.
         let inside = own.status == Status::Valid && !matches!(own.reason, Reason::WindowBase { .. });
         let verdict = match backup.keep() {
-            Some(keep) => Verdict { status: keep_status(keep), reason: Reason::Kept(keep) },
+            Some(keep) => Verdict { status: Status::of(keep), reason: Reason::Kept(keep) },
             None => own,
         };
         Judged { verdict, inside }
@@ -152,47 +165,66 @@ impl Judge {
     }
 }
 
-const fn keep_status(keep: Keep) -> Status {
-    match keep {
-        Keep::Full => Status::KeepFull,
-        Keep::Standalone => Status::KeepStandalone,
+/// What builds on what.
+pub(crate) struct Chains<'a> {
+    parents: HashMap<&'a str, Option<&'a str>>,
+}
+
+impl<'a> Chains<'a> {
+    pub(crate) fn new<B: Candidate>(backups: &'a [B]) -> Self {
+        Self { parents: backups.iter().map(|b| (b.id(), b.parent_id())).collect() }
+    }
+
+    /// The full backup at the root of the chain, or the id at which the chain breaks.
+    fn root(&self, backup: &'a impl Candidate) -> Result<&'a str, &'a str> {
+        let Some(mut root) = backup.parent_id() else { return Ok(backup.id()) };
+        // A chain cannot be longer than the list; a longer one runs in a circle.
+        for _ in 0..self.parents.len() {
+            match self.parents.get(root) {
+                Some(Some(next)) => root = next,
+                Some(None) => return Ok(root),
+                None => return Err(root),
+            }
+        }
+        Err(root)
+    }
+
+    /// Whether it leads to a full backup.
+    pub(crate) fn is_whole(&self, backup: &'a impl Candidate) -> bool {
+        self.root(backup).is_ok()
+    }
+
+    /// The verdict on a backup that no policy can judge.
+    pub(crate) fn unjudged(&self, backup: &'a impl Candidate) -> Verdict {
+        match self.root(backup) {
+            Ok(_) => Verdict { status: Status::None, reason: Reason::NotDone },
+            Err(missing) => orphan(missing),
+        }
     }
 }
 
 fn verdict<'a, B: Candidate>(
     backup: &'a B,
     roots: &HashMap<&'a str, Judged>,
-    parents: &HashMap<&'a str, Option<&'a str>>,
+    chains: &Chains<'a>,
 ) -> Verdict {
-    let Some(parent) = backup.parent_id() else {
-        return match roots.get(backup.id()) {
-            Some(judged) => judged.verdict.clone(),
-            // Not reachable: every full backup was judged.
-            None => Verdict { status: Status::None, reason: Reason::NotDone },
-        };
+    let root = match chains.root(backup) {
+        Ok(root) => root,
+        Err(missing) => return orphan(missing),
     };
-    // A chain cannot be longer than the list; a longer one runs in a circle.
-    let mut root = parent;
-    for _ in 0..parents.len() {
-        match parents.get(root) {
-            Some(Some(next)) => root = next,
-            Some(None) => break,
-            None => return orphan(root),
-        }
+    // Not reachable without it: every full backup was judged.
+    let Some(judged) = roots.get(root) else { return orphan(root) };
+    if backup.parent_id().is_none() {
+        return judged.verdict.clone();
     }
-    match roots.get(root) {
-        Some(judged) => {
-            let status = match judged.verdict.status {
-                Status::KeepFull => Status::Valid,
-                Status::KeepStandalone if judged.inside => Status::Valid,
-                Status::KeepStandalone => Status::Obsolete,
-                other => other,
-            };
-            let reason = Reason::Incremental { root: root.to_owned(), root_status: judged.verdict.status };
-            Verdict { status, reason }
-        }
-        None => orphan(root),
-    }
+    let status = match judged.verdict.status {
+        Status::KeepFull => Status::Valid,
+        Status::KeepStandalone if judged.inside => Status::Valid,
+        Status::KeepStandalone => Status::Obsolete,
+        other => other,
+    };
+    let reason = Reason::Incremental { root: root.to_owned(), root_status: judged.verdict.status };
+    Verdict { status, reason }
 }
 
 fn orphan(missing: &str) -> Verdict {

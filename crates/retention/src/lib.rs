@@ -1,7 +1,8 @@
 //! PostgreSQL backup retention: a policy and a list of backups go in, a verdict for each backup comes out, with the
 //! reason.
 //!
-//! The grammar and every rule follow Barman 3.19. The crate is pure: it reads no clock, no file and no
+//! The grammar and the rules follow Barman 3.19; beyond it there are [`Policy::Periods`], which keeps the newest backup of so
+//! many days, weeks and months, and the removal of backups that failed ([`Rules::failed_after`]). The crate is pure: it reads no clock, no file and no
 //! environment, and it deletes nothing; the caller says what time it is and acts on the verdicts.
 //!
 //! ```
@@ -33,9 +34,13 @@
 //! ```
 
 mod evaluate;
+mod periods;
 mod policy;
+mod rules;
 mod verdict;
 
 pub use evaluate::{Candidate, Keep, evaluate};
+pub use periods::{Period, PeriodUnit, Periods};
 pub use policy::{ParsePolicyError, Policy, WindowUnit};
+pub use rules::{Rules, judge};
 pub use verdict::{Reason, Status, Verdict};

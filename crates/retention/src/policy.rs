@@ -1,4 +1,4 @@
-//! The policy grammar: Barman's `retention_policy` option.
+//! The policy grammar: Barman's `retention_policy` option, and what it does not know.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,9 @@ use std::str::FromStr;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
-/// A retention policy, as Barman 3.19's `retention_policy` states it.
+use crate::Periods;
+
+/// A retention policy: the two kinds that Barman 3.19's `retention_policy` can state, and one of our own.
 ///
 /// `Display` gives Barman's canonical text: upper case, and the unit always in the plural.
 ///
@@ -27,6 +29,8 @@ pub enum Policy {
         /// The unit.
         unit: WindowUnit,
     },
+    /// Keep the newest backup of so many hours, days, weeks, months and years. Not one of Barman's.
+    Periods(Periods),
 }
 
 /// The unit of a recovery window.
@@ -51,12 +55,17 @@ impl WindowUnit {
 }
 
 impl Policy {
-    /// Where the recovery window opens at the time `now`; `None` for a redundancy policy.
+    /// Whether Barman 3.19 can read it.
+    pub const fn is_barmans(&self) -> bool {
+        !matches!(self, Self::Periods(_))
+    }
+
+    /// Where the recovery window opens at the time `now`; `None` for other policies.
     ///
     /// A window longer than the calendar reaches opens at the calendar's beginning.
     pub fn window_start(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
         match *self {
-            Self::Redundancy(_) => None,
+            Self::Redundancy(_) | Self::Periods(_) => None,
             Self::RecoveryWindow { count, unit } => {
                 let length = Duration::days(i64::from(count) * unit.days());
                 let start = now.checked_sub(length);
@@ -71,6 +80,7 @@ impl fmt::Display for Policy {
         match self {
             Self::Redundancy(count) => write!(f, "REDUNDANCY {count}"),
             Self::RecoveryWindow { count, unit } => write!(f, "RECOVERY WINDOW OF {count} {unit}"),
+            Self::Periods(periods) => periods.fmt(f),
         }
     }
 }
@@ -88,7 +98,8 @@ impl fmt::Display for WindowUnit {
 /// A text that is no retention policy.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error(
-    "invalid retention policy '{text}': expected REDUNDANCY n or RECOVERY WINDOW OF n DAYS, WEEKS or MONTHS"
+    "invalid retention policy '{text}': expected REDUNDANCY n, RECOVERY WINDOW OF n DAYS, WEEKS or MONTHS, or \
+     KEEP n HOURLY n DAILY n WEEKLY n MONTHLY n YEARLY with one of them at least"
 )]
 pub struct ParsePolicyError {
     /// The text, at most its first 64 characters.
@@ -105,6 +116,9 @@ impl FromStr for Policy {
 
 fn parse(text: &str) -> Option<Policy> {
     let mut words = text.split_whitespace();
+    if words.clone().next()?.eq_ignore_ascii_case("keep") {
+        return Periods::parse(words.skip(1)).map(Policy::Periods);
+    }
     let mut keyword = |expected: &str| words.next().is_some_and(|word| word.eq_ignore_ascii_case(expected));
     let policy = if text.trim_start().get(..10).is_some_and(|start| start.eq_ignore_ascii_case("redundancy"))
     {
@@ -125,7 +139,7 @@ fn parse(text: &str) -> Option<Policy> {
     words.next().is_none().then_some(policy)
 }
 
-fn number(word: &str) -> Option<u32> {
+pub(crate) fn number(word: &str) -> Option<u32> {
     // `u32::from_str` alone would take a sign.
     word.bytes().all(|b| b.is_ascii_digit()).then(|| word.parse().ok()).flatten()
 }
@@ -145,7 +159,32 @@ mod tests {
             ("recovery window of 4 WEEKS", "RECOVERY WINDOW OF 4 WEEKS"),
             ("RECOVERY WINDOW OF 0 MONTH", "RECOVERY WINDOW OF 0 MONTHS"),
         ] {
-            assert_eq!(text.parse::<Policy>().unwrap().to_string(), canonical, "{text}");
+            let policy: Policy = text.parse().unwrap();
+            assert_eq!(policy.to_string(), canonical, "{text}");
+            assert!(policy.is_barmans());
+        }
+    }
+
+    #[test]
+    fn reads_periods() {
+        for (text, canonical) in [
+            ("KEEP 7 DAILY 4 WEEKLY 12 MONTHLY", "KEEP 7 DAILY 4 WEEKLY 12 MONTHLY"),
+            (" keep  2 yearly 24 Hourly", "KEEP 24 HOURLY 2 YEARLY"),
+        ] {
+            let policy: Policy = text.parse().unwrap();
+            assert_eq!(policy.to_string(), canonical, "{text}");
+            assert!(!policy.is_barmans());
+        }
+        for text in [
+            "KEEP",
+            "KEEP 0 DAILY",
+            "KEEP 1",
+            "KEEP 1 DAY",
+            "KEEP 1 DAILY 2 DAILY",
+            "KEEP DAILY",
+            "KEEP 1.5 DAILY",
+        ] {
+            assert!(text.parse::<Policy>().is_err(), "{text}");
         }
     }
 

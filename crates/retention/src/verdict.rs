@@ -4,7 +4,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-use crate::Keep;
+use crate::{Keep, Period, Periods};
 
 /// The state of one backup under a policy; `Display` gives Barman's word for it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -13,7 +13,7 @@ pub enum Status {
     Valid,
     /// Not needed any more: enforcement deletes it (`OBSOLETE`).
     Obsolete,
-    /// Outside the recovery window, held back by the minimum redundancy alone (`OBSOLETE*`).
+    /// Not needed by the policy, held back by the minimum redundancy alone (`OBSOLETE*`).
     PotentiallyObsolete,
     /// Kept on request with the WAL that follows it (`KEEP:FULL`).
     KeepFull,
@@ -27,6 +27,14 @@ impl Status {
     /// Whether enforcement of the policy deletes the backup.
     pub const fn is_deletable(self) -> bool {
         matches!(self, Self::Obsolete)
+    }
+
+    /// That of a backup kept on request.
+    pub(crate) const fn of(keep: Keep) -> Self {
+        match keep {
+            Keep::Full => Self::KeepFull,
+            Keep::Standalone => Self::KeepStandalone,
+        }
     }
 }
 
@@ -74,11 +82,28 @@ pub enum Reason {
         /// Where the window opens.
         opens: OffsetDateTime,
     },
-    /// Outside the window, but needed to make up the minimum redundancy.
+    /// Not needed by the policy, but to make up the minimum redundancy.
     MinimumRedundancy {
         /// The minimum.
         minimum: u32,
     },
+    /// The newest backup of periods of which that is kept.
+    NewestOf {
+        /// Which, the shortest first.
+        periods: Vec<Period>,
+    },
+    /// Not the newest backup of any period of which that is kept.
+    BeyondPeriods {
+        /// The policy.
+        periods: Periods,
+    },
+    /// An incremental backup that stays, or is not finished yet, builds on it.
+    NeededBy {
+        /// That backup.
+        backup: String,
+    },
+    /// When it was taken is not known, so that it is left alone.
+    Undated,
     /// A request to keep it is in force.
     Kept(Keep),
     /// An incremental backup: it lives and dies with the full backup at the root of its chain.
@@ -95,6 +120,18 @@ pub enum Reason {
     },
     /// A full backup that is not finished, or failed.
     NotDone,
+    /// It failed, and not long enough ago to be removed.
+    Failed {
+        /// When, as far as known.
+        since: OffsetDateTime,
+    },
+    /// It failed, longer ago than failed backups are kept.
+    FailedLongAgo {
+        /// When, as far as known.
+        since: OffsetDateTime,
+    },
+    /// There is no policy.
+    NoPolicy,
 }
 
 impl fmt::Display for Reason {
@@ -116,14 +153,32 @@ impl fmt::Display for Reason {
                 write!(f, "ended before the recovery window opens at {}", Moment(*opens))
             }
             Self::MinimumRedundancy { minimum } => {
-                write!(f, "outside the recovery window, held for the minimum redundancy of {minimum}")
+                write!(f, "not needed by the policy, held for the minimum redundancy of {minimum}")
             }
+            Self::NewestOf { periods } => {
+                f.write_str("newest backup of ")?;
+                for (at, period) in periods.iter().enumerate() {
+                    let before = if at == 0 { "" } else { " and of " };
+                    write!(f, "{before}{period}")?;
+                }
+                Ok(())
+            }
+            Self::BeyondPeriods { periods } => {
+                write!(f, "not the newest backup of any period to keep ({periods})")
+            }
+            Self::NeededBy { backup } => write!(f, "the incremental backup {backup} builds on it"),
+            Self::Undated => f.write_str("when it was taken is not known"),
             Self::Kept(keep) => write!(f, "kept on request ({keep})"),
             Self::Incremental { root, root_status } => {
                 write!(f, "depends on the full backup {root}, which is {root_status}")
             }
             Self::Orphan { missing } => write!(f, "the backup {missing} it depends on is missing"),
             Self::NotDone => f.write_str("not a finished backup"),
+            Self::Failed { since } => write!(f, "failed at {}", Moment(*since)),
+            Self::FailedLongAgo { since } => {
+                write!(f, "failed at {}, longer ago than failed backups are kept", Moment(*since))
+            }
+            Self::NoPolicy => f.write_str("there is no retention policy"),
         }
     }
 }

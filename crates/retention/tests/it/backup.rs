@@ -10,12 +10,13 @@ pub struct Backup {
     pub done: bool,
     pub keep: Option<Keep>,
     pub parent: Option<String>,
+    pub failed: Option<OffsetDateTime>,
 }
 
 impl Backup {
     pub fn aged(days: i64) -> Self {
         let end = NOW - Duration::days(days);
-        Self { id: id(days), end: Some(end), done: true, keep: None, parent: None }
+        Self { id: id(days), end: Some(end), done: true, keep: None, parent: None, failed: None }
     }
     pub fn failed(self) -> Self {
         Self { done: false, ..self }
@@ -48,6 +49,9 @@ impl Candidate for Backup {
     }
     fn parent_id(&self) -> Option<&str> {
         self.parent.as_deref()
+    }
+    fn failed_at(&self) -> Option<OffsetDateTime> {
+        self.failed
     }
 }
 

@@ -29,6 +29,7 @@ fn agrees_with_barman() {
                     _ => None,
                 },
                 parent: (fields[4] != "-").then(|| fields[4].to_owned()),
+                failed: None,
             });
             expected.push(fields[5]);
         }

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use tapster_retention::{Keep, Policy, Status, Verdict, WindowUnit, evaluate};
+use tapster_retention::{Keep, PeriodUnit, Policy, Rules, Status, Verdict, WindowUnit, evaluate, judge};
 use time::Duration;
 
 use crate::backup::{Backup, NOW, id};
@@ -9,6 +9,11 @@ fn policy() -> impl Strategy<Value = Policy> {
     prop_oneof![
         (0u32..6).prop_map(Policy::Redundancy),
         (0u32..4, unit).prop_map(|(count, unit)| Policy::RecoveryWindow { count, unit }),
+        prop::collection::btree_map(0usize..5, 1u32..5, 1..4).prop_map(|counts| {
+            let words =
+                counts.iter().map(|(at, count)| format!(" {count} {}", PeriodUnit::ALL[*at].keyword()));
+            format!("KEEP{}", words.collect::<String>()).parse().unwrap()
+        }),
     ]
 }
 
@@ -90,6 +95,42 @@ proptest! {
             if held(verdict) {
                 prop_assert!(held(&verdicts[at]), "an increment outlives its base");
             }
+        }
+    }
+
+    #[test]
+    fn what_something_that_stays_builds_on_stays(
+        policy in prop::option::of(policy()), backups in backups(), minimum in 0u32..5, after in prop::option::of(0i64..60),
+        failed in prop::collection::vec(prop::option::weighted(0.5, 0i64..60), 12),
+    ) {
+        let mut backups = backups;
+        for (backup, days) in backups.iter_mut().zip(failed) {
+            backup.failed = days.filter(|_| !backup.done).map(|days| NOW - Duration::days(days));
+        }
+        let mut rules = Rules::default();
+        (rules.policy, rules.minimum_redundancy) = (policy, minimum);
+        rules.failed_after = after.map(Duration::days);
+        let verdicts = judge(&rules, &backups, NOW);
+        for (backup, verdict) in backups.iter().zip(&verdicts) {
+            if verdict.status.is_deletable() || backup.failed.is_some() {
+                continue;
+            }
+            let mut parent = backup.parent.as_ref();
+            // What has no root is left alone without its ancestors, with which it is worth nothing either.
+            while let Some(at) = parent.and_then(|id| backups.iter().position(|b| &b.id == id)) {
+                prop_assert!(!verdicts[at].status.is_deletable() || matches!(verdict.status, Status::None), "{}", backup.id);
+                parent = backups[at].parent.as_ref();
+            }
+        }
+    }
+
+    #[test]
+    fn what_stays_would_stay_without_what_goes(policy in policy(), backups in backups(), minimum in 0u32..5) {
+        let verdicts = evaluate(&policy, minimum, &backups, NOW);
+        let left: Vec<Backup> = backups.iter().zip(&verdicts)
+            .filter(|(_, verdict)| !verdict.status.is_deletable()).map(|(b, _)| b.clone()).collect();
+        for (backup, verdict) in left.iter().zip(evaluate(&policy, minimum, &left, NOW)) {
+            prop_assert!(!verdict.status.is_deletable(), "{} goes only the second time", backup.id);
         }
     }
 

@@ -5,4 +5,5 @@
 mod backup;
 mod golden;
 mod laws;
+mod periods;
 mod rules;
