@@ -66,4 +66,6 @@ pub use segment_dir::{Resume, SegmentCompression, SegmentDir, SegmentDirError, S
 pub use time::UtcOffset;
 pub use wal_directory::WalDirectory;
 pub use wal_store::{FoundWal, Place, SegmentRun, SegmentRuns, WalReader, WalStore, WalStoreError};
-pub use xlogdb::{ParseXlogEntryError, RebuildReport, XlogDb, XlogDbError, XlogEntry, XlogLine, XlogLines};
+pub use xlogdb::{
+    ParseXlogEntryError, RebuildReport, XlogBrief, XlogDb, XlogDbError, XlogEntry, XlogLine, XlogLines,
+};

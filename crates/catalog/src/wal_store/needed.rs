@@ -58,7 +58,12 @@ impl WalsOfBackup {
     /// What the next entry of the index is to the backup, `None` for one to pass over; `Break` when none after it counts. For
     /// several backups in one pass; [`WalsOfBackup::select`] is for one.
     pub fn judge(&self, entry: &XlogEntry) -> ControlFlow<(), Option<Needed>> {
-        let segment = match entry.name {
+        self.judge_name(entry.name)
+    }
+
+    /// [`WalsOfBackup::judge`], by the name alone.
+    pub fn judge_name(&self, name: WalName) -> ControlFlow<(), Option<Needed>> {
+        let segment = match name {
             WalName::History(_) => return ControlFlow::Continue(self.history.then_some(Needed::History)),
             WalName::Segment(segment) => segment,
             WalName::Partial(_) | WalName::BackupLabel { .. } => return ControlFlow::Continue(None),

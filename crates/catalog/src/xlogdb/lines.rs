@@ -62,7 +62,7 @@ impl<R: BufRead> XlogLines<R> {
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Terminated {
+pub(super) enum Terminated {
     Yes,
     No,
 }
@@ -88,7 +88,7 @@ impl<R: BufRead> Iterator for XlogLines<R> {
     }
 }
 
-fn classify(line: &[u8], terminated: Terminated) -> XlogLine {
+pub(super) fn classify(line: &[u8], terminated: Terminated) -> XlogLine {
     let entry = std::str::from_utf8(line).ok().and_then(|text| text.parse::<XlogEntry>().ok());
     match (entry, terminated) {
         (Some(entry), Terminated::Yes) => XlogLine::Entry(entry),

@@ -9,11 +9,13 @@ mod entry;
 mod lines;
 mod merge;
 mod rebuild;
+mod scan;
 mod tail;
 
 pub use entry::{ParseXlogEntryError, XlogEntry};
 pub use lines::{XlogLine, XlogLines};
 pub use rebuild::RebuildReport;
+pub use scan::{XlogBrief, XlogTime};
 
 pub(crate) use entry::python_mtime;
 pub(crate) use rebuild::entry_of;

@@ -101,6 +101,17 @@ impl XlogDb<'_> {
     }
 }
 
+impl XlogEntry {
+    /// The entry of an archived file, or of one that is to be, from the file itself; `None` when it is no regular file. What
+    /// `custom` wrote is recognised.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of_file(path: &Path, name: WalName, custom: Option<&CustomFilter>) -> io::Result<Option<Self>> {
+        entry_of(path, name, custom)
+    }
+}
+
 /// The index entry of an archived file, from the file itself; `None` when it is no regular file.
 pub(crate) fn entry_of(
     path: &Path,

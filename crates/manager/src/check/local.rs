@@ -205,7 +205,7 @@ impl Server {
         };
         let (ok, hint) = match self.config.last_wal_maximum_age {
             None => (true, "no last_wal_maximum_age provided".to_owned()),
-            Some(limit) => match usage.last_time {
+            Some(limit) => match usage.last_time() {
                 None => (false, "No WAL files archived for last backup".to_owned()),
                 Some(seconds) => {
                     let age = now - (OffsetDateTime::UNIX_EPOCH + time::Duration::seconds_f64(seconds));
