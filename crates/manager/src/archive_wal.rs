@@ -2,20 +2,22 @@
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use tapster_catalog::custom_filter::CustomFilter;
 use tapster_catalog::ingest::{
     self, IngestFile, IngestObserver, IngestOptions, IngestReport, Outcome, Source,
 };
 use tapster_catalog::locks::LockError;
-use tapster_catalog::{Identity, IdentityError, XlogDb};
+use tapster_catalog::{Identity, IdentityError, XlogDb, XlogEntry};
 use thiserror::Error;
 use walfile::WalName;
 use walfile::codec::{Compression, Level};
 
-use crate::config::{CompressionLevel, ServerConfig};
+use crate::config::{CompressionLevel, HookEvent, ServerConfig};
 use crate::encryption;
 use crate::event::{Event, WalSource};
+use crate::hooks::{Variables, wal_variables};
 use crate::{Context, Server};
 
 /// Options of [`Server::archive_wal`].
@@ -105,9 +107,13 @@ impl Server {
         options: &IngestOptions,
         context: &Context<'_>,
     ) -> Result<IngestReport, ArchiveError> {
-        let mut teller = Teller { server: self, context, current: None };
+        let scripts = self.has_hooks(HookEvent::Archive);
+        let mut teller = Teller { server: self, context, current: None, scripts };
         let report = ingest::ingest(self.catalog.disk(), self.layout(), options, &mut teller, &context.stop)?;
         for source in &report.sources {
+            if let Some(why) = &source.aborted {
+                context.tell(Event::Warning(format!("archiving from {} ended: {why}", source.source)));
+            }
             let names: Vec<String> = source
                 .unknown
                 .iter()
@@ -136,19 +142,6 @@ impl Server {
         context: &Context<'_>,
     ) -> Result<IngestOptions, ArchiveError> {
         let config = &self.config;
-        for key in [
-            "pre_archive_script",
-            "pre_archive_retry_script",
-            "post_archive_script",
-            "post_archive_retry_script",
-        ] {
-            if config.text(key).is_some_and(|value| !value.is_empty() && value != "none") {
-                return Err(ArchiveError::Unsupported {
-                    what: key.to_owned(),
-                    server: self.name().to_owned(),
-                });
-            }
-        }
         if encryption::is_on(config) && !self.gpg.can_encrypt() {
             return Err(ArchiveError::NoKey { server: self.name().to_owned() });
         }
@@ -177,6 +170,10 @@ impl Server {
         ingest.system_id =
             Identity::load(&self.layout().identity())?.and_then(|identity| identity.system_id.parse().ok());
         ingest.validate = !options.accept_invalid;
+        if self.has_hooks(HookEvent::Archive) {
+            // Scripts expect one file after the other.
+            (ingest.workers, ingest.group) = (1, 1);
+        }
         Ok(ingest)
     }
 
@@ -224,6 +221,38 @@ struct Teller<'a, 'c> {
     server: &'a Server,
     context: &'a Context<'c>,
     current: Option<Source>,
+    /// Whether there are scripts to run.
+    scripts: bool,
+}
+
+impl Teller<'_, '_> {
+    fn after_scripts(&self, file: &IngestFile<'_>, error: &str) {
+        if self.scripts {
+            let variables = self.server.archive_variables(file.name, file.target, file.path, error);
+            self.server.hooks_after(HookEvent::Archive, &variables, self.context);
+        }
+    }
+}
+
+impl Server {
+    /// For scripts around a file that is archived: as it lies at `path`, or else at the other place, if anywhere.
+    fn archive_variables(&self, name: WalName, path: &Path, other: &Path, error: &str) -> Variables {
+        let look = |path| XlogEntry::of_file(path, name, self.custom.as_ref()).ok().flatten();
+        let entry = look(path).or_else(|| look(other));
+        let mut entry =
+            entry.unwrap_or(XlogEntry { name, size: 0, mtime: 0.0, compression: None, encryption: None });
+        // Barman calls it as the configuration does.
+        let spelled = self.config.compression.as_deref().filter(|_| path == self.layout().wal(name));
+        if let Some(spelled @ ("pigz" | "pygzip" | "pybzip2")) = spelled
+            && entry
+                .compression
+                .as_deref()
+                .is_some_and(|codec| spelled.ends_with(codec) || spelled == "pigz" && codec == "gzip")
+        {
+            entry.compression = Some(spelled.to_owned());
+        }
+        wal_variables(&entry, path, error)
+    }
 }
 
 impl IngestObserver for Teller<'_, '_> {
@@ -240,12 +269,28 @@ impl IngestObserver for Teller<'_, '_> {
         });
     }
 
-    fn before(&mut self, _: &IngestFile<'_>) -> ControlFlow<String> {
-        ControlFlow::Continue(())
+    fn before(&mut self, file: &IngestFile<'_>) -> ControlFlow<String> {
+        if !self.scripts {
+            return ControlFlow::Continue(());
+        }
+        let variables = self.server.archive_variables(file.name, file.path, file.target, "");
+        let ended = match self.server.hooks_before(HookEvent::Archive, &variables, self.context) {
+            Ok(()) if !self.context.stopped() => return ControlFlow::Continue(()),
+            // The script has not said that the file may be archived.
+            Ok(()) => "a request to stop came while the script before archiving ran".to_owned(),
+            Err(abort) => abort.to_string(),
+        };
+        self.after_scripts(file, &ended);
+        ControlFlow::Break(ended)
+    }
+
+    fn failed(&mut self, file: &IngestFile<'_>, error: &ingest::IngestError) {
+        self.after_scripts(file, &error.to_string());
     }
 
     fn after(&mut self, file: &IngestFile<'_>, outcome: &Outcome) {
         let server = || self.server.name().to_owned();
+        self.after_scripts(file, &problem(outcome));
         match outcome {
             Outcome::Archived { .. } | Outcome::AlreadyArchived => {
                 self.context.tell(Event::Archived { wal: file.name });
@@ -267,5 +312,17 @@ impl IngestObserver for Teller<'_, '_> {
             }),
             _ => {}
         }
+    }
+}
+
+/// What scripts are told of a file that was not archived.
+fn problem(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Archived { .. } => String::new(),
+        Outcome::AlreadyArchived => "it is in the archive already".to_owned(),
+        Outcome::Duplicate { .. } => "the archive has another file of this name".to_owned(),
+        Outcome::Invalid { reason, .. } | Outcome::Unsettled { reason } => reason.to_string(),
+        Outcome::Unreadable { problem } => problem.clone(),
+        _ => "it has vanished".to_owned(),
     }
 }

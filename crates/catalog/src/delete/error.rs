@@ -86,6 +86,12 @@ pub enum DeleteError {
         /// The backup.
         id: BackupId,
     },
+    /// Who watched it did not want it; the step it was about did not happen.
+    #[error("{why}")]
+    Aborted {
+        /// Why not.
+        why: String,
+    },
     /// The stop flag was set. The marker stays; run it again.
     #[error("stopped while deleting backup {id}")]
     Stopped {

@@ -1,10 +1,12 @@
 //! Carrying out a plan.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use walfile::WalName;
 
-use super::{DeleteError, DeletePlan, DeleteStep};
+use super::observer::Listener;
+use super::{DeleteError, DeleteObserver, DeletePlan, DeleteRefusal, DeleteStep};
 use crate::catalog::MARKER;
 use crate::durable;
 use crate::locks::{Lock, LockError, LockName};
@@ -39,6 +41,19 @@ impl DeletePlan {
         stop: &AtomicBool,
         observer: &mut dyn FnMut(DeleteEvent),
     ) -> Result<(), DeleteError> {
+        self.execute_watched(catalog, stop, &mut Listener(observer))
+    }
+
+    /// [`DeletePlan::execute`] with an observer that can stop it.
+    ///
+    /// # Errors
+    /// As there, and [`DeleteError::Aborted`].
+    pub fn execute_watched(
+        &self,
+        catalog: &Catalog,
+        stop: &AtomicBool,
+        observer: &mut dyn DeleteObserver,
+    ) -> Result<(), DeleteError> {
         let layout = catalog.layout();
         let _lock = Lock::try_acquire(&layout.lock(&LockName::Backup))?;
         for step in &self.renewed(catalog)?.steps {
@@ -47,9 +62,13 @@ impl DeletePlan {
                 return Err(DeleteError::Stopped { id });
             }
             let lock = lock(catalog, id)?;
+            if let ControlFlow::Break(why) = observer.before(&step.record) {
+                return Err(DeleteError::Aborted { why });
+            }
             step.execute(catalog, stop, observer)?;
             // The backup is gone; nobody needs its lock again.
             lock.remove()?;
+            observer.after(&step.record);
         }
         Ok(())
     }
@@ -78,7 +97,7 @@ impl DeleteStep {
         &self,
         catalog: &Catalog,
         stop: &AtomicBool,
-        observer: &mut dyn FnMut(DeleteEvent),
+        observer: &mut dyn DeleteObserver,
     ) -> Result<(), DeleteError> {
         let (disk, layout, id) = (catalog.disk(), catalog.layout(), self.record.id);
         // A record in its old place would go with the files; the end of the work needs it.
@@ -86,14 +105,20 @@ impl DeleteStep {
             catalog.save(&self.record)?;
         }
         durable::replace(disk, &layout.annotation(&id, MARKER), b"delete")?;
-        observer(DeleteEvent::Begin(id));
+        // Scripts may have run since the plan was made. Who asks to keep it looks for the marker after asking.
+        if let Some(target) = catalog.keep_target(&id)?.filter(|_| !self.resumed && self.record.is_full()) {
+            durable::remove_file(disk, &layout.annotation(&id, MARKER))?;
+            return Err(DeleteRefusal::Kept { id, server: layout.server.to_string(), target }.into());
+        }
+        observer.event(DeleteEvent::Begin(id));
         if !durable::remove_tree_unless(disk, &layout.backup_dir(&id), stop)? {
             return Err(DeleteError::Stopped { id });
         }
-        observer(DeleteEvent::DataRemoved(id));
+        observer.event(DeleteEvent::DataRemoved(id));
         if let Some(trim) = &self.trim {
-            let names = trim.execute(catalog, self.resumed, stop)?;
-            observer(DeleteEvent::WalsRemoved(id, names));
+            let names = trim.execute_marked(catalog, self.resumed, stop, observer)?;
+            let Some(names) = names else { return Err(DeleteError::Stopped { id }) };
+            observer.event(DeleteEvent::WalsRemoved(id, names));
         }
         if let Some(parent) = self.record.parent_backup_id {
             match catalog.load(&parent) {
@@ -107,7 +132,7 @@ impl DeleteStep {
             }
         }
         remove_record(catalog, &id)?;
-        observer(DeleteEvent::Deleted(id));
+        observer.event(DeleteEvent::Deleted(id));
         Ok(())
     }
 }

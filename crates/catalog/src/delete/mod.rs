@@ -6,10 +6,12 @@
 
 mod error;
 mod execute;
+mod observer;
 mod plan;
 mod trim;
 
 pub use error::{DeleteError, DeleteRefusal};
 pub use execute::DeleteEvent;
+pub use observer::DeleteObserver;
 pub use plan::{DeleteCause, DeleteOptions, DeletePlan, DeleteStep};
 pub use trim::WalTrim;

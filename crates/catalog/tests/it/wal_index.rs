@@ -287,7 +287,7 @@ fn goes_with_the_last_file_of_its_directory() {
     let catalog = Catalog::open(layout.clone(), time::UtcOffset::UTC);
     let trim = |before: &str| {
         let trim = tapster_catalog::delete::WalTrim::before(before.parse().unwrap());
-        trim.execute(&catalog, false, &GO_ON).unwrap()
+        trim.execute(&catalog, &GO_ON).unwrap()
     };
     assert_eq!(trim("000000010000000000000003").len(), 2);
     assert!(index_file(&layout).exists());

@@ -158,7 +158,7 @@ impl Server {
     fn purge_before(&self, record: &BackupRecord, context: &Context<'_>) -> Result<(), BackupError> {
         let Some(begin) = record.begin_wal else { return Ok(()) };
         let trim = WalTrim::before(begin);
-        let removed = trim.execute(&self.catalog, false, &context.stop).map_err(BackupStepError::from)?;
+        let removed = self.trim_wal(&trim, context).map_err(BackupStepError::from)?;
         context.tell(Event::FirstBackup { server: self.name().to_owned(), removed });
         Ok(())
     }

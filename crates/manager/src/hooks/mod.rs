@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use self::script::{Outcome, Script};
+pub(crate) use self::variables::wal_variables;
 use crate::config::{HookEvent, HookPhase};
 use crate::event::Event;
 use crate::{Context, Server};

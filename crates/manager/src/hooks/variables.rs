@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use tapster_catalog::BackupRecord;
+use tapster_catalog::record::repr_f64;
+use tapster_catalog::{BackupRecord, XlogEntry};
 
 use super::Variables;
 use crate::Server;
@@ -58,4 +59,16 @@ impl Server {
             ("BARMAN_ERROR", record.error.clone().unwrap_or_default()),
         ]
     }
+}
+
+/// What scripts around an archived file, or one that is to be archived, get.
+pub(crate) fn wal_variables(entry: &XlogEntry, path: &Path, error: &str) -> Variables {
+    vec![
+        ("BARMAN_SEGMENT", entry.name.to_string()),
+        ("BARMAN_FILE", text(path)),
+        ("BARMAN_SIZE", entry.size.to_string()),
+        ("BARMAN_TIMESTAMP", repr_f64(entry.mtime)),
+        ("BARMAN_COMPRESSION", entry.compression.clone().unwrap_or_default()),
+        ("BARMAN_ERROR", error.to_owned()),
+    ]
 }
