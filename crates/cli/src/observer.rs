@@ -266,6 +266,16 @@ impl<'a> ConsoleObserver<'a> {
                     _ => "archive-wal process",
                 }
             )),
+            Event::Orphan { backup, files, record } => out.warning(format!(
+                "Backup '{backup}' is an orphan backup, this is possibly the result of an incomplete delete operation. Please \
+                 manually delete the following files or directories if present:\n* {} \n* {} \n",
+                files.display(),
+                record.display()
+            )),
+            Event::OldWalRemoved { server, wals } => {
+                out.info(format!("Enforcing WAL retention: removing {} files of server {server}", wals.len()));
+                self.names(wals);
+            }
             Event::EnforcingRetention { server, backup } => {
                 out.info(format!("Enforcing retention policy: removing backup {backup} for server {server}"));
             }

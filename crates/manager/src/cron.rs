@@ -67,6 +67,14 @@ pub enum CronError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RetentionError {
+    /// WAL that is older than it may get was not removed.
+    #[error("Cannot remove old WAL of server {server}: {source}")]
+    Wal {
+        /// Server name.
+        server: String,
+        /// Why not.
+        source: DeleteError,
+    },
     /// It was not deleted.
     #[error("Cannot delete backup ({server} {backup}): {source}")]
     Delete {
@@ -184,11 +192,26 @@ impl Server {
         context: &Context<'_>,
     ) -> Result<Vec<RetentionError>, CronError> {
         let mut failed = Vec::new();
-        if self.config.retention_policy.is_none() {
+        if let Err(source) = self.trim_without_backups(context) {
+            failed.push(RetentionError::Wal { server: self.name().to_owned(), source });
+        }
+        if self.retention_rules().is_none() {
             return Ok(failed);
         }
         let begun = self.catalog.deletions_in_progress()?;
         let verdicts = self.verdicts(records, context);
+        let orphans: Vec<BackupId> = records
+            .iter()
+            .filter(|record| !begun.contains(&record.id) && self.catalog.is_orphan(record))
+            .map(|record| record.id)
+            .collect();
+        for id in &orphans {
+            context.tell(Event::Orphan {
+                backup: *id,
+                files: self.layout().backup_dir(id),
+                record: self.layout().record(id),
+            });
+        }
         let obsolete = |id: &BackupId, status: Option<Status>| {
             begun.contains(id) || status.is_some_and(|status| status == Status::Obsolete)
         };
@@ -198,7 +221,9 @@ impl Server {
             .filter(|(index, record)| {
                 obsolete(&record.id, verdicts.get(*index).map(|verdict| verdict.status))
             })
-            .map(|(_, record)| &record.id);
+            .map(|(_, record)| &record.id)
+            // Where the files are that its record speaks of, nobody knows: perhaps on a disk that is not there now.
+            .filter(|id| !orphans.contains(id));
         for id in obsolete {
             if context.stopped() {
                 break;

@@ -44,6 +44,22 @@ pub enum Event {
         /// The backup.
         backup: BackupId,
     },
+    /// A backup whose record speaks of files that are not there. The retention policy leaves it alone.
+    Orphan {
+        /// The backup.
+        backup: BackupId,
+        /// Where its files should be.
+        files: PathBuf,
+        /// Its record.
+        record: PathBuf,
+    },
+    /// WAL of a server without backups that was older than it may get was removed.
+    OldWalRemoved {
+        /// Server name.
+        server: String,
+        /// The files.
+        wals: Vec<WalName>,
+    },
     /// A backup begins; its files go below `path`.
     BackupStarting {
         /// Server name.

@@ -3,7 +3,7 @@
 use tapster_catalog::{
     BackupId, BackupRecord, BackupStatus, CatalogError, KeepTarget, RecordError, XlogDbError, next_of,
 };
-use tapster_retention::{Candidate, Keep, Status, Verdict, evaluate};
+use tapster_retention::{Candidate, Keep, Reason, Rules, Status, Verdict, judge};
 use thiserror::Error;
 use time::OffsetDateTime;
 
@@ -47,6 +47,11 @@ impl ListedBackup {
             _ => "-".to_owned(),
         }
     }
+
+    /// The verdict and the reason for it, in one line.
+    pub fn retention_reason(&self) -> String {
+        self.verdict.as_ref().map_or_else(|| Reason::NoPolicy.to_string(), ToString::to_string)
+    }
 }
 
 /// The list, and what of the catalog cannot be read.
@@ -75,6 +80,7 @@ pub enum ListBackupsError {
 struct Kept<'r> {
     record: &'r BackupRecord,
     keep: Option<Keep>,
+    failed: Option<OffsetDateTime>,
 }
 
 impl Candidate for Kept<'_> {
@@ -96,6 +102,10 @@ impl Candidate for Kept<'_> {
 
     fn parent_id(&self) -> Option<&str> {
         self.record.parent_backup_id.as_ref().map(BackupId::as_str)
+    }
+
+    fn failed_at(&self) -> Option<OffsetDateTime> {
+        self.failed
     }
 }
 
@@ -133,7 +143,8 @@ impl Server {
 
     /// What the retention policy says of each record, in their order; nothing without a policy.
     pub(crate) fn verdicts(&self, records: &[BackupRecord], context: &Context<'_>) -> Vec<Verdict> {
-        let Some(policy) = &self.config.retention_policy else { return Vec::new() };
+        let Some(rules) = self.retention_rules() else { return Vec::new() };
+        let now = context.now();
         let candidates: Vec<Kept<'_>> = records
             .iter()
             .map(|record| Kept {
@@ -144,8 +155,27 @@ impl Server {
                     // An annotation that cannot be read protects: better kept too long than deleted.
                     Ok(Some(KeepTarget::Full)) | Err(_) => Some(Keep::Full),
                 },
+                failed: (record.status == BackupStatus::Failed)
+                    .then(|| self.failed_at(record).unwrap_or(now)),
             })
             .collect();
-        evaluate(policy, self.config.minimum_redundancy, &candidates, context.now())
+        judge(&rules, &candidates, now)
+    }
+
+    /// What the configuration says of backups that go by themselves; `None` when none does.
+    pub(crate) fn retention_rules(&self) -> Option<Rules> {
+        let mut rules = Rules::default();
+        rules.policy = self.config.retention_policy;
+        rules.minimum_redundancy = self.config.minimum_redundancy;
+        rules.failed_after = self.config.failed_backup_retention;
+        (rules.policy.is_some() || rules.failed_after.is_some()).then_some(rules)
+    }
+
+    /// When the record of a failed backup was written for the last time, which was when it failed: it has no time of its end.
+    fn failed_at(&self, record: &BackupRecord) -> Option<OffsetDateTime> {
+        let layout = self.layout();
+        let paths = [layout.record(&record.id), layout.old_record(&record.id)];
+        let written = paths.iter().find_map(|path| path.metadata().ok()?.modified().ok());
+        written.map(OffsetDateTime::from)
     }
 }

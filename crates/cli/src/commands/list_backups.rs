@@ -12,7 +12,7 @@ pub(crate) fn run(args: &ListBackupsArgs, session: &Session) -> Result<(), Failu
     for server in setup.servers(&args.servers, Rules::LOOK) {
         let observer = setup.observer(server.name());
         match server.list_backups(&setup.context(&observer)) {
-            Ok(list) => backup_list::show(&session.output, server.name(), &list, args.minimal),
+            Ok(list) => backup_list::show(&session.output, server.name(), &list, args),
             Err(error) => session.output.failure(&error.into()),
         }
     }

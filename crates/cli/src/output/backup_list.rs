@@ -6,22 +6,26 @@ use tapster_manager::text::pretty_bytes;
 use tapster_manager::{BackupList, ListedBackup};
 
 use super::Output;
+use crate::args::list_backups::ListBackupsArgs;
 use crate::format::timestamp::ctime;
 
 /// Prints the list of one server.
-pub(crate) fn show(output: &Output, server: &str, list: &BackupList, minimal: bool) {
+pub(crate) fn show(output: &Output, server: &str, list: &BackupList, args: &ListBackupsArgs) {
     for (id, error) in &list.unreadable {
         output.warning(format!("backup {id} of server '{server}' cannot be read: {error}"));
     }
     if output.is_json() {
         let item = |backup: &ListedBackup| {
-            if minimal { json!(backup.record.id.to_string()) } else { to_json(backup) }
+            if args.minimal { json!(backup.record.id.to_string()) } else { to_json(backup, args.explain) }
         };
         output.json_insert(server, list.backups.iter().map(item).collect::<Vec<Value>>());
         return;
     }
     for backup in &list.backups {
-        output.line(if minimal { backup.record.id.to_string() } else { to_text(server, backup) });
+        output.line(if args.minimal { backup.record.id.to_string() } else { to_text(server, backup) });
+        if args.explain {
+            output.line(format!("\t{}", backup.retention_reason()));
+        }
     }
 }
 
@@ -62,7 +66,7 @@ fn to_text(server: &str, backup: &ListedBackup) -> String {
     line
 }
 
-fn to_json(backup: &ListedBackup) -> Value {
+fn to_json(backup: &ListedBackup, with_reason: bool) -> Value {
     let record = &backup.record;
     let kind = match record.backup_type() {
         BackupType::Full => "full",
@@ -85,6 +89,9 @@ fn to_json(backup: &ListedBackup) -> Value {
     }
     if backup.deletion_begun {
         put("deletion_begun", json!(true));
+    }
+    if with_reason {
+        put("retention_reason", json!(backup.retention_reason()));
     }
     if backup.is_copied() {
         put("end_time", json!(record.end_time.map(ctime)));

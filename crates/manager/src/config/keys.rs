@@ -1,4 +1,4 @@
-//! Every key of a server section, as Barman 3.19.1 knows them.
+//! Every key of a server section: those of Barman 3.19.1, and ours.
 
 use super::value::Kind;
 
@@ -40,12 +40,16 @@ pub const GLOBAL_KEYS: &[&str] = &[
     "log_level",
 ];
 
+/// What the names of the keys begin with that Barman does not have. Of each it finds it says that it does not know it, and goes
+/// on.
+pub const OWN_PREFIX: &str = "tapster_";
+
 /// What is known of a server key.
 pub fn server_key(name: &str) -> Option<&'static KeySpec> {
     SERVER_KEYS.binary_search_by(|spec| spec.name.cmp(name)).ok().and_then(|at| SERVER_KEYS.get(at))
 }
 
-/// The keys of a server section, sorted by name, which is also the order in which their values are judged.
+/// The keys of a server section, ours among them, sorted by name, which is also the order in which their values are judged.
 ///
 /// The columns: name, kind, settable in `[barman]`, settable in a model, default.
 #[rustfmt::skip]
@@ -164,6 +168,9 @@ pub const SERVER_KEYS: &[KeySpec] = &[
     key("streaming_conninfo", Kind::Text, false, true, Some("%(conninfo)s")),
     key("streaming_wals_directory", Kind::Text, false, false, Some("%(backup_directory)s/streaming")),
     key("tablespace_bandwidth_limit", Kind::Text, true, true, None),
+    key("tapster_failed_backup_retention", Kind::Interval, true, true, None),
+    key("tapster_retention_policy", Kind::Text, true, true, None),
+    key("tapster_wal_only_retention", Kind::Interval, true, true, None),
     key("wal_conninfo", Kind::Text, false, true, None),
     key("wal_retention_policy", Kind::Text, true, true, Some("main")),
     key("wal_streaming_conninfo", Kind::Text, false, true, None),
@@ -180,8 +187,9 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_complete() {
         assert!(SERVER_KEYS.windows(2).all(|pair| pair[0].name < pair[1].name));
-        assert_eq!(SERVER_KEYS.len(), 121);
-        assert_eq!(SERVER_KEYS.iter().filter(|k| k.global).count(), 97);
+        let barmans = || SERVER_KEYS.iter().filter(|k| !k.name.starts_with(OWN_PREFIX));
+        assert_eq!(barmans().count(), 121);
+        assert_eq!(barmans().filter(|k| k.global).count(), 97);
         assert!(SERVER_KEYS.iter().all(|k| server_key(k.name) == Some(k)));
         assert_eq!(server_key("nothing"), None);
     }

@@ -20,7 +20,7 @@ mod warning;
 
 pub use global::GlobalConfig;
 pub use ini::{IniError, IniFile, MAX_ENTRIES, MAX_FILE_SIZE, RawOption, RawSection};
-pub use keys::{GLOBAL_KEYS, KeySpec, SERVER_KEYS, server_key};
+pub use keys::{GLOBAL_KEYS, KeySpec, OWN_PREFIX, SERVER_KEYS, server_key};
 pub use load::{Config, ConfigError, ConfigSources, default_candidates};
 pub use mask::mask_passwords;
 pub use resolve::{ModelConfig, Resolved, Source};

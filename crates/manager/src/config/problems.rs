@@ -3,6 +3,7 @@
 use super::server::{BackupMethod, ReuseBackup, ServerConfig};
 use super::value::integer;
 use super::warning::ConfigWarning;
+use tapster_retention::Policy;
 
 /// Checks one server in the order in which Barman does, and settles what it settles.
 ///
@@ -168,10 +169,13 @@ fn retention(server: &mut ServerConfig) {
             ),
         );
     }
-    match text.parse() {
-        Ok(policy) => server.retention_policy = Some(policy),
-        Err(_) => {
-            replaced(server, format!("Invalid retention_policy setting \"{text}\" for server \"{name}\""))
+    // Ours wins. If it cannot be read, Barman's does not take its place: it may delete what ours was to keep.
+    let own = server.text("tapster_retention_policy").is_some();
+    match text.parse::<Policy>() {
+        Ok(policy) if own || policy.is_barmans() => server.retention_policy = Some(policy),
+        _ => {
+            let key = if own { "tapster_retention_policy" } else { "retention_policy" };
+            replaced(server, format!("Invalid {key} setting \"{text}\" for server \"{name}\""));
         }
     }
 }

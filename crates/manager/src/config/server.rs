@@ -194,9 +194,14 @@ pub struct ServerConfig {
     /// In bytes.
     pub last_backup_minimum_size: Option<u64>,
 
+    /// That of `tapster_retention_policy`, where there is one; else that of `retention_policy`.
     pub retention_policy: Option<Policy>,
     /// The policy as written; with `retention_policy` empty, it could not be read.
     pub retention_policy_text: Option<String>,
+    /// How long backups that failed are kept; for ever where nothing is said.
+    pub failed_backup_retention: Option<Duration>,
+    /// How long WAL is kept where there is no backup; for ever where nothing is said.
+    pub wal_only_retention: Option<Duration>,
     pub minimum_redundancy: u32,
     pub recovery_options: RecoveryOptions,
     pub staging_path: Option<PathBuf>,
@@ -294,7 +299,11 @@ impl ServerConfig {
             last_backup_maximum_age: get.interval("last_backup_maximum_age"),
             last_backup_minimum_size: get.int("last_backup_minimum_size").and_then(|n| u64::try_from(n).ok()),
             retention_policy: None,
-            retention_policy_text: get.text("retention_policy"),
+            retention_policy_text: get
+                .text("tapster_retention_policy")
+                .or_else(|| get.text("retention_policy")),
+            failed_backup_retention: get.interval("tapster_failed_backup_retention"),
+            wal_only_retention: get.interval("tapster_wal_only_retention"),
             minimum_redundancy: 0,
             recovery_options: RecoveryOptions {
                 get_wal: has("recovery_options", "get-wal"),
