@@ -16,7 +16,9 @@ pub(crate) mod export_backup;
 pub(crate) mod generate_manifest;
 pub(crate) mod get_wal;
 pub(crate) mod global;
+pub(crate) mod keep;
 pub(crate) mod list_backups;
+pub(crate) mod list_files;
 pub(crate) mod list_servers;
 pub(crate) mod metrics;
 mod parse;
@@ -72,8 +74,12 @@ pub(crate) enum Command {
     GetWal(get_wal::GetWalArgs),
     /// `import-backup`
     ImportBackup(export_backup::ImportBackupArgs),
+    /// `keep`
+    Keep(keep::KeepArgs),
     /// `list-backups`
     ListBackups(list_backups::ListBackupsArgs),
+    /// `list-files`
+    ListFiles(list_files::ListFilesArgs),
     /// `list-processes`
     ListProcesses(processes::ListProcessesArgs),
     /// `list-servers`

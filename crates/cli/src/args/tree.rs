@@ -7,9 +7,9 @@ use clap::{CommandFactory, Error, FromArgMatches};
 use super::usage::Spelling;
 use super::{
     Command, archive_wal, backup, check, check_backup, check_wal_archive, completions, cron, delete,
-    export_backup, generate_manifest, get_wal, global, list_backups, list_servers, metrics, pg, processes,
-    put_wal, rebuild_xlogdb, receive_wal, replication_status, restore, run, show_backup, switch_wal,
-    verify_backup, wal, wal_archive, wal_restore,
+    export_backup, generate_manifest, get_wal, global, keep, list_backups, list_files, list_servers, metrics,
+    pg, processes, put_wal, rebuild_xlogdb, receive_wal, replication_status, restore, run, show_backup,
+    switch_wal, verify_backup, wal, wal_archive, wal_restore,
 };
 use crate::invocation::Program;
 
@@ -159,7 +159,9 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("generate-manifest", generate_manifest::GenerateManifestArgs, Command::GenerateManifest),
     entry!("get-wal", get_wal::GetWalArgs, Command::GetWal),
     entry!("import-backup", export_backup::ImportBackupArgs, Command::ImportBackup),
+    entry!("keep", keep::KeepArgs, Command::Keep, false, CLIENT),
     entry!("list-backups" | "list-backup", list_backups::ListBackupsArgs, Command::ListBackups),
+    entry!("list-files", list_files::ListFilesArgs, Command::ListFiles),
     entry!("list-processes" | "list-process", processes::ListProcessesArgs, Command::ListProcesses),
     entry!("list-servers" | "list-server", list_servers::ListServersArgs, Command::ListServers),
     entry!("lock-directory-cleanup", cron::LockDirectoryCleanupArgs, Command::LockDirectoryCleanup),

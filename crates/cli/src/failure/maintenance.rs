@@ -5,8 +5,8 @@ use tapster_catalog::locks::LockError;
 
 use tapster_copy::manifest::{GenerateError, VerifyError};
 use tapster_manager::{
-    ArchiveInUse, BackupVerifyError, CheckBackupError, CronError, GenerateManifestError, ProcessError,
-    RetentionError,
+    ArchiveInUse, BackupVerifyError, CheckBackupError, CronError, GenerateManifestError, KeepError,
+    ListFilesError, ProcessError, RetentionError,
 };
 
 use super::{Failure, Place, chain};
@@ -24,6 +24,24 @@ impl Failure {
             ArchiveInUse::Index(error) => Self::index(error),
             ArchiveInUse::Durable(error) => Self::user(chain(error)),
             _ => Self::user(format!("WAL archive check failed for server {}: {error}", place.server)),
+        }
+    }
+
+    /// A backup that is not kept, or not released.
+    pub(crate) fn keep(error: &KeepError) -> Self {
+        match error {
+            KeepError::NotDone { .. } | KeepError::Incremental { .. } => Self::user(error.to_string()),
+            _ => Self::user(chain(error)),
+        }
+    }
+
+    /// A list of files that was not made.
+    pub(crate) fn list_files(place: &Place<'_>, error: &ListFilesError) -> Self {
+        let failure = Self::user(chain(error));
+        match error {
+            ListFilesError::BadIndexLine { .. } => failure
+                .with_hint(format!("Please run \"{}\" to solve this issue", place.command("rebuild-xlogdb"))),
+            _ => failure,
         }
     }
 

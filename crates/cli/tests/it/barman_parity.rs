@@ -2,7 +2,9 @@
 
 use crate::program::{Run, original, run_as};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
+    "keep",
+    "list-files",
     "list-servers",
     "list-server",
     "check",
@@ -59,7 +61,7 @@ fn every_command_accepts_the_spellings_of_the_original() {
                 })
                 .collect();
             // Our own additions to Barman's commands.
-            words.retain(|word| !["--accept-invalid", "--dry-run"].contains(&word.as_str()));
+            words.retain(|word| !["--accept-invalid", "--dry-run", "--explain"].contains(&word.as_str()));
             words.sort_unstable();
             words
         };
