@@ -185,7 +185,8 @@ impl CopyStats {
         Self(pairs)
     }
 
-    pub(super) fn to_value(&self) -> PyValue {
+    /// The whole dictionary.
+    pub fn to_value(&self) -> PyValue {
         PyValue::Dict(self.0.clone())
     }
 

@@ -8,7 +8,8 @@ use std::path::Path;
 use walfile::{SegmentName, SegmentSize, Timeline, TimelineHistory, WalName};
 
 use super::{WalStore, WalStoreError, is_absent};
-use crate::ServerLayout;
+use crate::xlogdb::entry_of;
+use crate::{ServerLayout, XlogEntry};
 
 impl WalStore<'_> {
     /// The segments from `first` on that are there without a gap, at most `limit` (`get-wal --peek`). Where the timeline of `first`
@@ -109,6 +110,19 @@ impl WalStore<'_> {
             }
         }
         Ok(newest)
+    }
+
+    /// An archived file as the index has it, described from the file itself; `None` when it is not in the archive.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn archived_entry(&self, name: WalName) -> Result<Option<XlogEntry>, WalStoreError> {
+        let path = self.layout.wal(name);
+        match entry_of(&path, name, self.undo.custom) {
+            Ok(entry) => Ok(entry),
+            Err(e) if is_absent(&e) => Ok(None),
+            Err(source) => Err(WalStoreError::Read { path, source }),
+        }
     }
 
     /// The timelines whose history file is in the archive, in `incoming/` or in `streaming/`, in order.

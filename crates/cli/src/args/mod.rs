@@ -9,8 +9,11 @@ pub(crate) mod check;
 pub(crate) mod check_backup;
 pub(crate) mod check_wal_archive;
 pub(crate) mod completions;
+pub(crate) mod config_switch;
+pub(crate) mod config_update;
 pub(crate) mod cron;
 pub(crate) mod delete;
+pub(crate) mod diagnose;
 mod errors;
 pub(crate) mod export_backup;
 pub(crate) mod generate_manifest;
@@ -31,6 +34,8 @@ pub(crate) mod replication_status;
 pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod show_backup;
+pub(crate) mod show_servers;
+pub(crate) mod status;
 pub(crate) mod switch_wal;
 mod tree;
 mod usage;
@@ -62,10 +67,16 @@ pub(crate) enum Command {
     PgCombineBackup(Box<pg::combinebackup::CombineBackup>),
     /// `completions`
     Completions(completions::CompletionsArgs),
+    /// `config-switch`
+    ConfigSwitch(config_switch::ConfigSwitchArgs),
+    /// `config-update`
+    ConfigUpdate(config_update::ConfigUpdateArgs),
     /// `cron`
     Cron(cron::CronArgs),
     /// `delete`
     Delete(delete::DeleteArgs),
+    /// `diagnose`
+    Diagnose(diagnose::DiagnoseArgs),
     /// `export-backup`
     ExportBackup(export_backup::ExportBackupArgs),
     /// `generate-manifest`
@@ -102,6 +113,10 @@ pub(crate) enum Command {
     Restore(Box<restore::RestoreArgs>),
     /// `show-backup`
     ShowBackup(show_backup::ShowBackupArgs),
+    /// `show-servers`
+    ShowServers(show_servers::ShowServersArgs),
+    /// `status`
+    Status(status::StatusArgs),
     /// `switch-wal`
     SwitchWal(switch_wal::SwitchWalArgs),
     /// `terminate-process`

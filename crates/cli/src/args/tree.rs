@@ -6,10 +6,11 @@ use clap::{CommandFactory, Error, FromArgMatches};
 
 use super::usage::Spelling;
 use super::{
-    Command, archive_wal, backup, check, check_backup, check_wal_archive, completions, cron, delete,
-    export_backup, generate_manifest, get_wal, global, keep, list_backups, list_files, list_servers, metrics,
-    pg, processes, put_wal, rebuild_xlogdb, receive_wal, replication_status, restore, run, show_backup,
-    switch_wal, verify_backup, wal, wal_archive, wal_restore,
+    Command, archive_wal, backup, check, check_backup, check_wal_archive, completions, config_switch,
+    config_update, cron, delete, diagnose, export_backup, generate_manifest, get_wal, global, keep,
+    list_backups, list_files, list_servers, metrics, pg, processes, put_wal, rebuild_xlogdb, receive_wal,
+    replication_status, restore, run, show_backup, show_servers, status, switch_wal, verify_backup, wal,
+    wal_archive, wal_restore,
 };
 use crate::invocation::Program;
 
@@ -153,8 +154,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         true,
         Dialect::Argparse(Spelling::LongFirst)
     ),
+    entry!("config-switch", config_switch::ConfigSwitchArgs, Command::ConfigSwitch),
+    entry!("config-update", config_update::ConfigUpdateArgs, Command::ConfigUpdate),
     entry!("cron", cron::CronArgs, Command::Cron),
     entry!("delete", delete::DeleteArgs, Command::Delete),
+    entry!("diagnose", diagnose::DiagnoseArgs, Command::Diagnose),
     entry!("export-backup", export_backup::ExportBackupArgs, Command::ExportBackup),
     entry!("generate-manifest", generate_manifest::GenerateManifestArgs, Command::GenerateManifest),
     entry!("get-wal", get_wal::GetWalArgs, Command::GetWal),
@@ -184,6 +188,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("restore" | "recover", restore::RestoreArgs, |args| Command::Restore(Box::new(args))),
     entry!("run", run::RunArgs, Command::Run, true, Dialect::Argparse(Spelling::LongFirst)),
     entry!("show-backup" | "show-backups", show_backup::ShowBackupArgs, Command::ShowBackup),
+    entry!("show-servers" | "show-server", show_servers::ShowServersArgs, Command::ShowServers),
+    entry!("status", status::StatusArgs, Command::Status),
     entry!("switch-wal" | "switch-xlog", switch_wal::SwitchWalArgs, Command::SwitchWal),
     entry!("terminate-process", processes::TerminateProcessArgs, Command::TerminateProcess),
     entry!("verify-backup" | "verify", verify_backup::VerifyBackupArgs, Command::VerifyBackup),

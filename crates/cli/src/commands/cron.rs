@@ -8,6 +8,7 @@ use tapster_catalog::locks;
 use tapster_manager::CronJob;
 
 use crate::args::cron::CronArgs;
+use crate::commands::config_update;
 use crate::environment::DETACH;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -15,8 +16,9 @@ use crate::startup::Setup;
 
 /// Does for every server what is to be done every minute.
 pub(crate) fn run(args: &CronArgs, session: &Session) -> Result<(), Failure> {
-    let setup = Setup::new(session)?;
+    let mut setup = Setup::new(session)?;
     session.watch_signals()?;
+    config_update::work_off_queue(&mut setup);
     for server in setup.working_servers() {
         let name = server.name();
         let observer = setup.observer(name);
@@ -53,7 +55,7 @@ fn clean(setup: &Setup<'_>) -> Result<(), Failure> {
 }
 
 /// Starts this program with other words, in a session of its own, so that it outlives this process and its terminal.
-fn start(setup: &Setup<'_>, words: &[String], keep_descriptors: bool) -> io::Result<()> {
+pub(super) fn start(setup: &Setup<'_>, words: &[String], keep_descriptors: bool) -> io::Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg0(setup.session.program.name()).arg("-c").arg(&setup.config.path).arg("-q").args(words);
     command.env(DETACH, "1").stdin(Stdio::null());

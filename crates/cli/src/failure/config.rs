@@ -1,9 +1,10 @@
 //! A configuration that leaves nothing to work with, and servers that are not in it.
 
-use tapster_manager::OpenError;
-use tapster_manager::config::ConfigError;
+use tapster_manager::config::{ConfigError, UpdateError};
+use tapster_manager::{OpenError, SwitchModelError};
 
 use super::{Failure, chain};
+use crate::output::Output;
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
@@ -31,6 +32,21 @@ impl From<ConfigError> for Failure {
             }
             other => Self::user(chain(&other)),
         }
+    }
+}
+
+impl Failure {
+    /// Changes that were not made. Of a refused object the reason is shown first, as Barman does.
+    pub(crate) fn update(output: &Output, error: &UpdateError) -> Self {
+        let UpdateError::Refused(refused) = error else { return Self::user(chain(error)) };
+        output.error(&refused.reason);
+        Self::user(format!("Aborting config\u{2010}update: invalid section {}", refused.section))
+    }
+}
+
+impl From<SwitchModelError> for Failure {
+    fn from(error: SwitchModelError) -> Self {
+        Self::user(chain(&error))
     }
 }
 

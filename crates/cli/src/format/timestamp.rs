@@ -36,6 +36,11 @@ pub(crate) fn python_datetime(time: OffsetDateTime) -> String {
     text
 }
 
+/// `2026-11-21T00:07:20.915309+00:00`: the same in the form of ISO 8601 (Python's `isoformat`).
+pub(crate) fn iso_datetime(time: OffsetDateTime) -> String {
+    python_datetime(time).replacen(' ', "T", 1)
+}
+
 /// `2026-11-21 00:05:42.177947`: the same without the offset.
 pub(crate) fn python_naive_datetime(time: OffsetDateTime) -> String {
     written(time, if time.microsecond() == 0 { SECONDS } else { MICROSECONDS })

@@ -12,6 +12,47 @@ pub(crate) fn dump(map: &Map<String, Value>) -> String {
     text
 }
 
+/// `value` over several lines, as `json.dumps(…, indent=4, sort_keys=True)` writes it.
+pub(crate) fn dump_pretty(value: &Value) -> String {
+    let mut text = String::new();
+    write_pretty(&mut text, value, 1);
+    text
+}
+
+fn write_pretty(text: &mut String, value: &Value, depth: usize) {
+    let line = |text: &mut String, depth: usize| {
+        text.push('\n');
+        text.push_str(&"    ".repeat(depth));
+    };
+    match value {
+        Value::Array(items) if !items.is_empty() => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                text.push_str(if index > 0 { "," } else { "" });
+                line(text, depth);
+                write_pretty(text, item, depth + 1);
+            }
+            line(text, depth - 1);
+            text.push(']');
+        }
+        Value::Object(map) if !map.is_empty() => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_unstable_by_key(|(key, _)| key.as_str());
+            text.push('{');
+            for (index, (key, item)) in entries.into_iter().enumerate() {
+                text.push_str(if index > 0 { "," } else { "" });
+                line(text, depth);
+                write_string(text, key);
+                text.push_str(": ");
+                write_pretty(text, item, depth + 1);
+            }
+            line(text, depth - 1);
+            text.push('}');
+        }
+        other => write_value(text, other),
+    }
+}
+
 fn write_value(text: &mut String, value: &Value) {
     match value {
         Value::Null => text.push_str("null"),
@@ -90,6 +131,16 @@ mod tests {
             r#"{"_INFO": [], "a": {"y": {}, "z": "\u00e9\ud83d\ude00\u007f\u0001\n\""}, "b": [1, 2.0, -3, null, true]}"#
         );
     }
+    #[test]
+    fn pretty_text_is_pythons_too() {
+        let value = json!({"b": [1, {"x": []}], "a": {"z": "é", "y": {}}});
+        assert_eq!(
+            dump_pretty(&value),
+            "{\n    \"a\": {\n        \"y\": {},\n        \"z\": \"\\u00e9\"\n    },\n    \"b\": [\n        1,\n        {\n            \
+             \"x\": []\n        }\n    ]\n}"
+        );
+    }
+
     #[test]
     fn what_barman_wrote_is_written_again_byte_for_byte() {
         for theirs in [

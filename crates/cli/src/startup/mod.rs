@@ -39,6 +39,18 @@ impl<'s> Setup<'s> {
         Ok(setup)
     }
 
+    /// [`Self::new`] for a command that is to find out what is wrong: servers that share directories do not keep it from that.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn despite_conflicts(session: &'s Session) -> Result<Self, Failure> {
+        let setup = Self::read(session)?;
+        for warning in &setup.config.warnings {
+            setup.show_warning(warning);
+        }
+        Ok(setup)
+    }
+
     /// [`Self::new`] for what PostgreSQL calls as `archive_command` and `restore_command`. Only what became of the file may
     /// decide the exit code then: a mistake in the configuration of another server, or a line that cannot be printed since
     /// the disk of the log is full, would make PostgreSQL archive the same file for ever, or end recovery.
@@ -80,6 +92,14 @@ impl<'s> Setup<'s> {
         let mut sources = config_sources(self.session);
         sources.explicit = Some(self.config.path.clone());
         sources
+    }
+
+    /// The configuration as it is now.
+    ///
+    /// # Errors
+    /// It cannot be used any more.
+    pub(crate) fn read_again(&self) -> Result<Config, Failure> {
+        Ok(Config::load(&self.sources())?)
     }
 
     /// What libpq's variables say.

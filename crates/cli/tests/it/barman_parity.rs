@@ -2,7 +2,7 @@
 
 use crate::program::{Run, original, run_as};
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 24] = [
     "keep",
     "list-files",
     "list-servers",
@@ -21,6 +21,12 @@ const COMMANDS: [&str; 18] = [
     "delete",
     "put-wal",
     "list-backup",
+    "show-servers",
+    "show-server",
+    "status",
+    "diagnose",
+    "config-switch",
+    "config-update",
 ];
 
 /// The text up to the first empty line, which is the usage of a help text.

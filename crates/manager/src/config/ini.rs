@@ -299,7 +299,7 @@ impl Parser {
 }
 
 /// The name in a header line: what stands between the first `[` and the last `]`.
-fn header(line: &str) -> Option<&str> {
+pub(super) fn header(line: &str) -> Option<&str> {
     let (name, _) = line.strip_prefix('[')?.rsplit_once(']')?;
     (!name.is_empty()).then_some(name)
 }

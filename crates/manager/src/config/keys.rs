@@ -49,6 +49,11 @@ pub fn server_key(name: &str) -> Option<&'static KeySpec> {
     SERVER_KEYS.binary_search_by(|spec| spec.name.cmp(name)).ok().and_then(|at| SERVER_KEYS.get(at))
 }
 
+/// The keys of a model section, `model` itself left out.
+pub fn model_keys() -> impl Iterator<Item = &'static KeySpec> {
+    SERVER_KEYS.iter().filter(|spec| spec.model)
+}
+
 /// The keys of a server section, ours among them, sorted by name, which is also the order in which their values are judged.
 ///
 /// The columns: name, kind, settable in `[barman]`, settable in a model, default.

@@ -14,6 +14,7 @@ use super::paths::find_conflicts;
 use super::problems::settle;
 use super::resolve::{ModelConfig, is_model, model_values, server_values, unknown_global_keys};
 use super::server::ServerConfig;
+use super::update::AUTO_FILE;
 use super::warning::ConfigWarning;
 
 /// How many files an include directory may hold.
@@ -145,6 +146,8 @@ pub struct Config {
     pub errors: Vec<String>,
     /// Directories shared between servers; while there are any, Barman refuses every command.
     pub conflicts: Vec<String>,
+    /// The sections as the files have them.
+    pub(super) merged: Merged,
 }
 
 impl Config {
@@ -173,7 +176,7 @@ impl Config {
                 None => log_warnings.push(ConfigWarning::NotADirectory { path: PathBuf::from(directory) }),
             }
         }
-        let auto = global.barman_home.join(".barman.auto.conf");
+        let auto = global.barman_home.join(AUTO_FILE);
         if auto.exists() {
             merged.add(&included(&auto)?)?;
         }
@@ -185,8 +188,10 @@ impl Config {
             warnings: log_warnings,
             errors: Vec::new(),
             conflicts: Vec::new(),
+            merged: Merged::default(),
         };
         config.read_sections(&merged)?;
+        config.merged = merged;
         config.conflicts = find_conflicts(&mut config.servers);
         config.apply_active_models()?;
         for server in config.servers.values_mut() {

@@ -27,12 +27,17 @@ impl MergedSection {
         self.options.iter().find(|o| o.key == key)
     }
 
+    /// The value after the second expansion.
+    pub(super) fn expand(&self, option: &MergedOption) -> Result<String, IniError> {
+        let lookup = |key: &str| self.get(key).map(|o| o.value.as_str());
+        expand_again(&option.value, &lookup)
+            .map_err(|fault| interpolation_error(fault, &option.source, &self.name, &option.key))
+    }
+
     /// The value after the second expansion, with one pair of surrounding quotes taken off; the bare word
     /// `None` is no value.
     pub(super) fn read(&self, option: &MergedOption) -> Result<Option<String>, IniError> {
-        let lookup = |key: &str| self.get(key).map(|o| o.value.as_str());
-        let value = expand_again(&option.value, &lookup)
-            .map_err(|fault| interpolation_error(fault, &option.source, &self.name, &option.key))?;
+        let value = self.expand(option)?;
         if value == "None" {
             return Ok(None);
         }
@@ -44,7 +49,7 @@ impl MergedSection {
 }
 
 /// The merged configuration.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Merged {
     pub(super) sections: Vec<MergedSection>,
 }

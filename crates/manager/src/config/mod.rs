@@ -5,6 +5,7 @@
 //! [`ConfigError`] for what leaves nothing to work with. What Barman accepts means the same here.
 
 mod global;
+mod in_force;
 mod ini;
 mod interpolate;
 mod keys;
@@ -15,12 +16,14 @@ mod paths;
 mod problems;
 mod resolve;
 mod server;
+mod update;
 mod value;
 mod warning;
+mod written;
 
 pub use global::GlobalConfig;
 pub use ini::{IniError, IniFile, MAX_ENTRIES, MAX_FILE_SIZE, RawOption, RawSection};
-pub use keys::{GLOBAL_KEYS, KeySpec, OWN_PREFIX, SERVER_KEYS, server_key};
+pub use keys::{GLOBAL_KEYS, KeySpec, OWN_PREFIX, SERVER_KEYS, model_keys, server_key};
 pub use load::{Config, ConfigError, ConfigSources, default_candidates};
 pub use mask::mask_passwords;
 pub use resolve::{ModelConfig, Resolved, Source};
@@ -28,5 +31,6 @@ pub use server::{
     BackupMethod, BackupOptions, CompressionLevel, HookEvent, HookPhase, RecoveryOptions, ReuseBackup,
     ServerConfig,
 };
+pub use update::{AppliedChange, ChangeSet, ConfigChange, RefusedSection, UpdateError};
 pub use value::{Kind, Value};
 pub use warning::ConfigWarning;

@@ -1,6 +1,6 @@
 //! One server's settings, typed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use tapster_catalog::{ServerLayout, ServerName};
@@ -57,6 +57,18 @@ pub struct BackupOptions {
     pub exclusive: bool,
     /// `external_configuration`: leave configuration files outside the data directory alone.
     pub external_configuration: bool,
+}
+
+impl BackupOptions {
+    /// The options that are on, by name.
+    pub(super) fn words(self) -> BTreeSet<String> {
+        let options = [
+            ("concurrent_backup", self.concurrent),
+            ("exclusive_backup", self.exclusive),
+            ("external_configuration", self.external_configuration),
+        ];
+        options.into_iter().filter(|(_, on)| *on).map(|(word, _)| word.to_owned()).collect()
+    }
 }
 
 /// `recovery_options`.

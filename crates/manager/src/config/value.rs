@@ -51,6 +51,8 @@ pub enum Value {
     Interval(Duration),
     /// Comma-separated words, in order.
     List(Vec<String>),
+    /// `name:rate` pairs, in order.
+    Rates(Vec<(String, i64)>),
     /// A set of options.
     Options(BTreeSet<String>),
 }
@@ -71,6 +73,10 @@ impl fmt::Display for Value {
                 write!(f, "{count} {unit}{}", if count == 1 { "" } else { "s" })
             }
             Self::List(words) => f.write_str(&words.join(",")),
+            Self::Rates(rates) => {
+                let rates = rates.iter().map(|(name, rate)| format!("{name}:{rate}"));
+                f.write_str(&rates.collect::<Vec<_>>().join(" "))
+            }
             Self::Options(words) => {
                 f.write_str(&words.iter().map(String::as_str).collect::<Vec<_>>().join(","))
             }

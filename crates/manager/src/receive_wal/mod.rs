@@ -7,6 +7,8 @@ mod resume;
 mod slot;
 mod synchronous;
 
+pub(crate) use synchronous::names as standby_names;
+
 pub use error::ReceiveWalError;
 pub use reset::ReceiveReset;
 pub use slot::{SlotCreated, SlotDropped};

@@ -1,7 +1,7 @@
 //! `synchronous_standby_names`.
 
 /// The names in the setting: `*`, `a, b`, `2 (a, b)`, `FIRST 1 (a)`, `ANY 1 ("A b", c)`; `syncrep_gram.y`.
-fn names(setting: &str) -> Vec<String> {
+pub(crate) fn names(setting: &str) -> Vec<String> {
     let (mut names, mut word) = (Vec::new(), String::new());
     let mut input = setting.chars().peekable();
     while let Some(c) = input.next() {

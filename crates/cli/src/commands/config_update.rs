@@ -1,0 +1,55 @@
+//! `config-update`.
+
+use tapster_catalog::durable::RealDisk;
+use tapster_catalog::locks::LockError;
+use tapster_manager::config::{AppliedChange, UpdateError};
+
+use crate::args::config_update::ConfigUpdateArgs;
+use crate::commands::config_switch::restart_receivers;
+use crate::failure::{Failure, chain};
+use crate::output::Output;
+use crate::session::Session;
+use crate::startup::Setup;
+
+/// Changes the configuration files.
+pub(crate) fn run(args: &ConfigUpdateArgs, session: &Session) -> Result<(), Failure> {
+    let setup = Setup::new(session)?;
+    let mut applied = |change: &AppliedChange| show(&session.output, change);
+    let sections = setup
+        .config
+        .update(&args.changes, &RealDisk, &mut applied)
+        .map_err(|error| Failure::update(&session.output, &error))?;
+    if sections.is_empty() { Ok(()) } else { restart_receivers(&setup, &sections) }
+}
+
+/// Makes the changes that an earlier run left in the queue, and goes on with the configuration as it is then.
+pub(super) fn work_off_queue(setup: &mut Setup<'_>) {
+    let output = &setup.session.output;
+    let mut applied = |change: &AppliedChange| show(output, change);
+    match setup.config.apply_queue(&RealDisk, &mut applied) {
+        Ok(sections) if sections.is_empty() => {}
+        Ok(_) => match setup.read_again() {
+            Ok(config) => setup.config = config,
+            Err(failure) => output.failure(&failure),
+        },
+        Err(UpdateError::Lock(LockError::Busy { .. })) => {
+            output.warning("another process is updating barman configuration files");
+        }
+        Err(UpdateError::Queue { path, reason }) => {
+            output.warning(format!(
+                "Malformed or empty configuration change queue: {} ({reason})",
+                path.display()
+            ));
+        }
+        Err(error) => output.error(chain(&error)),
+    }
+}
+
+/// Tells of a change that was made.
+pub(super) fn show(output: &Output, change: &AppliedChange) {
+    let from = change.from.as_deref().unwrap_or("None");
+    output.info(format!(
+        "Changing value of option '{}' for section '{}' from '{from}' to '{}' through config-update.",
+        change.key, change.section, change.to
+    ));
+}

@@ -1,0 +1,182 @@
+//! Changing the configuration from outside: `config-update`, its queue, and the files it writes.
+//!
+//! A request is checked as a whole, then queued, and only then worked off, set by set: an option goes into the file that sets
+//! it last now, a new one into `.barman.auto.conf`, which is read after all others. A crash or a file that cannot be
+//! written leaves the rest in the queue, for the next run of `config-update` or `cron`.
+
+mod edit;
+mod queue;
+mod request;
+mod write;
+
+use std::io;
+use std::path::PathBuf;
+
+use tapster_catalog::DurableError;
+use tapster_catalog::durable::{self, Disk};
+use tapster_catalog::locks::{Lock, LockError};
+use thiserror::Error;
+
+use super::Config;
+use super::ini::IniError;
+
+pub use queue::{ChangeSet, ConfigChange};
+
+/// Below `barman_home`: read last, and written by `config-update` alone.
+pub(super) const AUTO_FILE: &str = ".barman.auto.conf";
+const LOCK_FILE: &str = ".config-update.lock";
+
+/// An object of the request that is not carried out, and with it the whole request.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+#[error("{reason}")]
+pub struct RefusedSection {
+    /// The object, as Python writes it.
+    pub section: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// A configuration that was not changed, or not all of it.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// The request is no JSON list of objects.
+    #[error("the changes are no JSON list of objects: {reason}")]
+    NotJson {
+        /// Where and why.
+        reason: String,
+    },
+    /// An object of it cannot be carried out; nothing was changed.
+    #[error(transparent)]
+    Refused(RefusedSection),
+    /// The queue cannot be used.
+    #[error("malformed configuration change queue {}: {reason}", path.display())]
+    Queue {
+        /// The queue.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file that is to be changed is no configuration.
+    #[error(transparent)]
+    Ini(#[from] IniError),
+    /// The value would not be read again as it is.
+    #[error("option '{key}' cannot be set to {value:?} in a configuration file")]
+    Unwritable {
+        /// The option.
+        key: String,
+        /// The value.
+        value: String,
+    },
+    /// Somebody else changes the configuration, or the lock cannot be used.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A file was not written durably.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+}
+
+/// One option that was set.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct AppliedChange {
+    /// The section.
+    pub section: String,
+    /// The option.
+    pub key: String,
+    /// What it was before, as the file had it.
+    pub from: Option<String>,
+    /// What it is now.
+    pub to: String,
+}
+
+impl Config {
+    /// Checks a request of `config-update`, queues it, and works off the queue; `applied` is told of each change when it is in
+    /// its file. Returns the sections that changed.
+    ///
+    /// # Errors
+    /// [`UpdateError::Refused`], when nothing was changed; otherwise what is not done yet is in the queue.
+    pub fn update(
+        &self,
+        json: &str,
+        disk: &dyn Disk,
+        applied: &mut dyn FnMut(&AppliedChange),
+    ) -> Result<Vec<String>, UpdateError> {
+        let changes = request::read(self, json)?;
+        durable::create_dir_all(disk, &self.global.barman_lock_directory, None)?;
+        let _lock = self.lock_changes()?;
+        let path = &self.global.config_changes_queue;
+        let mut queue = queue::read(path)?;
+        if changes.is_empty() && queue.is_empty() {
+            return Ok(Vec::new());
+        }
+        queue.extend(changes);
+        queue::write(disk, path, &queue)?;
+        self.work_off(queue, disk, applied)
+    }
+
+    /// Works off what `config-update` left in the queue. Returns the sections that changed.
+    ///
+    /// # Errors
+    /// When somebody else is at it, the queue cannot be read, or a file cannot be changed; what is not done stays in the queue.
+    pub fn apply_queue(
+        &self,
+        disk: &dyn Disk,
+        applied: &mut dyn FnMut(&AppliedChange),
+    ) -> Result<Vec<String>, UpdateError> {
+        // Without a lock nobody but us can be disturbed by looking.
+        if queue::read(&self.global.config_changes_queue)?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _lock = self.lock_changes()?;
+        let queue = queue::read(&self.global.config_changes_queue)?;
+        self.work_off(queue, disk, applied)
+    }
+
+    fn lock_changes(&self) -> Result<Lock, LockError> {
+        Lock::try_acquire(&self.global.barman_lock_directory.join(LOCK_FILE))
+    }
+
+    fn work_off(
+        &self,
+        mut queue: Vec<ChangeSet>,
+        disk: &dyn Disk,
+        applied: &mut dyn FnMut(&AppliedChange),
+    ) -> Result<Vec<String>, UpdateError> {
+        let mut sections = Vec::new();
+        while !queue.is_empty() {
+            let set = queue.remove(0);
+            write::apply(&set, disk)?;
+            for change in &set.changes_set {
+                applied(&AppliedChange {
+                    section: set.section.clone(),
+                    key: change.key.clone(),
+                    from: self.text_in(&set.section, &change.key),
+                    to: change.value.clone(),
+                });
+            }
+            queue::write(disk, &self.global.config_changes_queue, &queue)?;
+            sections.push(set.section);
+        }
+        sections.sort_unstable();
+        sections.dedup();
+        Ok(sections)
+    }
+}
