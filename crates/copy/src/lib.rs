@@ -10,6 +10,7 @@
 //! * [`remote`]: commands and tar streams on another host, over one ssh connection.
 //! * [`combine`]: a full backup and the incremental ones on top of it become one.
 //! * [`tree`]: one directory becomes another, in parallel; what a local restore does.
+//! * [`delta`]: any of these over what is there already, of which is kept what is right.
 //! * [`pages`]: checksums of data pages, verified while files pass.
 //! * [`sync`] and [`publish`]: what "on disk" means here, in one place.
 //!
@@ -41,6 +42,7 @@ mod checksum;
 pub mod combine;
 pub mod compress;
 mod decrypt;
+pub mod delta;
 pub mod extract;
 pub mod live;
 pub mod manifest;

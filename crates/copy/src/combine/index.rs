@@ -16,11 +16,11 @@ use crate::{Checksum, ChecksumAlgorithm};
 const CHUNK: usize = 64 * 1024;
 
 /// The checksums of one backup.
-pub(super) struct Index {
-    pub(super) path: PathBuf,
+pub(crate) struct Index {
+    pub(crate) path: PathBuf,
     pub(super) summary: ManifestSummary,
     /// That of most files; others are not compared.
-    pub(super) algorithm: ChecksumAlgorithm,
+    pub(crate) algorithm: ChecksumAlgorithm,
     keys: RandomState,
     /// Hash of the name, hash of the rest.
     chunks: Vec<Vec<(u64, u64)>>,
@@ -44,7 +44,7 @@ impl Names {
 impl Index {
     /// Reads the manifest of the backup in `data`; `None` when there is none. Without `files` only its summary.
     /// Of what `excludes` leaves out, nobody asks whether it is there.
-    pub(super) fn load(data: &Path, files: bool, excludes: &[String]) -> Result<Option<Self>, CombineError> {
+    pub(crate) fn load(data: &Path, files: bool, excludes: &[String]) -> Result<Option<Self>, CombineError> {
         let path = data.join(FILE_NAME);
         let file = match File::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -83,9 +83,14 @@ impl Index {
     }
 
     /// Whether the file is as listed; `None` when it is not listed.
-    pub(super) fn agrees(&self, path: &Path, size: u64, checksum: &Checksum) -> Option<bool> {
+    pub(crate) fn agrees(&self, path: &Path, size: u64, checksum: &Checksum) -> Option<bool> {
         let entry = self.entry(self.keys.hash_one(path))?;
         Some(entry == value(&self.keys, size, self.algorithm, checksum))
+    }
+
+    /// Whether it has a file of this name.
+    pub(crate) fn lists(&self, path: &Path) -> bool {
+        self.entry(self.keys.hash_one(path)).is_some()
     }
 
     fn entry(&self, name: u64) -> Option<u64> {

@@ -27,5 +27,6 @@ mod run;
 
 pub use error::CombineError;
 pub use header::{HeaderError, IncrementalHeader, MAGIC, PREFIX};
+pub(crate) use index::Index;
 pub use options::{CombineOptions, CombineReport, CombineSource, CopyMethod};
 pub use run::combine;

@@ -79,6 +79,9 @@ pub struct CombineOptions {
     pub without_control_file: bool,
     /// Look at everything and write nothing.
     pub dry_run: bool,
+    /// Write over the files that are there, only what differs. What the backup does not hold stays:
+    /// [`Prune`](crate::delta::Prune) removes it.
+    pub over: bool,
 }
 
 impl Default for CombineOptions {
@@ -93,6 +96,7 @@ impl Default for CombineOptions {
             excludes: Vec::new(),
             without_control_file: false,
             dry_run: false,
+            over: false,
         }
     }
 }
@@ -105,6 +109,10 @@ pub struct CombineReport {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Files of these that were there already, and right ([`CombineOptions::over`]).
+    pub kept: u64,
+    /// Their bytes.
+    pub kept_bytes: u64,
     /// Files put together from several backups.
     pub rebuilt: u64,
     /// Incremental files of a server that wrote a truncation length beyond the segment; it was capped.

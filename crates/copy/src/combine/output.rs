@@ -6,11 +6,12 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{Mode, Timespec, Timestamps, copy_file_range, fchmod, futimens, ioctl_ficlone};
+use rustix::fs::{CWD, Mode, Timespec, Timestamps, copy_file_range, fchmod, futimens, ioctl_ficlone};
 
 use super::CombineError;
 use super::options::CopyMethod;
 use super::reading::Reading;
+use crate::delta::{Over, open_at};
 use crate::observer::CopyObserver;
 use crate::sync::{SyncError, at};
 use crate::{Checksum, ChecksumAlgorithm, Hasher};
@@ -25,6 +26,8 @@ pub(super) struct Writing<'a> {
     pub(super) path: PathBuf,
     hasher: Hasher,
     written: u64,
+    /// What was there.
+    over: Option<Over>,
     observer: &'a dyn CopyObserver,
     stop: &'a AtomicBool,
 }
@@ -33,20 +36,29 @@ impl<'a> Writing<'a> {
     pub(super) fn create(
         path: PathBuf,
         algorithm: ChecksumAlgorithm,
+        over: bool,
         observer: &'a dyn CopyObserver,
         stop: &'a AtomicBool,
     ) -> Result<Self, CombineError> {
+        if over && let Some((file, over)) = open_at(CWD, path.as_os_str()).map_err(at("open", &path))? {
+            let (hasher, over) = (algorithm.hasher(), Some(over));
+            return Ok(Self { file, path, hasher, written: 0, over, observer, stop });
+        }
         let mut options = File::options();
         let file =
             options.write(true).create_new(true).mode(0o600).open(&path).map_err(at("create", &path))?;
-        Ok(Self { file, path, hasher: algorithm.hasher(), written: 0, observer, stop })
+        Ok(Self { file, path, hasher: algorithm.hasher(), written: 0, over: None, observer, stop })
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), CombineError> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(CombineError::Stopped);
         }
-        self.file.write_all(bytes).map_err(at("write", &self.path))?;
+        match &mut self.over {
+            None => self.file.write_all(bytes),
+            Some(over) => over.write(&self.file, bytes),
+        }
+        .map_err(at("write", &self.path))?;
         self.hasher.update(bytes);
         self.written = self.written.saturating_add(bytes.len() as u64);
         self.observer.bytes(bytes.len() as u64);
@@ -56,13 +68,16 @@ impl<'a> Writing<'a> {
     /// Everything `source` has, by the first of the ways that `method` allows.
     pub(super) fn copy(&mut self, mut source: Reading<'_>, method: CopyMethod) -> Result<(), CombineError> {
         let shared = match method {
-            CopyMethod::Auto => ioctl_ficlone(&self.file, source.file()).is_ok(),
+            // What is there already is cheaper still.
+            CopyMethod::Auto => self.over.is_none() && ioctl_ficlone(&self.file, source.file()).is_ok(),
             CopyMethod::Clone => {
+                self.begin_anew()?;
                 let cloned = ioctl_ficlone(&self.file, source.file());
                 cloned.map_err(|error| self.impossible("cloning", &source, error))?;
                 true
             }
             CopyMethod::CopyFileRange => {
+                self.begin_anew()?;
                 self.in_kernel(&source)?;
                 true
             }
@@ -79,6 +94,14 @@ impl<'a> Writing<'a> {
                 length => self.write(buffer.get(..length).unwrap_or_default())?,
             }
         }
+    }
+
+    /// Forgets what was there.
+    fn begin_anew(&mut self) -> Result<(), CombineError> {
+        if self.over.take().is_some() {
+            self.file.set_len(0).map_err(at("truncate", &self.path))?;
+        }
+        Ok(())
     }
 
     fn impossible(&self, what: &'static str, source: &Reading<'_>, error: rustix::io::Errno) -> CombineError {
@@ -125,11 +148,29 @@ impl<'a> Writing<'a> {
     }
 
     /// Mode and time of what it was made from; its bytes and sum.
-    pub(super) fn finish(self, like: &Metadata) -> Result<(File, PathBuf, u64, Checksum), CombineError> {
+    pub(super) fn finish(self, like: &Metadata) -> Result<Finished, CombineError> {
+        let mut is_kept = false;
+        if let Some(over) = &self.over {
+            is_kept = over.written == 0 && over.length() == self.written;
+            over.finish(&self.file).map_err(at("truncate", &self.path))?;
+        }
         fchmod(&self.file, Mode::from_raw_mode(like.mode() & 0o7777)).map_err(at("chmod", &self.path))?;
-        set_mtime(&self.file, like).map_err(at("set the times of", &self.path))?;
-        Ok((self.file, self.path, self.written, self.hasher.finish()))
+        if !is_kept {
+            set_mtime(&self.file, like).map_err(at("set the times of", &self.path))?;
+        }
+        let (size, sum) = (self.written, self.hasher.finish());
+        Ok(Finished { file: self.file, path: self.path, size, sum, is_kept })
     }
+}
+
+/// A file that is complete.
+pub(super) struct Finished {
+    pub(super) file: File,
+    pub(super) path: PathBuf,
+    pub(super) size: u64,
+    pub(super) sum: Checksum,
+    /// It was there, and right.
+    pub(super) is_kept: bool,
 }
 
 fn set_mtime(file: &File, like: &Metadata) -> Result<(), io::Error> {

@@ -13,7 +13,7 @@ use super::check::{Checked, check, check_manifest};
 use super::header::PREFIX;
 use super::index::{Index, Names};
 use super::options::{CombineOptions, CombineReport, CombineSource, CopyMethod, place};
-use super::output::{self, Writing};
+use super::output::{self, Finished, Writing};
 use super::reading::Reading;
 use super::rebuild::Chain;
 use crate::manifest::{FILE_NAME, ManifestWriter};
@@ -197,6 +197,21 @@ impl Run<'_> {
         Ok(())
     }
 
+    fn create(&self, path: PathBuf) -> Result<Writing<'_>, CombineError> {
+        Writing::create(path, self.algorithm(), self.options.over, self.observer, self.stop)
+    }
+
+    /// A file of the result that is complete.
+    fn end(&self, file: Finished, relative: &Path, mtime: i64) -> Result<(File, PathBuf), CombineError> {
+        if file.is_kept {
+            let mut report = lock(&self.report);
+            report.kept = report.kept.saturating_add(1);
+            report.kept_bytes = report.kept_bytes.saturating_add(file.size);
+        }
+        self.listed(relative, file.size, mtime, file.sum)?;
+        Ok((file.file, file.path))
+    }
+
     /// Lists a file of the result.
     fn listed(&self, relative: &Path, size: u64, mtime: i64, checksum: Checksum) -> Result<(), CombineError> {
         {
@@ -230,13 +245,10 @@ impl Run<'_> {
             }
         }
         let like = std::fs::metadata(self.newest.path(relative)).map_err(at("read", relative))?;
-        let mut file = Writing::create(self.place(relative), self.algorithm(), self.observer, self.stop)?;
+        let mut file = self.create(self.place(relative))?;
         file.write(&checked.label)?;
-        let (file, path, size, sum) = file.finish(&like)?;
-        if let Some(queue) = queue {
-            queue.submit(file, path)?;
-        }
-        self.listed(relative, size, like.mtime(), sum)
+        let (file, path) = self.end(file.finish(&like)?, relative, like.mtime())?;
+        queue.map_or(Ok(()), |queue| Ok(queue.submit(file, path)?))
     }
 
     fn control_file(&self) -> Result<(), CombineError> {
@@ -383,15 +395,16 @@ impl Run<'_> {
         }
         let target = self.place(relative);
         if method == CopyMethod::Link {
+            if self.options.over && std::fs::symlink_metadata(&target).is_ok() {
+                std::fs::remove_file(&target).map_err(at("remove", &target))?;
+            }
             let sums = output::link(reading, &target, self.algorithm(), self.observer, self.stop)?;
             self.listed(relative, sums.0, like.mtime(), sums.1)?;
             return Ok(None);
         }
-        let mut file = Writing::create(target, self.algorithm(), self.observer, self.stop)?;
+        let mut file = self.create(target)?;
         file.copy(reading, method)?;
-        let (file, path, size, sum) = file.finish(&like)?;
-        self.listed(relative, size, like.mtime(), sum)?;
-        Ok(Some((file, path)))
+        self.end(file.finish(&like)?, relative, like.mtime()).map(Some)
     }
 
     fn rebuild(&self, directory: &Path, name: &str) -> Result<Option<(File, PathBuf)>, CombineError> {
@@ -417,11 +430,9 @@ impl Run<'_> {
             }
         };
         let Some(like) = like.filter(|_| !self.options.dry_run) else { return Ok(None) };
-        let mut file = Writing::create(self.place(&relative), self.algorithm(), self.observer, self.stop)?;
+        let mut file = self.create(self.place(&relative))?;
         plan.read(&mut |bytes| file.write(bytes))?;
-        let (file, path, size, sum) = file.finish(&like)?;
-        self.listed(&relative, size, like.mtime(), sum)?;
-        Ok(Some((file, path)))
+        self.end(file.finish(&like)?, &relative, like.mtime()).map(Some)
     }
 }
 

@@ -58,6 +58,9 @@ pub struct ExtractOptions {
     pub earlier: Option<Earlier>,
     /// Check the pages of relations: those of a cluster with checksums.
     pub pages: Option<PageRules>,
+    /// Write over the files that are there, only what differs. What the archives do not hold stays:
+    /// [`Prune`](crate::delta::Prune) removes it.
+    pub over: bool,
 }
 
 /// `global/pg_control` of a backup whose other files are all written and on disk.
@@ -99,6 +102,10 @@ pub struct ExtractReport {
     pub reused: u64,
     /// Their bytes.
     pub reused_bytes: u64,
+    /// Files of these that were there already, and right ([`ExtractOptions::over`]).
+    pub kept: u64,
+    /// Their bytes.
+    pub kept_bytes: u64,
     /// What the manifest said, when there was one; every file agreed with it.
     pub manifest: Option<ManifestSummary>,
     /// What the pages were like, when they were looked at ([`ExtractOptions::pages`]).
@@ -200,7 +207,9 @@ impl TarExtractor {
         let method = options.sync;
         let mut roots = vec![root.to_path_buf()];
         let open = |path: &Path| match &outlet {
-            None => sync::create_dir_all(path, 0o700).and_then(|()| Output::open(path, method)),
+            None => sync::create_dir_all(path, 0o700)
+                .and_then(|()| Output::open(path, method))
+                .map(|output| output.over(options.over)),
             Some(outlet) => Ok(Output::stream(path, outlet)),
         };
         let scratch = std::env::temp_dir();
@@ -578,7 +587,12 @@ impl TarExtractor {
         let early = self.options.sync != SyncMethod::None;
         match std::mem::replace(&mut self.current, Current::None) {
             Current::None => return Ok(()),
-            Current::File(file) => file.close(early, self.queue.as_ref())?,
+            Current::File(file) => {
+                if file.close(early, self.queue.as_ref())? {
+                    self.report.kept = self.report.kept.saturating_add(1);
+                    self.report.kept_bytes = self.report.kept_bytes.saturating_add(self.size);
+                }
+            }
             Current::Compared(comparing) => self.share(*comparing)?,
             Current::Control | Current::Skipped => {}
         }

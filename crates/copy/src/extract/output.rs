@@ -11,6 +11,7 @@ use rustix::fs::{Advice, Mode, OFlags, fadvise, fchmod, mkdirat, openat, symlink
 use rustix::io::Errno;
 
 use super::sink::{Outlet, Stream};
+use crate::delta::{Over, open_at};
 use crate::sync::{Background, SyncError, SyncMethod, at};
 use crate::tar::MemberKind;
 
@@ -32,6 +33,14 @@ impl Output {
     /// The directory `path` of this host.
     pub(super) fn open(path: &Path, method: SyncMethod) -> Result<Self, SyncError> {
         Tree::open(path, method).map(Self::Tree)
+    }
+
+    /// The same, for writing over what is there.
+    pub(super) fn over(mut self, over: bool) -> Self {
+        if let Self::Tree(tree) = &mut self {
+            tree.over = over;
+        }
+        self
     }
 
     /// The directory `path` behind an outlet.
@@ -106,6 +115,8 @@ pub(super) struct Tree {
     near: Option<(PathBuf, OwnedFd)>,
     /// Every directory written to, for the final pass, when it goes file by file.
     directories: Option<Vec<PathBuf>>,
+    /// Write over what is there.
+    over: bool,
 }
 
 const DIRECTORY: OFlags =
@@ -117,7 +128,7 @@ impl Tree {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty()).map_err(at("open", path))?;
         let directories = (method == SyncMethod::Fsync).then(|| vec![path.to_path_buf()]);
-        Ok(Self { path: path.to_path_buf(), root, near: None, directories })
+        Ok(Self { path: path.to_path_buf(), root, near: None, directories, over: false })
     }
 
     pub(super) fn absolute(&self, relative: &Path) -> PathBuf {
@@ -149,7 +160,10 @@ impl Tree {
         let (holder, name) = self.holder(relative)?;
         match mkdirat(&holder, name, Mode::from_raw_mode(mode)) {
             Err(Errno::EXIST) => {
-                openat(&holder, name, DIRECTORY, Mode::empty()).map_err(at("open", &path))?;
+                let found = openat(&holder, name, DIRECTORY, Mode::empty()).map_err(at("open", &path))?;
+                if self.over {
+                    fchmod(&found, Mode::from_raw_mode(mode)).map_err(at("chmod", &path))?;
+                }
             }
             result => {
                 result.map_err(at("create", &path))?;
@@ -175,16 +189,34 @@ impl Tree {
         }
     }
 
-    /// Creates a file that is not there yet.
+    /// Creates a file that is not there yet, or opens one to be written over.
     pub(super) fn file(&mut self, relative: &Path, mode: u32) -> Result<Writing, SyncError> {
         let path = self.absolute(relative);
         let (holder, name) = self.holder(relative)?;
+        if self.over
+            && let Some((file, over)) = open_at(&holder, name).map_err(at("open", &path))?
+        {
+            fchmod(&file, Mode::from_raw_mode(mode)).map_err(at("chmod", &path))?;
+            return Ok(Writing(Place::File(FileWriting {
+                file,
+                path,
+                written: 0,
+                started: 0,
+                over: Some(over),
+            })));
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&holder, name, flags, Mode::from_raw_mode(mode)).map_err(at("create", &path))?;
         if mode & 0o077 != 0 {
             fchmod(&file, Mode::from_raw_mode(mode)).map_err(at("chmod", &path))?;
         }
-        Ok(Writing(Place::File(FileWriting { file: File::from(file), path, written: 0, started: 0 })))
+        Ok(Writing(Place::File(FileWriting {
+            file: File::from(file),
+            path,
+            written: 0,
+            started: 0,
+            over: None,
+        })))
     }
 }
 
@@ -206,11 +238,11 @@ impl Writing {
         }
     }
 
-    /// Ends the file: queued for its fsync, or its last part sent on its way and closed.
-    pub(super) fn close(self, early: bool, queue: Option<&Background>) -> Result<(), SyncError> {
+    /// Ends the file: queued for its fsync, or its last part sent on its way and closed. Says whether it was there and right.
+    pub(super) fn close(self, early: bool, queue: Option<&Background>) -> Result<bool, SyncError> {
         match self.0 {
             Place::File(file) => file.close(early, queue),
-            Place::Stream(_) => Ok(()),
+            Place::Stream(_) => Ok(false),
         }
     }
 
@@ -229,11 +261,17 @@ struct FileWriting {
     written: u64,
     /// Bytes the kernel was told to store.
     started: u64,
+    /// What was there.
+    over: Option<Over>,
 }
 
 impl FileWriting {
     fn write(&mut self, bytes: &[u8], early: bool) -> Result<(), SyncError> {
-        self.file.write_all(bytes).map_err(at("write", &self.path))?;
+        match &mut self.over {
+            None => self.file.write_all(bytes),
+            Some(over) => over.write(&self.file, bytes),
+        }
+        .map_err(at("write", &self.path))?;
         self.written = self.written.saturating_add(bytes.len() as u64);
         if early && self.written.saturating_sub(self.started) >= WRITE_BACK {
             self.write_back();
@@ -249,10 +287,15 @@ impl FileWriting {
         self.started = self.written;
     }
 
-    fn close(mut self, early: bool, queue: Option<&Background>) -> Result<(), SyncError> {
+    fn close(mut self, early: bool, queue: Option<&Background>) -> Result<bool, SyncError> {
+        let mut is_kept = false;
+        if let Some(over) = &self.over {
+            is_kept = over.written == 0 && over.length() == self.written;
+            over.finish(&self.file).map_err(at("truncate", &self.path))?;
+        }
         if early && self.written >= SMALL && self.started < self.written {
             self.write_back();
         }
-        queue.map_or(Ok(()), |queue| queue.submit(self.file, self.path))
+        queue.map_or(Ok(()), |queue| queue.submit(self.file, self.path)).map(|()| is_kept)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::plan::{Entry, Plan};
@@ -10,8 +10,19 @@ use super::{TreeError, file};
 use crate::observer::CopyObserver;
 use crate::sync::{self, Background, FileSystem, SyncMethod, at};
 
+/// What a copy did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TreeReport {
+    /// Files that were there and right.
+    pub kept: u64,
+    /// Their bytes.
+    pub kept_bytes: u64,
+}
+
 impl Plan {
-    /// Copies into `target`. Directories may be there already; files may not, and none is overwritten.
+    /// Copies into `target`. Directories may be there already; files may not, and none is overwritten, unless
+    /// [`TreeOptions::over`] says so.
     ///
     /// # Errors
     /// The first failure; threads at work finish the file they have. What was copied so far stays, without
@@ -21,14 +32,14 @@ impl Plan {
         target: &Path,
         observer: &dyn CopyObserver,
         stop: &AtomicBool,
-    ) -> Result<(), TreeError> {
+    ) -> Result<TreeReport, TreeError> {
         self.make_directories(target)?;
         let file_system = match self.options.sync {
             SyncMethod::Syncfs => Some(FileSystem::open(target)?),
             _ => None,
         };
         let queue = (self.options.sync == SyncMethod::Fsync).then(|| Background::start(self.options.threads));
-        self.copy_files(target, queue.as_ref(), observer, stop)?;
+        let report = self.copy_files(target, queue.as_ref(), observer, stop)?;
         for (path, to) in &self.links {
             let link = target.join(path);
             std::os::unix::fs::symlink(to, &link).map_err(at("link", &link))?;
@@ -46,7 +57,7 @@ impl Plan {
         if let Some(entry) = &self.last {
             self.copy_last(entry, target, observer, stop)?;
         }
-        Ok(())
+        Ok(report)
     }
 
     fn make_directories(&self, target: &Path) -> Result<(), TreeError> {
@@ -84,7 +95,8 @@ impl Plan {
         queue: Option<&Background>,
         observer: &dyn CopyObserver,
         stop: &AtomicBool,
-    ) -> Result<(), TreeError> {
+    ) -> Result<TreeReport, TreeError> {
+        let (kept, kept_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let next = AtomicUsize::new(0);
         let failed = AtomicBool::new(false);
         let failure = Mutex::new(None);
@@ -93,7 +105,14 @@ impl Plan {
                 return Err(TreeError::Stopped);
             }
             let (from, to) = (self.source.join(&entry.path), target.join(&entry.path));
-            let copied = file::copy(&from, &to, entry, observer, stop)?;
+            let (copied, is_kept) = match &self.options.over {
+                None => (file::copy(&from, &to, entry, observer, stop)?, false),
+                Some(over) => file::copy_over(&from, &to, entry, over, observer, stop)?,
+            };
+            if is_kept {
+                kept.fetch_add(1, Ordering::Relaxed);
+                kept_bytes.fetch_add(entry.size, Ordering::Relaxed);
+            }
             if let Some(queue) = queue {
                 queue.submit(copied, to)?;
             }
@@ -116,7 +135,8 @@ impl Plan {
                 });
             }
         });
-        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+        let report = TreeReport { kept: kept.into_inner(), kept_bytes: kept_bytes.into_inner() };
+        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(report), Err)
     }
 
     fn copy_last(

@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{Mode, Timespec, Timestamps, copy_file_range, fchmod, futimens, ioctl_ficlone};
+use rustix::fs::{CWD, Mode, Timespec, Timestamps, copy_file_range, fchmod, futimens, ioctl_ficlone};
 
 use super::TreeError;
-use super::plan::Entry;
+use super::plan::{Entry, OverTree};
+use crate::delta::{Over, open_at};
 use crate::observer::CopyObserver;
 use crate::sync::{SyncError, at};
 
@@ -41,6 +42,81 @@ pub(super) fn copy(
     fchmod(&target, Mode::from_raw_mode(entry.mode)).map_err(at("chmod", to))?;
     set_mtime(&target, entry.mtime).map_err(at("set the times of", to))?;
     Ok(target)
+}
+
+/// The same over a file that may be there. Says whether that one was right.
+pub(super) fn copy_over(
+    from: &Path,
+    to: &Path,
+    entry: &Entry,
+    options: &OverTree,
+    observer: &dyn CopyObserver,
+    stop: &AtomicBool,
+) -> Result<(File, bool), TreeError> {
+    let Some((mut target, mut over)) = open_at(CWD, to.as_os_str()).map_err(at("open", to))? else {
+        return Ok((copy(from, to, entry, observer, stop)?, false));
+    };
+    let is_same_size = over.length() == entry.size;
+    let mut is_kept = is_same_size && entry.size == 0;
+    if is_same_size
+        && !is_kept
+        && let Some(sums) = &options.sums
+    {
+        // One that cannot be read is written anew.
+        let same = sums.is_same(&options.prefix.join(&entry.path), &mut target, stop).unwrap_or(Some(false));
+        is_kept = same.ok_or(TreeError::Stopped)?;
+    }
+    if is_kept {
+        observer.bytes(entry.size);
+    } else {
+        let mut source = File::open(from).map_err(at("open", from))?;
+        if ioctl_ficlone(&target, &source).is_ok() {
+            target.set_len(entry.size).map_err(at("truncate", to))?;
+            observer.bytes(entry.size);
+        } else {
+            compare(&mut source, &target, &mut over, (from, to), entry.size, observer, stop)?;
+            is_kept = is_same_size && over.written == 0;
+        }
+    }
+    let found = target.metadata().map_err(at("read", to))?;
+    if found.mode() & 0o7777 != entry.mode {
+        fchmod(&target, Mode::from_raw_mode(entry.mode)).map_err(at("chmod", to))?;
+    }
+    if !is_kept {
+        set_mtime(&target, entry.mtime).map_err(at("set the times of", to))?;
+    }
+    Ok((target, is_kept))
+}
+
+/// Writes what differs.
+fn compare(
+    source: &mut File,
+    target: &File,
+    over: &mut Over,
+    (from, to): (&Path, &Path),
+    size: u64,
+    observer: &dyn CopyObserver,
+    stop: &AtomicBool,
+) -> Result<(), TreeError> {
+    let mut buffer = vec![0; 256 * 1024];
+    let mut done = 0_u64;
+    while done < size {
+        if stop.load(Ordering::Relaxed) {
+            return Err(TreeError::Stopped);
+        }
+        let step = usize::try_from(size - done).unwrap_or(usize::MAX).min(buffer.len());
+        let length = match source.read(buffer.get_mut(..step).unwrap_or_default()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            result => result.map_err(at("read", from))?,
+        };
+        if length == 0 {
+            return Err(TreeError::Short { path: from.to_path_buf(), expected: size, found: done });
+        }
+        over.write(target, buffer.get(..length).unwrap_or_default()).map_err(at("write", to))?;
+        done = done.saturating_add(length as u64);
+        observer.bytes(length as u64);
+    }
+    Ok(over.finish(target).map_err(at("truncate", to))?)
 }
 
 fn create(path: &Path) -> Result<File, SyncError> {

@@ -9,8 +9,9 @@ pub(crate) mod file;
 mod plan;
 mod sizes;
 
+pub use execute::TreeReport;
 pub(crate) use plan::is_excluded;
-pub use plan::{Plan, TreeOptions};
+pub use plan::{OverTree, Plan, TreeOptions};
 pub use sizes::{TreeSizes, remove, sizes};
 
 use std::path::PathBuf;

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::TreeError;
+use crate::delta::{Inventory, Kind, Sums};
 use crate::sync::{SyncMethod, at};
 
 /// How a tree is copied.
@@ -24,6 +25,8 @@ pub struct TreeOptions {
     pub tablespaces: BTreeMap<u32, PathBuf>,
     /// Write this file, relative to the root, when all others are on disk.
     pub last: Option<PathBuf>,
+    /// Copy over what the target holds; without it there must not be any of the files.
+    pub over: Option<OverTree>,
     /// Mode of the target's root directory when it has to be made; `None` takes the source's.
     pub root_mode: Option<u32>,
 }
@@ -36,9 +39,21 @@ impl Default for TreeOptions {
             excludes: Vec::new(),
             tablespaces: BTreeMap::new(),
             last: Some(PathBuf::from("global/pg_control")),
+            over: None,
             root_mode: None,
         }
     }
+}
+
+/// How a tree is copied over what is there. What is not in the source stays: [`Prune`](crate::delta::Prune) removes it.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct OverTree {
+    /// The manifest of the backup, by which files are found right that are in the target. Others, and all without it, are
+    /// compared with the source.
+    pub sums: Option<Sums>,
+    /// Where the tree is in the manifest: `pg_tblspc/<oid>` for a tablespace.
+    pub prefix: PathBuf,
 }
 
 /// A walked tree. Memory: about 100 bytes and the name for each file.
@@ -116,6 +131,19 @@ impl Plan {
     /// The regular files with their sizes, the largest first.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&Path, u64)> {
         self.regular.iter().map(|entry| (entry.path.as_path(), entry.size))
+    }
+
+    /// The names the target will hold, but for the links, which are made anew.
+    pub fn inventory(&self) -> Inventory {
+        let mut inventory = Inventory::default();
+        for entry in self.directories.iter().skip(1) {
+            inventory.add(&entry.path, Kind::Directory);
+        }
+        for entry in self.regular.iter().chain(&self.last) {
+            inventory.add(&entry.path, Kind::File);
+        }
+        inventory.sort();
+        inventory
     }
 
     fn list(&mut self, directory: &Path, pending: &mut Vec<PathBuf>) -> Result<(), TreeError> {

@@ -16,6 +16,7 @@
 
 mod archive;
 mod combine;
+mod delta;
 mod extract;
 mod generate;
 mod hostile;
