@@ -21,6 +21,8 @@ pub(crate) struct Environment {
     pub(crate) watchdog: Option<Duration>,
     /// `NO_COLOR` is set to something, or the terminal is dumb.
     pub(crate) no_color: bool,
+    /// `PATH`.
+    pub(crate) path: Vec<PathBuf>,
     /// `TZ`, empty or not.
     pub(crate) time_zone: Option<String>,
     /// [`DETACH`].
@@ -35,6 +37,7 @@ impl Environment {
         Self {
             home: variable("HOME").map(PathBuf::from),
             config_file: variable("BARMAN_CONFIG_FILE").map(PathBuf::from),
+            path: variable("PATH").iter().flat_map(std::env::split_paths).collect(),
             time_zone: std::env::var("TZ").ok(),
             detach: variable(DETACH).is_some(),
             notify_socket: variable("NOTIFY_SOCKET"),

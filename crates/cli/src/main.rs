@@ -98,6 +98,7 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         Command::PgReceiveWal(args) => commands::receivewal::run(&args, session),
         Command::PutWal(args) => commands::put_wal::run(&args, session),
         Command::VerifyBackup(args) => commands::verify_backup::run(&args, session),
+        Command::VerifyRestore(args) => commands::verify_restore::run(&args, session),
         Command::PgVerifyBackup(args) => commands::verifybackup::run(&args, session),
         Command::WalBlocks(args) => commands::wal::blocks::run(&args, session),
         Command::WalFind(args) => commands::wal::find::run(&args, session),

@@ -234,6 +234,15 @@ impl<'a> ConsoleObserver<'a> {
                 out.stop_progress();
                 out.info("Copying required WAL segments.");
             }
+            Event::TestServerStarting { version, directory } => {
+                out.stop_progress();
+                out.info(format!("Starting {version} in {}", directory.display()));
+            }
+            Event::TestServerStarted { reached } => {
+                let reached = reached.map(|lsn| format!(" after replaying up to {lsn}")).unwrap_or_default();
+                out.info(format!("The server is open{reached}"));
+            }
+            Event::TestServerCheck { what } => out.info(format!("Checking it with {what}")),
             Event::CopyingPartialWals => out.info("Copying .partial WAL files."),
             Event::GeneratingArchiveStatus => out.info("Generating archive status files"),
             Event::GeneratingRecoveryConf => {

@@ -314,6 +314,23 @@ pub enum Event {
     GeneratingRecoveryConf,
     /// Settings of the old server are being looked through.
     IdentifyingDangerousSettings,
+    /// A restored server is started to see that it can be.
+    TestServerStarting {
+        /// What `postgres --version` says.
+        version: String,
+        /// Its data directory.
+        directory: PathBuf,
+    },
+    /// It has replayed what it was to, and is open.
+    TestServerStarted {
+        /// The last position.
+        reached: Option<Lsn>,
+    },
+    /// More is asked of it.
+    TestServerCheck {
+        /// What.
+        what: String,
+    },
     /// A backup is being deleted.
     Deleting {
         /// The backup.

@@ -49,6 +49,7 @@ pub mod show_server;
 pub mod status;
 pub mod text;
 pub mod tools;
+pub mod verify_restore;
 pub mod wal_blocks;
 pub mod wal_client;
 pub mod wal_errors;

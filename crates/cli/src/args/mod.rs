@@ -41,6 +41,7 @@ mod tree;
 mod usage;
 pub(crate) mod values;
 pub(crate) mod verify_backup;
+pub(crate) mod verify_restore;
 pub(crate) mod wal;
 pub(crate) mod wal_archive;
 pub(crate) mod wal_restore;
@@ -123,6 +124,8 @@ pub(crate) enum Command {
     TerminateProcess(processes::TerminateProcessArgs),
     /// `verify-backup`
     VerifyBackup(verify_backup::VerifyBackupArgs),
+    /// `verify-restore`
+    VerifyRestore(Box<verify_restore::VerifyRestoreArgs>),
     /// `verifybackup`
     PgVerifyBackup(Box<pg::verifybackup::VerifyBackupTool>),
     /// `wal blocks`

@@ -38,9 +38,9 @@ impl CombineMode {
     }
 }
 
-/// Restore a backup, to its end or to a later point in time.
-#[derive(Clone, Debug, clap::Parser)]
-pub(crate) struct RestoreArgs {
+/// How far recovery goes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Targets {
     /// timeline to recover along: a number, 'current' or 'latest'
     #[arg(long, value_parser = target_tli, allow_negative_numbers = true)]
     pub(crate) target_tli: Option<TargetTli>,
@@ -62,6 +62,13 @@ pub(crate) struct RestoreArgs {
     /// stop just before the target
     #[arg(long)]
     pub(crate) exclusive: bool,
+}
+
+/// Restore a backup, to its end or to a later point in time.
+#[derive(Clone, Debug, clap::Parser)]
+pub(crate) struct RestoreArgs {
+    #[command(flatten)]
+    pub(crate) targets: Targets,
     /// put a tablespace elsewhere; may be repeated
     #[arg(long, value_name = "NAME:LOCATION")]
     pub(crate) tablespace: Vec<String>,

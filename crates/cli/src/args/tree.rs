@@ -9,8 +9,8 @@ use super::{
     Command, archive_wal, backup, check, check_backup, check_wal_archive, completions, config_switch,
     config_update, cron, delete, diagnose, export_backup, generate_manifest, get_wal, global, keep,
     list_backups, list_files, list_servers, metrics, pg, processes, put_wal, rebuild_xlogdb, receive_wal,
-    replication_status, restore, run, show_backup, show_servers, status, switch_wal, verify_backup, wal,
-    wal_archive, wal_restore,
+    replication_status, restore, run, show_backup, show_servers, status, switch_wal, verify_backup,
+    verify_restore, wal, wal_archive, wal_restore,
 };
 use crate::invocation::Program;
 
@@ -193,6 +193,13 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("switch-wal" | "switch-xlog", switch_wal::SwitchWalArgs, Command::SwitchWal),
     entry!("terminate-process", processes::TerminateProcessArgs, Command::TerminateProcess),
     entry!("verify-backup" | "verify", verify_backup::VerifyBackupArgs, Command::VerifyBackup),
+    entry!(
+        "verify-restore",
+        verify_restore::VerifyRestoreArgs,
+        |args| Command::VerifyRestore(Box::new(args)),
+        true,
+        Dialect::Argparse(Spelling::LongFirst)
+    ),
     Entry {
         name: "verifybackup",
         aliases: &[],

@@ -37,6 +37,7 @@ mod signals;
 pub(crate) mod status;
 pub(crate) mod switch_wal;
 pub(crate) mod verify_backup;
+pub(crate) mod verify_restore;
 pub(crate) mod verifybackup;
 pub(crate) mod wal;
 pub(crate) mod wal_archive;

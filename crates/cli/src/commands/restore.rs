@@ -11,7 +11,7 @@ use time::PrimitiveDateTime;
 use walfile::{Lsn, Timeline};
 
 use super::{archive_wal, restore_remote};
-use crate::args::restore::RestoreArgs;
+use crate::args::restore::{RestoreArgs, Targets};
 use crate::args::values;
 use crate::failure::Failure;
 use crate::invocation::Program;
@@ -22,16 +22,17 @@ use crate::startup::{Rules, Setup};
 /// Restores a backup, or shows how it would be done.
 pub(crate) fn run(args: &RestoreArgs, session: &Session) -> Result<(), Failure> {
     refuse_unsupported(args)?;
-    let target = target(args)?;
+    let targets = &args.targets;
+    let target = target(targets)?;
     let tablespaces = args.tablespace.iter().map(|rule| relocation(rule)).collect::<Result<_, _>>()?;
     let setup = Setup::new(session)?;
     let server = setup.one(&args.server, Rules::CATALOG)?;
     session.watch_signals()?;
-    let mut options = RestoreOptions::new(choice(args, &server)?, destination(args)?);
+    let mut options = RestoreOptions::new(choice(&args.backup, &server)?, destination(args)?);
     options.tablespaces = tablespaces;
     options.target = target;
-    options.timeline = args.target_tli.map(timeline).transpose()?;
-    options.exclusive = args.exclusive;
+    options.timeline = targets.target_tli.map(timeline).transpose()?;
+    options.exclusive = targets.exclusive;
     options.action = args.target_action.map(action);
     options.get_wal = args.get_wal();
     options.partial_wal = args.partial_wal;
@@ -40,7 +41,7 @@ pub(crate) fn run(args: &RestoreArgs, session: &Session) -> Result<(), Failure> 
     options.recovery_conf_filename.clone_from(&args.recovery_conf_filename);
     options.restore_command.clone_from(&args.restore_command);
     options.combine_mode = args.combine_mode.map(|mode| mode.name().to_owned());
-    options.jobs = args.jobs.map(|jobs| usize::try_from(jobs).unwrap_or(usize::MAX).min(64));
+    options.jobs = args.jobs.map(jobs);
     options.program = program(session)?;
     restore_remote::apply(args, &setup, &server, &mut options)?;
     restore(args, &options, &setup, &server)
@@ -79,7 +80,6 @@ fn restore(
 
 fn refuse_unsupported(args: &RestoreArgs) -> Result<(), Failure> {
     for (given, option) in [
-        (args.delta_restore() == Some(true) && args.remote_ssh_command.is_none(), "--delta-restore"),
         (args.bwlimit.is_some_and(|limit| limit > 0) && args.remote_ssh_command.is_none(), "--bwlimit"),
         (args.snapshot_recovery_instance.is_some(), "--snapshot-recovery-instance"),
         (args.snapshot_recovery_zone.is_some(), "--snapshot-recovery-zone"),
@@ -94,15 +94,21 @@ fn refuse_unsupported(args: &RestoreArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn choice(args: &RestoreArgs, server: &Server) -> Result<BackupChoice, Failure> {
-    if args.backup == "auto" {
+/// Threads, as many as are of use.
+pub(super) fn jobs(jobs: u64) -> usize {
+    usize::try_from(jobs).unwrap_or(usize::MAX).min(64)
+}
+
+/// Which backup was meant.
+pub(super) fn choice(backup: &str, server: &Server) -> Result<BackupChoice, Failure> {
+    if backup == "auto" {
         return Ok(BackupChoice::Auto);
     }
-    let record = server.catalog().select(&Selector::from(args.backup.as_str()))?;
+    let record = server.catalog().select(&Selector::from(backup))?;
     if !record.status.is_copied() {
         return Err(Failure::user(format!(
             "Cannot restore from backup '{}' of server '{}': backup status is not DONE",
-            args.backup,
+            backup,
             server.name()
         )));
     }
@@ -129,7 +135,8 @@ fn relocation(rule: &str) -> Result<(String, PathBuf), Failure> {
     }
 }
 
-fn target(args: &RestoreArgs) -> Result<RecoveryTarget, Failure> {
+/// How far recovery is to go.
+pub(super) fn target(args: &Targets) -> Result<RecoveryTarget, Failure> {
     let given = [
         args.target_time.is_some(),
         args.target_xid.is_some(),
@@ -166,7 +173,8 @@ pub(super) fn local_offset(naive: PrimitiveDateTime) -> UtcOffset {
     UtcOffset::local_offset_at(naive.assume_offset(guess)).unwrap_or(guess)
 }
 
-fn timeline(target: values::TargetTli) -> Result<TimelineTarget, Failure> {
+/// `--target-tli`.
+pub(super) fn timeline(target: values::TargetTli) -> Result<TimelineTarget, Failure> {
     Ok(match target {
         values::TargetTli::Current => TimelineTarget::Current,
         values::TargetTli::Latest => TimelineTarget::Latest,

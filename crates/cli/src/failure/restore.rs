@@ -28,6 +28,14 @@ impl Failure {
             RestorePlanError::TimeBeyondArchive { last, reach, partial, .. } => {
                 beyond_hint(place, last.as_ref(), *reach, partial.as_ref())
             }
+            RestorePlanError::Unfinished { .. } => {
+                "continue it with --delta-restore, which keeps what is right already, or empty the directory"
+                    .to_owned()
+            }
+            RestorePlanError::NotACluster { .. } | RestorePlanError::ForeignTablespace { .. } => {
+                "choose another place, or empty this one; it was left as it is".to_owned()
+            }
+            RestorePlanError::ServerRunning { .. } => "stop the server first".to_owned(),
             RestorePlanError::Wal(error) => wal_hint(place, error),
             RestorePlanError::Program { program, .. } => {
                 format!("install {program} there, or restore on this host and copy the result")
@@ -44,11 +52,15 @@ impl Failure {
     pub(crate) fn restore(error: &RestoreError) -> Self {
         match error {
             RestoreError::Stopped { .. } => Self::interrupted().with_details(error.to_string()),
-            RestoreError::Busy { .. } | RestoreError::Deleted { .. } | RestoreError::Catalog(_) => {
+            RestoreError::Busy { .. }
+            | RestoreError::Deleted { .. }
+            | RestoreError::Catalog(_)
+            | RestoreError::Running { .. }
+            | RestoreError::ServerRunning { .. } => {
                 Self::user(format!("Restore failed: {}", chain(error))).with_hint("nothing was written")
             }
             other => Self::user(format!("Restore failed: {}", chain(other)))
-                .with_hint("the destination has no pg_control and cannot be started; empty it and try again"),
+                .with_hint("the destination has no pg_control and cannot be started; continue with --delta-restore, or empty it and try again"),
         }
     }
 

@@ -19,6 +19,7 @@ pub(crate) mod restore;
 pub(crate) mod server_details;
 pub(crate) mod server_status;
 pub(crate) mod verification;
+pub(crate) mod verify_restore;
 pub(crate) mod wal_blocks;
 pub(crate) mod wal_errors;
 pub(crate) mod wal_find;

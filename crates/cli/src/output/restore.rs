@@ -8,6 +8,9 @@ use tapster_manager::{RestorePlan, RestoreReport};
 use super::Output;
 use crate::format::timestamp::python_datetime;
 
+/// How many names of files a dry run prints.
+const MOST_REMOVED: usize = 50;
+
 /// The file that got the recovery settings.
 fn recovery_file(plan: &RestorePlan) -> String {
     match plan.record.version {
@@ -136,6 +139,12 @@ pub(crate) fn show_plan(output: &Output, server: &str, plan: &RestorePlan) {
                 "partial_wal": plan.wal.partial.map(|name| name.to_string()),
                 "reach": plan.wal.reach.to_string(),
                 "wal_directory": plan.wal_directory.as_ref().map(|dir| dir.display().to_string()),
+                "delta": plan.delta.as_ref().map(|delta| json!({
+                    "present_bytes": delta.present_bytes,
+                    "removed": delta.removed.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+                    "not_archived": delta.set_aside.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    "unfinished_backup_id": delta.unfinished.as_ref().and_then(|unfinished| unfinished.backup.clone()),
+                })),
                 "warnings": plan.warnings,
             }),
         );
@@ -157,6 +166,21 @@ pub(crate) fn show_plan(output: &Output, server: &str, plan: &RestorePlan) {
             place.oid,
             place.location.display()
         ));
+    }
+    if let Some(delta) = &plan.delta {
+        output.line(format!(
+            "\tThere already: {}, of which is kept what is right; {} files and directories are removed",
+            pretty_bytes(delta.present_bytes),
+            delta.removed.len()
+        ));
+        delta
+            .removed
+            .iter()
+            .take(MOST_REMOVED)
+            .for_each(|path| output.line(format!("\t\t{}", path.display())));
+        if delta.removed.len() > MOST_REMOVED {
+            output.line("\t\t…; all of them with -f json");
+        }
     }
     output.line(format!("\tTimeline: {}", plan.wal.timeline));
     if let (Some(first), Some(last)) = (first, last) {

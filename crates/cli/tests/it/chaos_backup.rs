@@ -114,7 +114,7 @@ fn l_c10_half_a_restore_cannot_be_started_and_half_a_deletion_not_restored() {
     assert!(files(&data) > 50 && !data.join("global/pg_control").exists());
     let again = lab.run(&["restore", "main", &id, data.to_str().unwrap()]);
     assert_eq!(again.code, 1);
-    assert!(again.stderr.contains("is not empty. To prevent accidental data loss"), "{again:?}");
+    assert!(again.stderr.contains("is not empty: it holds an unfinished restore of backup "), "{again:?}");
     std::fs::remove_dir_all(&data).unwrap();
     let data = lab.destination("half");
     lab.ok(&["restore", "main", &id, data.to_str().unwrap()]);

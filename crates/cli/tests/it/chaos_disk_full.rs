@@ -181,9 +181,9 @@ fn a_disk_that_fills_up_meanwhile(lab: &Lab, stored: &Stored, data: &Path, small
         );
         assert!(!data.join("global/pg_control").exists(), "it could be started");
         assert_eq!(lab.json(&["list-backups", "main"])["main"][0]["status"], "DONE");
-        let hint = "HINT: the destination has no pg_control and cannot be started; empty it and try again\n";
+        let hint = "HINT: the destination has no pg_control and cannot be started; continue with --delta-restore, or empty it and try again\n";
         assert!(run.stderr.ends_with(hint), "{run:?}");
-        assert!(restore().stderr.contains(" is not empty."));
+        assert!(restore().stderr.contains(" is not empty: it holds an unfinished restore of backup "));
         empty(data);
     }
     std::fs::write(&record, truth).unwrap();

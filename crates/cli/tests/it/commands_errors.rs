@@ -168,7 +168,7 @@ fn restores_that_cannot_work_write_nothing() {
         ),
         (vec!["--tablespace", "nope:/x"], to, "Invalid tablespace name 'nope'"),
         (vec!["--tablespace", "nope"], to, "Invalid tablespace relocation rule 'nope'"),
-        (vec!["--remote-ssh-command", "ssh x"], to, "--remote-ssh-command is not supported by this version"),
+        (vec!["--remote-ssh-command", "false"], to, "Unable to connect to the target host"),
         (vec![], full.to_str().unwrap(), "is not empty. To prevent accidental data loss"),
         (vec![], "host:/x", "cannot contain the ':' character"),
     ] {

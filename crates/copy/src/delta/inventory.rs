@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::combine::PREFIX;
 use crate::manifest::{ManifestError, ManifestFile, ManifestReader};
+use crate::tree::is_excluded;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,13 +73,15 @@ impl Inventory {
     }
 
     /// The files a backup's manifest lists, those of an incremental backup under the names they have when it is combined:
-    /// the data directory's, and those of each of `tablespaces`, which lie elsewhere.
+    /// the data directory's but for those that `excludes` leaves out (as in [`TreeOptions`](crate::tree::TreeOptions)), and
+    /// those of each of `tablespaces`, which lie elsewhere.
     ///
     /// # Errors
     /// When the manifest cannot be read.
     pub fn of_manifest(
         manifest: File,
         tablespaces: &[u32],
+        excludes: &[String],
     ) -> Result<(Self, BTreeMap<u32, Self>), ManifestError> {
         let mut data = Self::default();
         let mut others: BTreeMap<u32, Self> = tablespaces.iter().map(|oid| (*oid, Self::default())).collect();
@@ -88,6 +91,7 @@ impl Inventory {
             let path = combined(Path::new(OsStr::from_bytes(&listed.path)));
             match split(&path, &mut others) {
                 Some((inventory, inside)) => inventory.add(inside, Kind::File),
+                None if is_excluded(excludes, &path) => {}
                 None => data.add(&path, Kind::File),
             }
         }

@@ -23,8 +23,14 @@ use crate::event::Progress;
 use crate::{Context, Server};
 
 /// Of the old server, and of no use to a new one.
-const LEFT_OUT: [&str; 5] =
-    ["tablespace_map", "recovery.conf", "recovery.signal", "standby.signal", "postmaster.pid"];
+const LEFT_OUT: [&str; 6] = [
+    "tablespace_map",
+    "recovery.conf",
+    "recovery.signal",
+    "standby.signal",
+    "postmaster.pid",
+    ".tapster-restore",
+];
 const PIECE: usize = 256 * 1024;
 
 /// One archive of a backup.
@@ -101,6 +107,7 @@ impl Server {
     ) -> Result<ControlFile, RestoreError> {
         let mut options = ExtractOptions::default();
         options.tablespaces = targets(plan);
+        options.over = plan.delta.is_some();
         let control = self.unpack(&plan.record, &plan.destination, options, None, plan, context)?;
         // A directory that was there has any mode; PostgreSQL starts with two. The files say which it was.
         let mode = if control.mode & 0o040 == 0 { 0o700 } else { 0o750 };

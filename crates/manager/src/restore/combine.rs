@@ -52,9 +52,10 @@ impl Server {
         options.threads = plan.options.jobs.or(configured).unwrap_or_else(crate::processors).max(1);
         options.method = plan.combine_method;
         options.without_control_file = true;
+        options.over = plan.delta.is_some();
         options.excludes = RESTORE_EXCLUDES
             .iter()
-            .chain(&["/recovery.signal", "/standby.signal", "/backup_manifest.tmp"])
+            .chain(&["/recovery.signal", "/standby.signal", "/backup_manifest.tmp", "/.tapster-restore"])
             .map(|pattern| (*pattern).to_owned())
             .collect();
         options.tablespaces =

@@ -14,7 +14,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use walfile::{Lsn, SegmentName};
 
-use super::{TransactionEnd, WalPlanError};
+use super::{TransactionEnd, Unfinished, WalPlanError};
 
 /// A restore that is impossible. Nothing was written.
 #[derive(Debug, Error)]
@@ -109,6 +109,49 @@ pub enum RestorePlanError {
         first: PathBuf,
         /// The other.
         second: PathBuf,
+    },
+    /// Another restore goes to the same place.
+    #[error("another restore into '{}' is running{}", path.display(), pid.map(|pid| format!(": process {pid}")).unwrap_or_default())]
+    Running {
+        /// The directory.
+        path: PathBuf,
+        /// Its process.
+        pid: Option<u32>,
+    },
+    /// The destination holds what a restore left that broke off.
+    #[error(
+        "The restore operation cannot proceed because the destination folder '{}' is not empty: it holds an unfinished restore{}",
+        path.display(), unfinished_text(unfinished)
+    )]
+    Unfinished {
+        /// The directory.
+        path: PathBuf,
+        /// Which restore.
+        unfinished: Unfinished,
+    },
+    /// What is there is not to be gone over.
+    #[error("'{}' is not empty and not a PostgreSQL data directory or tablespace: it holds '{name}', which would be removed", path.display())]
+    NotACluster {
+        /// The directory.
+        path: PathBuf,
+        /// Something in it.
+        name: String,
+    },
+    /// A server works there.
+    #[error("'{}' is used by a running server (process {pid})", path.display())]
+    ServerRunning {
+        /// The directory.
+        path: PathBuf,
+        /// A process of it.
+        pid: u32,
+    },
+    /// A tablespace's place holds files, and the destination's own tablespace is not there.
+    #[error("tablespace '{name}' would go over the files in '{}', which do not belong to the destination", path.display())]
+    ForeignTablespace {
+        /// The tablespace.
+        name: String,
+        /// The directory.
+        path: PathBuf,
     },
     /// The destination holds something.
     #[error(
@@ -210,6 +253,13 @@ impl From<RemoteError> for RestorePlanError {
     }
 }
 
+fn unfinished_text(unfinished: &Unfinished) -> String {
+    let backup = unfinished.backup.as_ref().map(|id| format!(" of backup {id}")).unwrap_or_default();
+    let server =
+        unfinished.server.as_ref().map(|server| format!(" of server '{server}'")).unwrap_or_default();
+    backup + &server
+}
+
 fn beyond_text(target: &OffsetDateTime, last: Option<&TransactionEnd>) -> String {
     let found = last.map_or_else(
         || "no transaction ended after the backup".to_owned(),
@@ -241,6 +291,12 @@ pub enum RestoreError {
     /// The copy to the other host failed.
     #[error(transparent)]
     Rsync(RsyncError),
+    /// The manifest of the backup, which says what of the destination can be kept, cannot be read.
+    #[error(transparent)]
+    Sums {
+        /// Why.
+        source: Box<CombineError>,
+    },
     /// The archives of the backup are damaged, or are not what their manifest says.
     #[error(transparent)]
     Extract(#[from] ExtractError),
@@ -279,6 +335,25 @@ pub enum RestoreError {
         /// Who has it.
         source: LockError,
     },
+    /// Another restore goes to the same place. Nothing was written.
+    #[error("another restore into '{}' is running{}", path.display(), pid.map(|pid| format!(": process {pid}")).unwrap_or_default())]
+    Running {
+        /// The directory.
+        path: PathBuf,
+        /// Its process.
+        pid: Option<u32>,
+    },
+    /// A server was started in the destination after the restore was planned. Nothing was written.
+    #[error("'{}' is used by a running server (process {pid})", path.display())]
+    ServerRunning {
+        /// The directory.
+        path: PathBuf,
+        /// A process of it.
+        pid: u32,
+    },
+    /// What the destination holds has changed since the restore was planned, or cannot be read. Nothing was written.
+    #[error(transparent)]
+    Destination(RestorePlanError),
     /// The backup was deleted after the restore was planned, or its deletion has begun. Nothing was written.
     #[error("backup {id} has been deleted meanwhile")]
     Deleted {

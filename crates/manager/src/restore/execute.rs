@@ -16,6 +16,7 @@ use walfile::WalName;
 use super::destination::{Destination, Job, NewFile, WalFiles, io_at};
 use super::elsewhere::Elsewhere;
 use super::here::Here;
+use super::occupied::Claim;
 use super::recovery_conf::{describe_target, recovery_conf};
 use super::settings::{self, SettingAt};
 use super::{RestoreError, RestorePlan};
@@ -92,6 +93,11 @@ impl Server {
         if plan.options.staging_is_given && plan.staging.is_none() {
             context.tell(Event::NothingStaged);
         }
+        // What goes to another host is not ours to lock.
+        let claim = elsewhere.is_none().then(|| Claim::take(&plan, self.name())).transpose()?;
+        if let Some(delta) = &plan.delta {
+            self.clear(&plan, delta)?;
+        }
         context.tell(Event::CopyingBaseBackup);
         for place in &plan.tablespaces {
             context.tell(Event::RestoringTablespace {
@@ -105,6 +111,7 @@ impl Server {
         let (changes, warnings) = write_settings(job, destination)?;
         let missing_files = destination.missing(job, &EXPECTED)?;
         destination.seal(job, &control)?;
+        claim.map_or(Ok(()), Claim::release)?;
         let elapsed = (context.now() - started).try_into().unwrap_or_default();
         Ok(RestoreReport { plan, changes, warnings, missing_files, started, elapsed })
     }

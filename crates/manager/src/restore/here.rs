@@ -7,8 +7,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
+use tapster_copy::delta::Sums;
 use tapster_copy::extract::ControlFile;
-use tapster_copy::tree::{Plan, RESTORE_EXCLUDES, TreeError, TreeOptions};
+use tapster_copy::tree::{OverTree, Plan, RESTORE_EXCLUDES, TreeError, TreeOptions};
 use tapster_copy::{publish, sync};
 use walfile::WalName;
 
@@ -17,6 +18,10 @@ use super::destination::{Destination, Job, NewFile, WalFiles, io_at};
 use super::execute::{Bytes, CONTROL};
 use super::{RestoreError, wals};
 use crate::event::Event;
+
+/// Of a plain backup, besides what Barman leaves out: the control file comes last, and the rest is of the old server.
+pub(super) const NOT_RESTORED: [&str; 4] =
+    ["/global/pg_control", "/recovery.signal", "/standby.signal", "/.tapster-restore"];
 
 /// The data directory on this host.
 pub(super) struct Here;
@@ -103,23 +108,37 @@ fn copy_trees(job: Job<'_>) -> Result<(), RestoreError> {
     let Job { server, plan, context } = job;
     let source = server.layout().data_dir(&plan.record.id);
     let threads = plan.options.jobs.unwrap_or(server.config.parallel_jobs as usize).max(2);
-    let options = |excludes: &[&str], links: BTreeMap<u32, PathBuf>| {
+    // What the destination holds is compared with the checksums of the backup.
+    let sums = match plan.delta {
+        Some(_) => Sums::read(&source).map_err(|error| RestoreError::Sums { source: Box::new(error) })?,
+        None => None,
+    };
+    let options = |excludes: &[&str], links: BTreeMap<u32, PathBuf>, prefix: PathBuf| {
         let mut options = TreeOptions::default();
         options.threads = threads;
         options.excludes = excludes.iter().map(|pattern| (*pattern).to_owned()).collect();
         options.tablespaces = links;
         options.root_mode = None;
         options.last = None;
+        options.over = plan.delta.as_ref().map(|_| {
+            let mut over = OverTree::default();
+            over.sums.clone_from(&sums);
+            over.prefix = prefix;
+            over
+        });
         options
     };
     let links: BTreeMap<u32, PathBuf> =
         plan.tablespaces.iter().map(|place| (place.oid, place.location.clone())).collect();
     let mut excludes = RESTORE_EXCLUDES.to_vec();
-    excludes.extend(["/global/pg_control", "/recovery.signal", "/standby.signal"]);
-    let mut trees = vec![(Plan::new(&source, options(&excludes, links))?, plan.destination.clone())];
+    excludes.extend(NOT_RESTORED);
+    let whole = Plan::new(&source, options(&excludes, links, PathBuf::new()))?;
+    let mut trees = vec![(whole, plan.destination.clone())];
     for place in &plan.tablespaces {
         let source = server.layout().tablespace_dir(&plan.record.id, place.oid);
-        trees.push((Plan::new(&source, options(&[], BTreeMap::new()))?, place.location.clone()));
+        let prefix = Path::new("pg_tblspc").join(place.oid.to_string());
+        let tree = Plan::new(&source, options(&["/.tapster-restore"], BTreeMap::new(), prefix))?;
+        trees.push((tree, place.location.clone()));
     }
     let total = trees.iter().map(|(tree, _)| tree.bytes).sum();
     let bytes = Bytes { context, done: AtomicU64::new(0), total };

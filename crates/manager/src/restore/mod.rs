@@ -3,11 +3,13 @@
 mod archived_wal;
 mod archives;
 mod combine;
+mod delta;
 mod destination;
 mod elsewhere;
 mod error;
 mod execute;
 mod here;
+mod occupied;
 mod options;
 mod places;
 mod plan;
@@ -19,8 +21,11 @@ mod time_reach;
 mod wal_plan;
 mod wals;
 
+pub use delta::DeltaPlan;
 pub use error::{PartialReach, RestoreError, RestorePlanError};
 pub use execute::RestoreReport;
+pub use occupied::Unfinished;
+pub(crate) use occupied::server_on;
 pub use options::{BackupChoice, RecoveryTarget, RemoteOptions, RestoreOptions, TargetAction};
 pub use places::TablespacePlace;
 pub use plan::RestorePlan;

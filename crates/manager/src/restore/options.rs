@@ -87,11 +87,12 @@ pub struct RemoteOptions {
 pub struct RestoreOptions {
     /// Which backup.
     pub backup: BackupChoice,
-    /// The new data directory; it must be empty or absent.
+    /// The new data directory; it must be empty or absent, unless `delta` says otherwise.
     pub destination: PathBuf,
     /// The host it is on, if that is not this one.
     pub remote: Option<RemoteOptions>,
-    /// Go over what the destination holds; the configuration's `recovery_options` without it.
+    /// Keep what the destination holds and is right, write what differs and remove everything else: for a destination that is a
+    /// cluster, or what a restore left that broke off. The configuration's `recovery_options` without it.
     pub delta: Option<bool>,
     /// Where an incremental backup for another host is put together; the configuration's `staging_path` without it, and else the
     /// system's directory for temporary files.
@@ -100,6 +101,8 @@ pub struct RestoreOptions {
     pub staging_is_given: bool,
     /// New places for tablespaces, by name.
     pub tablespaces: Vec<(String, PathBuf)>,
+    /// Where all other tablespaces go, each into a directory named by its OID, instead of where they were.
+    pub tablespace_root: Option<PathBuf>,
     /// Where recovery ends.
     pub target: RecoveryTarget,
     /// On which timeline; PostgreSQL's default without it.
@@ -141,6 +144,7 @@ impl RestoreOptions {
             staging_path: None,
             staging_is_given: false,
             tablespaces: Vec::new(),
+            tablespace_root: None,
             target: RecoveryTarget::End,
             timeline: None,
             exclusive: false,

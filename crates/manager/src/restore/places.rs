@@ -1,6 +1,6 @@
 //! Where a restore puts things: the data directory, tablespaces, staged WAL.
 //!
-//! Everything is empty or absent before, and nothing lies where another thing goes.
+//! Nothing lies where another thing goes. That everything is empty or absent before, or may be gone over, is found out after that.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -68,8 +68,11 @@ pub(super) fn place_tablespaces(
         .filter(|tablespace| Path::new(&tablespace.location).is_absolute())
         .map(|tablespace| {
             let moved = options.tablespaces.iter().rev().find(|(name, _)| *name == tablespace.name);
-            let location =
-                moved.map_or_else(|| PathBuf::from(&tablespace.location), |(_, location)| location.clone());
+            let location = match (moved, &options.tablespace_root) {
+                (Some((_, location)), _) => location.clone(),
+                (None, Some(root)) => root.join(tablespace.oid.to_string()),
+                (None, None) => PathBuf::from(&tablespace.location),
+            };
             // A relative place is meant from the new data directory, as in Barman.
             let location = absolute(&destination.join(location))?;
             Ok(TablespacePlace { oid: tablespace.oid, name: tablespace.name.clone(), location })
@@ -77,20 +80,13 @@ pub(super) fn place_tablespaces(
         .collect()
 }
 
-/// Everything is empty or absent, and nothing lies where another thing goes; a tablespace may lie inside the data directory.
+/// Nothing lies where another thing goes; a tablespace may lie inside the data directory.
 pub(super) fn check_places(
     destination: &Path,
     tablespaces: &[TablespacePlace],
 ) -> Result<(), RestorePlanError> {
-    if !is_empty(destination)? {
-        return Err(RestorePlanError::DestinationNotEmpty { path: destination.to_owned() });
-    }
     let real_destination = resolved(destination);
     for (index, place) in tablespaces.iter().enumerate() {
-        if !is_empty(&place.location)? {
-            let path = place.location.clone();
-            return Err(RestorePlanError::TablespaceNotEmpty { name: place.name.clone(), path });
-        }
         let overlap = |second: &Path| {
             Err(RestorePlanError::Overlap { first: place.location.clone(), second: second.to_owned() })
         };
@@ -124,10 +120,12 @@ pub(super) fn check_space(
     wal: &WalPlan,
     copies_wal: bool,
     staged: u64,
+    present: u64,
 ) -> Result<(), RestorePlanError> {
     let Some(existing) = destination.ancestors().find(|dir| dir.is_dir()) else { return Ok(()) };
     let Ok(stat) = rustix::fs::statvfs(existing) else { return Ok(()) };
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    // What is there goes, or is kept.
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize).saturating_add(present);
     let elsewhere: bool = !record.tablespaces.is_empty();
     // What archives hold takes the room it had on the server.
     let is_less = record.compression.is_some() || record.parent_backup_id.is_some();

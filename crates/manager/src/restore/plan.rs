@@ -17,8 +17,8 @@ use super::places::{
 };
 use super::wal_plan::leads_to;
 use super::{
-    BackupChoice, RecoveryTarget, RestoreOptions, RestorePlanError, TablespacePlace, TimelineTarget, WalPlan,
-    WalPlanError,
+    BackupChoice, DeltaPlan, RecoveryTarget, RestoreOptions, RestorePlanError, TablespacePlace,
+    TimelineTarget, WalPlan, WalPlanError,
 };
 use crate::{Context, Server};
 
@@ -52,6 +52,8 @@ pub struct RestorePlan {
     pub extras: Vec<WalName>,
     /// Where WAL is copied to; `None` when it is fetched while recovering.
     pub wal_directory: Option<PathBuf>,
+    /// What the destination holds, and what becomes of it; `None` when it holds nothing.
+    pub delta: Option<DeltaPlan>,
     /// Worth knowing before going on.
     pub warnings: Vec<String>,
 }
@@ -85,10 +87,17 @@ impl Server {
             Some(there) => there.absolute(&options.destination)?,
         };
         let tablespaces = place_tablespaces(&record, options, &destination)?;
-        match &there {
-            None => check_places(&destination, &tablespaces)?,
-            Some(there) => there.check(&destination, &tablespaces, delta)?,
-        }
+        let mut warnings = Vec::new();
+        let delta = match &there {
+            None => {
+                check_places(&destination, &tablespaces)?;
+                self.plan_delta(&chain, &destination, &tablespaces, delta, &mut warnings)?
+            }
+            Some(there) => {
+                there.check(&destination, &tablespaces, delta)?;
+                None
+            }
+        };
         if let RecoveryTarget::Time(target) = options.target
             && let Some(end) = record.end_time
             && target < end
@@ -98,7 +107,6 @@ impl Server {
         let archive = Archive::read(self, &record, context)?;
         let with_partial = options.partial_wal || get_wal;
         let mut wal = archive.plan(&record, options, archive_recovery, with_partial)?;
-        let mut warnings = Vec::new();
         // Only then is it worth a search.
         if let Some(missing) = wal.gap {
             let begin = record.begin_xlog.unwrap_or_default();
@@ -145,7 +153,8 @@ impl Server {
         let staging = match &there {
             None => {
                 let staged = self.staged_bytes(&chain);
-                check_space(&destination, &record, &wal, wal_directory.is_some(), staged)?;
+                let present = delta.as_ref().map_or(0, |delta| delta.present_bytes);
+                check_space(&destination, &record, &wal, wal_directory.is_some(), staged, present)?;
                 None
             }
             Some(there) => {
@@ -169,6 +178,7 @@ impl Server {
             wal,
             extras,
             wal_directory,
+            delta,
             warnings,
         })
     }

@@ -1,0 +1,350 @@
+//! A restore over what is in the destination already.
+//!
+//! It is decided here what goes and what may be kept; that it is the right destination comes first. Only a directory that is a cluster, or
+//! what a restore left that broke off, is gone over; never one in which a server runs, never a tablespace that may belong to
+//! another cluster.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use tapster_catalog::BackupRecord;
+use tapster_catalog::locks::Lock;
+use tapster_copy::delta::{Inventory, Kind, Prune, disarm};
+use tapster_copy::tree::{Plan, RESTORE_EXCLUDES, TreeError, TreeOptions};
+use tapster_copy::{manifest, publish, sync};
+use walfile::{LongPageHeader, SegmentName, WalName};
+
+use super::archived_wal::file_names;
+use super::archives::is_archived;
+use super::here::NOT_RESTORED;
+use super::occupied::{Found, MARKER, Unfinished, look, server_on, user_of};
+use super::places::{is_empty, resolved};
+use super::{RestoreError, RestorePlan, RestorePlanError, TablespacePlace};
+use crate::Server;
+
+/// Where WAL goes that the archive does not have.
+pub(super) const SET_ASIDE: &str = "not-archived";
+
+/// What a restore finds in its destination and goes over.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct DeltaPlan {
+    /// What is removed, by its whole path; a directory with all that is in it.
+    pub removed: Vec<PathBuf>,
+    /// Bytes that are there, removed or not.
+    pub present_bytes: u64,
+    /// WAL of the destination that the archive does not have. It is moved to `pg_wal/not-archived`.
+    pub set_aside: Vec<SegmentName>,
+    /// The restore that broke off here.
+    pub unfinished: Option<Unfinished>,
+}
+
+/// What goes over a directory: its names, and what stays besides.
+struct Root {
+    path: PathBuf,
+    inventory: Inventory,
+    keep: Vec<String>,
+}
+
+impl Server {
+    /// Whether the destination may be restored to, and what is done with what it holds; `None` when it holds nothing.
+    pub(super) fn plan_delta(
+        &self,
+        chain: &[BackupRecord],
+        destination: &Path,
+        tablespaces: &[TablespacePlace],
+        asked_for: bool,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<DeltaPlan>, RestorePlanError> {
+        let path = || destination.to_owned();
+        let found = look(destination)?;
+        if found != Found::Nothing
+            && let Ok(Some(pid)) = Lock::holder(&destination.join(MARKER))
+        {
+            return Err(RestorePlanError::Running { path: path(), pid });
+        }
+        let unfinished = match found {
+            Found::Nothing => {
+                is_free(tablespaces)?;
+                return Ok(None);
+            }
+            Found::Unfinished(unfinished) if !asked_for => {
+                return Err(RestorePlanError::Unfinished { path: path(), unfinished });
+            }
+            _ if !asked_for => return Err(RestorePlanError::DestinationNotEmpty { path: path() }),
+            Found::Other(name) => return Err(RestorePlanError::NotACluster { path: path(), name }),
+            Found::Cluster => None,
+            Found::Unfinished(unfinished) => Some(unfinished),
+        };
+        if let Some(pid) = server_on(destination) {
+            return Err(RestorePlanError::ServerRunning { path: path(), pid });
+        }
+        for place in tablespaces {
+            check_owner(destination, place)?;
+        }
+        let Some(record) = chain.last() else { return Ok(None) };
+        let mut delta = DeltaPlan { unfinished, ..DeltaPlan::default() };
+        for root in self.roots(chain, destination, tablespaces)? {
+            let prune = Prune::plan(&root.path, &root.inventory, &root.keep).map_err(io)?;
+            delta.present_bytes = delta.present_bytes.saturating_add(prune.bytes);
+            delta.removed.extend(prune.removed);
+        }
+        delta.set_aside = self.not_archived(record, destination, delta.unfinished.is_some())?;
+        if let (Some(first), Some(last)) = (delta.set_aside.first(), delta.set_aside.last()) {
+            warnings.push(format!(
+                "'{}' holds {} WAL files that are not in the archive, {first} to {last}: they are moved to '{}'",
+                destination.join("pg_wal").display(),
+                delta.set_aside.len(),
+                destination.join("pg_wal").join(SET_ASIDE).display()
+            ));
+        }
+        links_left(destination, tablespaces, warnings)?;
+        Ok(Some(delta))
+    }
+
+    /// Takes away what must not be in the restored cluster; after the WAL that is set aside the control file, so that from here
+    /// on to the end of the restore no server starts on what is there.
+    pub(super) fn clear(&self, plan: &RestorePlan, delta: &DeltaPlan) -> Result<(), RestoreError> {
+        let destination = &plan.destination;
+        if let Some(pid) = server_on(destination) {
+            return Err(RestoreError::ServerRunning { path: destination.clone(), pid });
+        }
+        let wal = destination.join("pg_wal");
+        let aside = wal.join(SET_ASIDE);
+        if !delta.set_aside.is_empty() {
+            sync::create_dir_all(&aside, 0o700).map_err(TreeError::from)?;
+        }
+        for segment in &delta.set_aside {
+            let (from, to) = (wal.join(segment.to_string()), aside.join(segment.to_string()));
+            let to = if to.exists() { free_name(&to) } else { to };
+            publish::publish(&from, &to).map_err(TreeError::from)?;
+        }
+        sync::directory(destination).map_err(TreeError::from)?;
+        // Without WAL there is nothing to start it with, without this nothing to start.
+        disarm(destination).map_err(TreeError::from)?;
+        for root in
+            self.roots(&plan.chain, destination, &plan.tablespaces).map_err(RestoreError::Destination)?
+        {
+            let prune = Prune::plan(&root.path, &root.inventory, &root.keep).map_err(TreeError::from)?;
+            prune.execute().map_err(TreeError::from)?;
+        }
+        Ok(())
+    }
+
+    /// What the destination and the tablespaces are to hold.
+    fn roots(
+        &self,
+        chain: &[BackupRecord],
+        destination: &Path,
+        tablespaces: &[TablespacePlace],
+    ) -> Result<Vec<Root>, RestorePlanError> {
+        let Some(record) = chain.last() else { return Ok(Vec::new()) };
+        let source = self.layout().data_dir(&record.id);
+        let (mut data, mut others) = if chain.len() > 1 || is_archived(record) {
+            let oids: Vec<u32> = tablespaces.iter().map(|place| place.oid).collect();
+            listed(&source.join(manifest::FILE_NAME), &oids)?
+        } else {
+            let walk = |source: &Path, excludes: &[&str]| {
+                let mut options = TreeOptions::default();
+                options.excludes = excludes.iter().map(|pattern| (*pattern).to_owned()).collect();
+                options.last = None;
+                let plan = Plan::new(source, options).map_err(|error| RestorePlanError::Io {
+                    path: source.to_owned(),
+                    source: std::io::Error::other(error),
+                })?;
+                Ok::<_, RestorePlanError>(plan.inventory())
+            };
+            let mut others = BTreeMap::new();
+            for place in tablespaces {
+                others.insert(place.oid, walk(&self.layout().tablespace_dir(&record.id, place.oid), &[])?);
+            }
+            (walk(&source, &[&RESTORE_EXCLUDES[..], &NOT_RESTORED].concat())?, others)
+        };
+        let mut keep: Vec<String> = KEPT.iter().map(|name| (*name).to_owned()).collect();
+        data.add(Path::new("pg_wal"), Kind::Directory);
+        for place in tablespaces {
+            if let Ok(inside) = place.location.strip_prefix(destination) {
+                data.add(inside, Kind::Directory);
+                keep.push(format!("/{}", inside.display()));
+            }
+        }
+        data.sort();
+        let mut roots = vec![Root { path: destination.to_owned(), inventory: data, keep }];
+        for place in tablespaces {
+            let inventory = others.remove(&place.oid).unwrap_or_default();
+            let own = record.version.map(version_prefix);
+            let mut keep = vec![format!("/{MARKER}"), "/lost+found".to_owned()];
+            for name in file_names(&place.location)? {
+                // Of a cluster of another release, as pg_upgrade leaves it.
+                if own.as_ref().is_some_and(|own| !name.starts_with(own.as_str())) && name.starts_with("PG_")
+                {
+                    keep.push(format!("/{name}"));
+                }
+            }
+            roots.push(Root { path: place.location.clone(), inventory, keep });
+        }
+        Ok(roots)
+    }
+
+    /// The segments in the destination's `pg_wal` that the archive does not have: perhaps the last transactions of a server
+    /// that crashed. Segments that were only made ready for use hold other positions than their names say, and do not count.
+    /// What an unfinished restore copied is in the archive, complete or not here.
+    fn not_archived(
+        &self,
+        record: &BackupRecord,
+        destination: &Path,
+        is_unfinished: bool,
+    ) -> Result<Vec<SegmentName>, RestorePlanError> {
+        let dir = destination.join("pg_wal");
+        // Behind a link it is not touched.
+        if std::fs::symlink_metadata(&dir).map_or(true, |found| !found.is_dir()) {
+            return Ok(Vec::new());
+        }
+        let size = record.segment_size();
+        let store = self.wal_store().with_segment_size(size);
+        let mut found = Vec::new();
+        for name in file_names(&dir)? {
+            let Ok(WalName::Segment(segment)) = name.parse() else { continue };
+            let mut bytes = Vec::new();
+            let read = File::open(dir.join(&name)).and_then(|file| file.take(8192).read_to_end(&mut bytes));
+            let begins = segment.start(size);
+            let is_used = read.is_ok()
+                && LongPageHeader::parse(&bytes)
+                    .is_ok_and(|header| begins.is_ok_and(|at| at == header.page.address));
+            if !is_used {
+                continue;
+            }
+            let is_archived = match store.find(segment.into(), is_unfinished)? {
+                None => false,
+                Some(_) => {
+                    is_unfinished || is_same(&mut store.open(segment.into(), false)?, &dir.join(&name))
+                }
+            };
+            if !is_archived {
+                found.push(segment);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+}
+
+/// Whether a file holds what the archive has under its name. Nothing is lost by one that is kept although it is.
+fn is_same(archived: &mut impl Read, path: &Path) -> bool {
+    let Ok(mut file) = File::open(path) else { return false };
+    let (mut ours, mut theirs) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    loop {
+        let Ok(length) = archived.read(&mut theirs) else { return false };
+        let piece = ours.get_mut(..length.max(1)).unwrap_or_default();
+        if length == 0 {
+            return matches!(file.read(piece), Ok(0));
+        }
+        if file.read_exact(piece).is_err() || Some(&*piece) != theirs.get(..length) {
+            return false;
+        }
+    }
+}
+
+/// Besides what the backup has: the server's own logs, as Barman leaves them, what we need until the end, and WAL that was set
+/// aside.
+const KEPT: [&str; 6] =
+    ["/log", "/pg_log", "/.tapster-restore", "/.barman-recover.info", "/lost+found", "/pg_wal/not-archived"];
+
+fn io(error: tapster_copy::SyncError) -> RestorePlanError {
+    RestorePlanError::Io { path: error.path, source: error.source }
+}
+
+/// `PG_15_`
+fn version_prefix(version: u32) -> String {
+    if version >= 100_000 {
+        format!("PG_{}_", version / 10_000)
+    } else {
+        format!("PG_{}.{}_", version / 10_000, version / 100 % 100)
+    }
+}
+
+/// By the manifest. Without one nothing that is there can be kept.
+fn listed(path: &Path, oids: &[u32]) -> Result<(Inventory, BTreeMap<u32, Inventory>), RestorePlanError> {
+    let fail = |source| RestorePlanError::Io { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Default::default()),
+        file => file.map_err(fail)?,
+    };
+    let excludes: Vec<String> =
+        RESTORE_EXCLUDES.iter().chain(&NOT_RESTORED).map(|name| (*name).to_owned()).collect();
+    Inventory::of_manifest(file, oids, &excludes).map_err(|error| fail(std::io::Error::other(error)))
+}
+
+/// The places of tablespaces are empty, as the destination is.
+fn is_free(tablespaces: &[TablespacePlace]) -> Result<(), RestorePlanError> {
+    for place in tablespaces {
+        if !is_empty(&place.location)? {
+            let path = place.location.clone();
+            return Err(RestorePlanError::TablespaceNotEmpty { name: place.name.clone(), path });
+        }
+    }
+    Ok(())
+}
+
+/// That what is in the place of a tablespace is of the cluster that is gone over: its link leads there, or a restore to it
+/// left a mark there. A copy of a data directory has the original's links, so its server must not run either.
+fn check_owner(destination: &Path, place: &TablespacePlace) -> Result<(), RestorePlanError> {
+    let path = || place.location.clone();
+    let names = file_names(&place.location)?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let link = destination.join("pg_tblspc").join(place.oid.to_string());
+    let is_linked = std::fs::read_link(&link)
+        .is_ok_and(|to| resolved(&destination.join("pg_tblspc").join(to)) == resolved(&place.location));
+    let is_marked = Unfinished::read(&place.location)
+        .is_some_and(|mark| mark.destination.as_deref() == Some(&resolved(destination)));
+    if !is_linked && !is_marked {
+        return Err(RestorePlanError::ForeignTablespace { name: place.name.clone(), path: path() });
+    }
+    let is_known = |name: &String| name.starts_with("PG_") || name == MARKER || name == "lost+found";
+    if let Some(name) = names.iter().find(|name| !is_known(name)) {
+        return Err(RestorePlanError::NotACluster { path: path(), name: name.clone() });
+    }
+    if let Some(pid) = user_of(&place.location) {
+        return Err(RestorePlanError::ServerRunning { path: path(), pid });
+    }
+    Ok(())
+}
+
+/// Links of the destination that the restored cluster will not have: where they lead nothing is touched.
+fn links_left(
+    destination: &Path,
+    tablespaces: &[TablespacePlace],
+    warnings: &mut Vec<String>,
+) -> Result<(), RestorePlanError> {
+    let links = destination.join("pg_tblspc");
+    let inner = file_names(&links)?.into_iter().map(|name| links.join(name));
+    for link in inner.chain(["pg_wal", "log", "pg_log"].map(|name| destination.join(name))) {
+        let Ok(to) = std::fs::read_link(&link) else { continue };
+        let real = resolved(&links.join(&to));
+        if !tablespaces.iter().any(|place| resolved(&place.location) == real) {
+            warnings.push(format!(
+                "the link '{}' goes; '{}', where it leads, is left as it is",
+                link.display(),
+                to.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn free_name(path: &Path) -> PathBuf {
+    let mut number = 1_u32;
+    loop {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        let free = PathBuf::from(name);
+        if !free.exists() {
+            return free;
+        }
+        number = number.saturating_add(1);
+    }
+}

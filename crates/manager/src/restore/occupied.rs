@@ -1,0 +1,174 @@
+//! What a destination holds before a restore, and whose it is while one runs.
+//!
+//! While a restore runs, a file [`MARKER`] lies in the data directory and in each tablespace: locked, so that no second restore
+//! goes to the same place, and saying which backup it is. It is there before `pg_control` is taken away and goes after the new one is
+//! written: a directory with it and without `pg_control` is an unfinished restore.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, test_kill_process};
+use tapster_catalog::locks::{Lock, LockError};
+use tapster_copy::sync;
+use tapster_copy::tree::TreeError;
+
+use super::archived_wal::file_names;
+use super::destination::io_at;
+use super::places::resolved;
+use super::{RestoreError, RestorePlan, RestorePlanError};
+
+/// The file that says that a restore goes on here.
+pub(super) const MARKER: &str = ".tapster-restore";
+
+/// A restore that was begun in a directory and not ended.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// The server whose backup it is.
+    pub server: Option<String>,
+    /// The backup.
+    pub backup: Option<String>,
+    /// The data directory it goes to, with links resolved.
+    pub destination: Option<PathBuf>,
+}
+
+impl Unfinished {
+    /// What the marker in `dir` says; `None` when there is none.
+    pub(super) fn read(dir: &Path) -> Option<Self> {
+        let mut text = String::new();
+        File::open(dir.join(MARKER)).ok()?.take(16 * 1024).read_to_string(&mut text).ok()?;
+        let value = |key: &str| {
+            text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
+        };
+        Some(Self {
+            server: value("server"),
+            backup: value("backup"),
+            destination: value("destination").map(PathBuf::from),
+        })
+    }
+}
+
+/// What a data directory is before a restore.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Found {
+    /// Absent, or empty.
+    Nothing,
+    /// What a restore left that broke off.
+    Unfinished(Unfinished),
+    /// A cluster.
+    Cluster,
+    /// Something else, such as this.
+    Other(String),
+}
+
+/// Looks into a directory.
+pub(super) fn look(dir: &Path) -> Result<Found, RestorePlanError> {
+    let names = file_names(dir)?;
+    let has = |name: &str| names.iter().any(|found| found == name);
+    let Some(other) = names.iter().find(|name| *name != "lost+found" && *name != MARKER).or(names.first())
+    else {
+        return Ok(Found::Nothing);
+    };
+    if has(MARKER)
+        && !dir.join("global/pg_control").exists()
+        && let Some(unfinished) = Unfinished::read(dir)
+    {
+        return Ok(Found::Unfinished(unfinished));
+    }
+    let is_cluster =
+        (dir.join("PG_VERSION").is_file() && dir.join("base").is_dir()) || has(".barman-recover.info");
+    Ok(if is_cluster { Found::Cluster } else { Found::Other(other.clone()) })
+}
+
+/// The process id of a PostgreSQL server that works in the data directory `dir`, as its `postmaster.pid` says or, on Linux,
+/// as it stands there: every process of a server has it as its working directory.
+pub(crate) fn server_on(dir: &Path) -> Option<u32> {
+    let mut text = String::new();
+    if let Ok(file) = File::open(dir.join("postmaster.pid")) {
+        drop(file.take(4096).read_to_string(&mut text));
+    }
+    // That of a single-user server is negative.
+    let named = text.lines().next().and_then(|line| line.trim().trim_start_matches('-').parse::<u32>().ok());
+    let real = dir.canonicalize().ok()?;
+    let stands = |pid: u32| std::fs::read_link(format!("/proc/{pid}/cwd"));
+    if let Some(pid) = named.filter(|pid| is_alive(*pid)) {
+        // Where one may look, a process that stands elsewhere has only got the number of one that is gone.
+        match stands(pid) {
+            Ok(place) if place != real => {}
+            _ => return Some(pid),
+        }
+    }
+    let is_server = |pid: &u32| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        name.starts_with("postgres") || name.starts_with("postmaster")
+    };
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| stands(*pid).is_ok_and(|place| place == real))
+        .find(is_server)
+}
+
+fn is_alive(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| match test_kill_process(pid) {
+        Ok(()) => true,
+        Err(error) => error == rustix::io::Errno::PERM,
+    })
+}
+
+/// The places of a restore, locked while it lives and marked until [`Claim::release`].
+#[derive(Debug)]
+pub(super) struct Claim(Vec<Lock>);
+
+impl Claim {
+    /// Makes the directories that are missing, locks and marks them.
+    pub(super) fn take(plan: &RestorePlan, server: &str) -> Result<Self, RestoreError> {
+        let destination = resolved(&plan.destination);
+        let mut locks = Vec::new();
+        let roots =
+            std::iter::once(&plan.destination).chain(plan.tablespaces.iter().map(|place| &place.location));
+        for root in roots {
+            sync::create_dir_all(root, 0o700).map_err(TreeError::from)?;
+            let path = root.join(MARKER);
+            let lock = match Lock::try_acquire(&path) {
+                Err(LockError::Busy { pid, .. }) => {
+                    return Err(RestoreError::Running { path: root.clone(), pid });
+                }
+                lock => lock.map_err(|error| io_at(&path)(std::io::Error::other(error)))?,
+            };
+            locks.push(lock);
+            let text = format!(
+                "server={server}\nbackup={}\ndestination={}\n",
+                plan.record.id,
+                destination.display()
+            );
+            let mut file = File::options().append(true).open(&path).map_err(io_at(&path))?;
+            file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io_at(&path))?;
+            sync::directory(root).map_err(TreeError::from)?;
+        }
+        Ok(Self(locks))
+    }
+
+    /// The restore is complete.
+    pub(super) fn release(self) -> Result<(), RestoreError> {
+        // The data directory's goes last.
+        for lock in self.0.into_iter().rev() {
+            let path = lock.path().to_owned();
+            lock.remove().map_err(|error| io_at(&path)(std::io::Error::other(error)))?;
+            sync::directory(path.parent().unwrap_or(&path)).map_err(TreeError::from)?;
+        }
+        Ok(())
+    }
+}
+
+/// A process that has a file below `dir` open, on Linux and as far as one may look.
+pub(super) fn user_of(dir: &Path) -> Option<u32> {
+    let real = dir.canonicalize().ok()?;
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).find(|pid| {
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|path| path.starts_with(&real))
+    })
+}

@@ -1,0 +1,94 @@
+//! Whom PostgreSQL runs as: it refuses to be root.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use super::VerifyRestoreError;
+
+/// Another user, when we are root.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Account {
+    uid: u32,
+    gid: u32,
+}
+
+impl Account {
+    /// `None`: stay who we are.
+    pub(super) fn for_server(name: Option<&str>) -> Result<Option<Self>, VerifyRestoreError> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        let name = name.unwrap_or("postgres");
+        let unknown = || VerifyRestoreError::User { name: name.to_owned() };
+        let local = std::fs::read_to_string("/etc/passwd").ok().and_then(|text| find(&text, name));
+        // Users of directory services are not in the file.
+        let found = local.or_else(|| {
+            let output = Command::new("getent").args(["passwd", name]).output().ok()?;
+            find(&String::from_utf8(output.stdout).ok()?, name)
+        });
+        let account = found.ok_or_else(unknown)?;
+        if account.uid == 0 { Err(unknown()) } else { Ok(Some(account)) }
+    }
+
+    /// A program run as that user, with nothing of this process's environment but where programs are.
+    pub(super) fn command(account: Option<Self>, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        for name in
+            ["PGDATA", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGOPTIONS", "PGSERVICE", "PGSERVICEFILE"]
+        {
+            command.env_remove(name);
+        }
+        command.env("LC_ALL", "C");
+        if let Some(account) = account {
+            command.uid(account.uid).gid(account.gid).current_dir("/").env("HOME", "/");
+        }
+        command
+    }
+
+    /// Gives a tree to the user. Links themselves are given, not what they lead to.
+    pub(super) fn give(self, root: &Path) -> Result<(), VerifyRestoreError> {
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            move |source| VerifyRestoreError::Io { path, source }
+        };
+        let own =
+            |path: &Path| std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid)).map_err(fail(path));
+        own(root)?;
+        let mut pending = vec![root.to_owned()];
+        while let Some(directory) = pending.pop() {
+            for entry in std::fs::read_dir(&directory).map_err(fail(&directory))? {
+                let entry = entry.map_err(fail(&directory))?;
+                let path = entry.path();
+                own(&path)?;
+                if entry.file_type().map_err(fail(&path))?.is_dir() {
+                    pending.push(path);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn find(text: &str, name: &str) -> Option<Account> {
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        if fields.next() != Some(name) {
+            return None;
+        }
+        let uid = fields.nth(1)?.parse().ok()?;
+        Some(Account { uid, gid: fields.next()?.parse().ok()? })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_found_by_their_whole_name() {
+        let text = "root:x:0:0::/root:/bin/sh\npostgres2:x:9:9:::\npostgres:x:105:110:x:/var/lib/postgresql:/bin/bash\n";
+        assert_eq!(find(text, "postgres"), Some(Account { uid: 105, gid: 110 }));
+        assert_eq!(find(text, "post"), None);
+    }
+}
