@@ -163,6 +163,11 @@ impl Catalog {
         Ok(paths.into_iter().map(read).collect())
     }
 
+    /// The zone of times that records hold without one.
+    pub const fn local_offset(&self) -> UtcOffset {
+        self.local
+    }
+
     /// The records that can be read, sorted by id.
     ///
     /// # Errors

@@ -35,6 +35,7 @@ pub mod locks;
 pub mod record;
 pub mod segment_dir;
 pub mod wal_index;
+pub mod wal_mirror;
 pub mod wal_store;
 pub mod xlogdb;
 
@@ -67,5 +68,5 @@ pub use time::UtcOffset;
 pub use wal_directory::WalDirectory;
 pub use wal_store::{FoundWal, Place, SegmentRun, SegmentRuns, WalReader, WalStore, WalStoreError};
 pub use xlogdb::{
-    ParseXlogEntryError, RebuildReport, XlogBrief, XlogDb, XlogDbError, XlogEntry, XlogLine, XlogLines,
+    ParseXlogEntryError, RebuildReport, XlogBrief, XlogDb, XlogDbError, XlogEntry, XlogLine, XlogLines, XlogSnapshot,
 };

@@ -25,17 +25,26 @@ pub struct XlogLines<R> {
     input: R,
     line: Vec<u8>,
     failed: bool,
+    /// Bytes read so far, and where the line began that was returned last.
+    read: u64,
+    start: u64,
 }
 
 impl<R: BufRead> XlogLines<R> {
     /// Reads `input` from its current position.
     pub fn new(input: R) -> Self {
-        Self { input, line: Vec::with_capacity(128), failed: false }
+        Self { input, line: Vec::with_capacity(128), failed: false, read: 0, start: 0 }
+    }
+
+    /// How many bytes stand before the line that was returned last.
+    pub const fn line_start(&self) -> u64 {
+        self.start
     }
 
     /// One line into `self.line`, without newline; `None` at the end of the input.
     fn read_line(&mut self) -> io::Result<Option<Terminated>> {
         self.line.clear();
+        self.start = self.read;
         let mut any = false;
         loop {
             let buffer = match self.input.fill_buf() {
@@ -54,6 +63,7 @@ impl<R: BufRead> XlogLines<R> {
             let room = MAX_LINE.saturating_sub(self.line.len());
             self.line.extend_from_slice(part.get(..room.min(part.len())).unwrap_or_default());
             self.input.consume(used);
+            self.read += used as u64;
             if end {
                 return Ok(Some(Terminated::Yes));
             }

@@ -10,12 +10,14 @@ mod lines;
 mod merge;
 mod rebuild;
 mod scan;
+mod snapshot;
 mod tail;
 
 pub use entry::{ParseXlogEntryError, XlogEntry};
 pub use lines::{XlogLine, XlogLines};
 pub use rebuild::RebuildReport;
 pub use scan::{XlogBrief, XlogTime};
+pub use snapshot::XlogSnapshot;
 
 pub(crate) use entry::python_mtime;
 pub(crate) use rebuild::entry_of;
