@@ -45,11 +45,19 @@ pub enum Rules {
         /// Such as 15.
         major: u32,
     },
+    /// A backup that is stored, or another tree that nobody writes to: all of it.
+    Stored {
+        /// What is left out (relative paths).
+        elsewhere: BTreeSet<PathBuf>,
+    },
 }
 
 impl Rules {
     /// Whether the entry at `path`, relative to the tree's root, is left out.
     pub fn leaves_out(&self, path: &Path) -> bool {
+        if let Self::Stored { elsewhere } = self {
+            return elsewhere.contains(path);
+        }
         let name = path.file_name().unwrap_or_default().as_bytes();
         let is = |names: &[&str]| names.iter().any(|other| other.as_bytes() == name);
         if is(&NEVER) || NEVER_PREFIX.iter().any(|prefix| name.starts_with(prefix.as_bytes())) {
@@ -71,6 +79,7 @@ impl Rules {
                     || elsewhere.contains(path)
             }
             Self::Tablespace { major } => at_root && !name.starts_with(format!("PG_{major}_").as_bytes()),
+            Self::Stored { .. } => false,
         }
     }
 
@@ -84,6 +93,7 @@ impl Rules {
         match self {
             Self::Data { .. } => crate::pages::relation_segment(path),
             Self::Tablespace { .. } => crate::pages::tablespace_segment(path),
+            Self::Stored { .. } => None,
         }
     }
 }

@@ -40,6 +40,10 @@ pub struct Rsync {
     pub retry_sleep: Duration,
     /// What becomes of files that the previous backup has.
     pub reuse: Reuse,
+    /// A file that vanishes is a failure: the source is nothing that changes while it is copied.
+    pub strict: bool,
+    /// What is there from an earlier attempt may not be what was written, whatever its size and time: compare it by checksum.
+    pub in_doubt: bool,
 }
 
 impl Default for Rsync {
@@ -54,6 +58,8 @@ impl Default for Rsync {
             retry_times: 0,
             retry_sleep: Duration::from_secs(30),
             reuse: Reuse::Off,
+            strict: false,
+            in_doubt: false,
         }
     }
 }
@@ -113,7 +119,7 @@ impl Rsync {
         command
     }
 
-    fn place(&self, path: &str) -> String {
+    pub(super) fn place(&self, path: &str) -> String {
         if self.ssh_command.is_some() { format!(":{path}") } else { path.to_owned() }
     }
 
@@ -145,7 +151,10 @@ impl Rsync {
                 command.arg(option)
             }
         };
-        command.args(["--ignore-missing-args", "--from0"]);
+        if !self.strict {
+            command.arg("--ignore-missing-args");
+        }
+        command.arg("--from0");
         if let Some(limit) = tree.limit {
             command.arg(format!("--bwlimit={limit}"));
         }
@@ -277,9 +286,16 @@ pub fn try_ssh(words: &[String], stop: &AtomicBool) -> Result<Option<String>, Rs
 }
 
 /// What the list leaves out already; [`Rules`] has the last word.
-fn filters(rules: &Rules) -> Vec<String> {
+pub(super) fn filters(rules: &Rules) -> Vec<String> {
     let mut filters = Vec::new();
     let mut exclude = |pattern: String| filters.push(format!("--exclude={pattern}"));
+    if let Rules::Stored { elsewhere } = rules {
+        elsewhere
+            .iter()
+            .filter_map(|path| path.to_str())
+            .for_each(|path| exclude(format!("/{}", literal(path))));
+        return filters;
+    }
     NEVER.iter().for_each(|name| exclude((*name).to_owned()));
     NEVER_PREFIX.iter().for_each(|name| exclude(format!("{name}*")));
     EMPTY_ANYWHERE.iter().for_each(|name| exclude(format!("{name}/*")));
@@ -296,6 +312,7 @@ fn filters(rules: &Rules) -> Vec<String> {
             filters.push(format!("--include=/PG_{major}_*"));
             filters.push("--exclude=/*".to_owned());
         }
+        Rules::Stored { .. } => {}
     }
     filters
 }
@@ -315,6 +332,13 @@ fn literal(path: &str) -> String {
 /// A command whose output says nothing.
 pub(super) fn silent(command: Command, stop: &AtomicBool, what: &str) -> Result<Ended, RsyncError> {
     run(command, stop, &mut |_| Ok(()))?.check(what)
+}
+
+impl Ended {
+    /// As [`Ended::check`], for a source that does not change as well.
+    pub(super) fn check_as(self, strict: bool, what: &str) -> Result<(), RsyncError> {
+        if strict { self.complete(what) } else { self.check(what).map(drop) }
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::buckets::{Bucket, Buckets};
-use super::command::{Rsync, RsyncTree, silent};
+use super::command::{Rsync, RsyncTree};
 use super::list::{Listed, parse};
 use super::pace::Pace;
 use super::process::{MAX_LINE, RsyncError, run};
@@ -98,7 +98,7 @@ impl Rsync {
                 // An empty list says so below.
                 std::fs::File::create(&whole).map_err(at("create", &whole))?;
             } else {
-                ended.check(&what)?;
+                ended.check_as(self.strict, &what)?;
             }
             Ok(())
         })?;
@@ -127,6 +127,9 @@ impl Rsync {
                             observer.bytes(listed.size);
                         }
                         Known::Perhaps => check.add(&listed.path, listed.size)?,
+                        Known::No if self.in_doubt && tree.target.join(&listed.path).exists() => {
+                            check.add(&listed.path, listed.size)?;
+                        }
                         Known::No => safe.add(&listed.path, listed.size)?,
                     }
                 }
@@ -135,7 +138,9 @@ impl Rsync {
             }
         }
         match tree.rules {
-            Rules::Data { .. } if !root => return Err(RsyncError::Missing { path: tree.source.clone() }),
+            Rules::Data { .. } | Rules::Stored { .. } if !root => {
+                return Err(RsyncError::Missing { path: tree.source.clone() });
+            }
             // Dropped meanwhile, or not visible to rsync.
             Rules::Tablespace { .. } if !version => {
                 report.vanished += u64::from(!root);
@@ -193,10 +198,11 @@ impl Rsync {
             let scratch = scratch.get(work.tree).and_then(Option::as_ref).map(Scratch::path);
             let Bucket { list, checksum, .. } = &work.bucket;
             self.with_retries(stop, &mut |attempt, error| retried(attempt, error), || {
-                if scratch.is_some() {
+                if scratch.is_some() || self.strict {
                     unlink_shared(&tree.target, list)?;
                 }
-                silent(self.copy_list(tree, list, *checksum, scratch), stop, &what)
+                run(self.copy_list(tree, list, *checksum, scratch), stop, &mut |_| Ok(()))?
+                    .check_as(self.strict, &what)
             })?;
             observer.bytes(work.bucket.bytes);
             let end = Instant::now();

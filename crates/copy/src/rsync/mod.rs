@@ -15,6 +15,7 @@ mod pages;
 mod process;
 mod push;
 mod shared;
+mod stored;
 
 pub(crate) use command::SSH_OPTIONS;
 pub use command::{Rsync, RsyncTree, try_ssh};

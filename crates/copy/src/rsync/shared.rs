@@ -17,9 +17,12 @@ use crate::sync::{SyncError, at};
 /// with it.
 pub(super) struct Scratch(TempDir);
 
+/// What its name begins with.
+pub(super) const SCRATCH: &str = ".rsync-";
+
 impl Scratch {
     pub(super) fn make(target: &Path) -> Result<Self, SyncError> {
-        let made = tempfile::Builder::new().prefix(".rsync-").tempdir_in(target);
+        let made = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(target);
         Ok(Self(made.map_err(at("create a directory in", target))?))
     }
 
