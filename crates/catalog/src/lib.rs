@@ -68,5 +68,6 @@ pub use time::UtcOffset;
 pub use wal_directory::WalDirectory;
 pub use wal_store::{FoundWal, Place, SegmentRun, SegmentRuns, WalReader, WalStore, WalStoreError};
 pub use xlogdb::{
-    ParseXlogEntryError, RebuildReport, XlogBrief, XlogDb, XlogDbError, XlogEntry, XlogLine, XlogLines, XlogSnapshot,
+    ParseXlogEntryError, RebuildReport, XlogBrief, XlogDb, XlogDbError, XlogEntry, XlogLine, XlogLines,
+    XlogSnapshot,
 };

@@ -264,6 +264,8 @@ impl<'a> ConsoleObserver<'a> {
             Event::CronStarting { server, job } => out.info(match job {
                 CronJob::ArchiveWal => format!("Starting WAL archiving for server {server}"),
                 CronJob::ReceiveWal => format!("Starting streaming archiver for server {server}"),
+                CronJob::SyncBackup(id) => format!("Starting copy of backup {id} for server {server}"),
+                CronJob::SyncWals => format!("Started copy of WAL files for server {server}"),
                 CronJob::CheckBackup(id) => {
                     format!("Starting check-backup for backup {id} of server {server}")
                 }
@@ -284,6 +286,18 @@ impl<'a> ConsoleObserver<'a> {
             Event::OldWalRemoved { server, wals } => {
                 out.info(format!("Enforcing WAL retention: removing {} files of server {server}", wals.len()));
                 self.names(wals);
+            }
+            Event::NoBackupsToSync { server } => {
+                out.line(format!("No backup synchronisation required for server {server}"));
+            }
+            Event::NoWalToSync { server } => {
+                out.line(format!("No WAL synchronisation required for server {server}"));
+            }
+            Event::BackupSyncBusy { server, backup } => out.line(format!(
+                "A synchronisation process for backup {backup} on server {server} is already in progress"
+            )),
+            Event::WalSyncBusy { server } => {
+                out.line(format!("WAL synchronisation already running for server {server}"));
             }
             Event::EnforcingRetention { server, backup } => {
                 out.info(format!("Enforcing retention policy: removing backup {backup} for server {server}"));

@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::completeness::failed_for_wal;
 use crate::event::Event;
 use crate::processes::{ProcessError, Task};
-use crate::{Context, Server};
+use crate::{Context, Server, SyncError};
 
 /// Work for a process of its own.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,6 +22,10 @@ pub enum CronJob {
     ReceiveWal,
     /// `check-backup`.
     CheckBackup(BackupId),
+    /// `sync-backup`.
+    SyncBackup(BackupId),
+    /// `sync-wals`.
+    SyncWals,
 }
 
 impl CronJob {
@@ -31,6 +35,8 @@ impl CronJob {
             Self::ArchiveWal => vec!["archive-wal".to_owned(), server.to_owned()],
             Self::ReceiveWal => vec!["receive-wal".to_owned(), server.to_owned()],
             Self::CheckBackup(id) => vec!["check-backup".to_owned(), server.to_owned(), id.to_string()],
+            Self::SyncBackup(id) => vec!["sync-backup".to_owned(), server.to_owned(), id.to_string()],
+            Self::SyncWals => vec!["sync-wals".to_owned(), server.to_owned()],
         }
     }
 }
@@ -63,6 +69,18 @@ pub enum CronError {
     Process(#[from] ProcessError),
 }
 
+/// What went wrong in a round that went on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CronTrouble {
+    /// The primary node of a passive server was not asked.
+    #[error("Failed to retrieve the primary node status: {0}")]
+    Sync(SyncError),
+    /// A backup is still there.
+    #[error(transparent)]
+    Retention(RetentionError),
+}
+
 /// Why a backup is still there although the retention policy is done with it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -89,10 +107,10 @@ pub enum RetentionError {
 
 impl Server {
     /// One round of Barman's `cron` for this server. What takes long is handed to `launch`, which is to start it in a
-    /// process that outlives this one; what is already running is not started again. Passive servers have no work
-    /// here but to be copied to.
+    /// process that outlives this one; what is already running is not started again. A passive server asks its primary node, and
+    /// one backup and the new WAL are copied.
     ///
-    /// Backups that could not be deleted are returned; they do not stop the round.
+    /// A primary node that does not answer, and backups that could not be deleted, are returned; they do not stop the round.
     ///
     /// # Errors
     /// [`CronError`]; another round that is running is none.
@@ -100,7 +118,7 @@ impl Server {
         &self,
         launch: &mut dyn FnMut(&CronJob) -> io::Result<()>,
         context: &Context<'_>,
-    ) -> Result<Vec<RetentionError>, CronError> {
+    ) -> Result<Vec<CronTrouble>, CronError> {
         self.create_directories()?;
         let server = || self.name().to_owned();
         let _lock = match Lock::try_acquire(&self.layout().lock(&LockName::Cron)) {
@@ -111,11 +129,17 @@ impl Server {
             }
             Err(error) => return Err(error.into()),
         };
+        let mut troubles = Vec::new();
         if self.config.is_passive() {
-            context.tell(Event::Warning(format!(
-                "server '{}' is passive; this version does not copy the catalog of its primary node",
-                self.name()
-            )));
+            match self.sync_work(context) {
+                Ok(work) => {
+                    let jobs = work.backup.map(CronJob::SyncBackup).into_iter();
+                    for job in jobs.chain(work.wals.then_some(CronJob::SyncWals)) {
+                        self.launch(job, launch, context)?;
+                    }
+                }
+                Err(error) => troubles.push(CronTrouble::Sync(error)),
+            }
         } else {
             self.cron_wal(launch, context)?;
         }
@@ -126,10 +150,11 @@ impl Server {
                 self.launch(CronJob::CheckBackup(record.id), launch, context)?;
             }
         }
-        if context.stopped() {
-            return Ok(Vec::new());
+        if !context.stopped() {
+            let failed = self.enforce_retention(&records, context)?;
+            troubles.extend(failed.into_iter().map(CronTrouble::Retention));
         }
-        self.enforce_retention(&records, context)
+        Ok(troubles)
     }
 
     /// Barman checks the oldest backup that waits for WAL, and no other while that one does. If its WAL never comes, others

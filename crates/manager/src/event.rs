@@ -37,6 +37,28 @@ pub enum Event {
         /// What is being done.
         task: Task,
     },
+    /// The primary node of a passive server has no backup.
+    NoBackupsToSync {
+        /// Server name.
+        server: String,
+    },
+    /// The primary node of a passive server has no WAL that is new.
+    NoWalToSync {
+        /// Server name.
+        server: String,
+    },
+    /// Another process copies this backup from the primary node.
+    BackupSyncBusy {
+        /// Server name.
+        server: String,
+        /// The backup.
+        backup: BackupId,
+    },
+    /// Another process copies WAL from the primary node.
+    WalSyncBusy {
+        /// Server name.
+        server: String,
+    },
     /// The retention policy is done with a backup, which is deleted now.
     EnforcingRetention {
         /// Server name.

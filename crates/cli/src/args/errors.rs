@@ -80,8 +80,9 @@ fn missing(error: &Error) -> Vec<String> {
         .collect()
 }
 
-/// The argument that clap calls `--jobs <NJOBS>`, `-j` or `<server_name>`.
+/// The argument that clap calls `--jobs <NJOBS>`, `-j`, `<server_name>` or `[last_wal]`.
 pub(crate) fn find<'a>(command: &'a Command, shown: &str) -> Option<&'a Arg> {
+    let shown = shown.strip_prefix('[').map_or(shown, |optional| optional.trim_end_matches(']'));
     let word = shown.split([' ', '=', '[']).next().unwrap_or_default();
     command.get_arguments().find(|arg| {
         spellings(arg, Spelling::LongFirst).iter().any(|name| name == word)

@@ -37,6 +37,7 @@ pub(crate) mod show_backup;
 pub(crate) mod show_servers;
 pub(crate) mod status;
 pub(crate) mod switch_wal;
+pub(crate) mod sync;
 mod tree;
 mod usage;
 pub(crate) mod values;
@@ -120,6 +121,12 @@ pub(crate) enum Command {
     Status(status::StatusArgs),
     /// `switch-wal`
     SwitchWal(switch_wal::SwitchWalArgs),
+    /// `sync-backup`
+    SyncBackup(sync::SyncBackupArgs),
+    /// `sync-info`
+    SyncInfo(sync::SyncInfoArgs),
+    /// `sync-wals`
+    SyncWals(sync::SyncWalsArgs),
     /// `terminate-process`
     TerminateProcess(processes::TerminateProcessArgs),
     /// `verify-backup`

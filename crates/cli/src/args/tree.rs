@@ -9,7 +9,7 @@ use super::{
     Command, archive_wal, backup, check, check_backup, check_wal_archive, completions, config_switch,
     config_update, cron, delete, diagnose, export_backup, generate_manifest, get_wal, global, keep,
     list_backups, list_files, list_servers, metrics, pg, processes, put_wal, rebuild_xlogdb, receive_wal,
-    replication_status, restore, run, show_backup, show_servers, status, switch_wal, verify_backup,
+    replication_status, restore, run, show_backup, show_servers, status, switch_wal, sync, verify_backup,
     verify_restore, wal, wal_archive, wal_restore,
 };
 use crate::invocation::Program;
@@ -191,6 +191,9 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("show-servers" | "show-server", show_servers::ShowServersArgs, Command::ShowServers),
     entry!("status", status::StatusArgs, Command::Status),
     entry!("switch-wal" | "switch-xlog", switch_wal::SwitchWalArgs, Command::SwitchWal),
+    entry!("sync-backup", sync::SyncBackupArgs, Command::SyncBackup),
+    entry!("sync-info", sync::SyncInfoArgs, Command::SyncInfo),
+    entry!("sync-wals", sync::SyncWalsArgs, Command::SyncWals),
     entry!("terminate-process", processes::TerminateProcessArgs, Command::TerminateProcess),
     entry!("verify-backup" | "verify", verify_backup::VerifyBackupArgs, Command::VerifyBackup),
     entry!(

@@ -25,8 +25,8 @@ pub(crate) fn run(args: &CronArgs, session: &Session) -> Result<(), Failure> {
         let mut launch = |job: &CronJob| start(&setup, &job.command(name), args.keep_descriptors);
         match server.cron(&mut launch, &setup.context(&observer)) {
             Ok(failed) => {
-                for error in failed {
-                    session.output.failure(&Failure::retention(&setup.place(name), &error));
+                for trouble in failed {
+                    session.output.failure(&Failure::cron_trouble(&setup.place(name), &trouble));
                 }
             }
             // One server's trouble is not the others'.

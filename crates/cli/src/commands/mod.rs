@@ -36,6 +36,7 @@ pub(crate) mod show_servers;
 mod signals;
 pub(crate) mod status;
 pub(crate) mod switch_wal;
+pub(crate) mod sync;
 pub(crate) mod verify_backup;
 pub(crate) mod verify_restore;
 pub(crate) mod verifybackup;

@@ -5,8 +5,8 @@ use tapster_catalog::locks::LockError;
 
 use tapster_copy::manifest::{GenerateError, VerifyError};
 use tapster_manager::{
-    ArchiveInUse, BackupVerifyError, CheckBackupError, CronError, GenerateManifestError, KeepError,
-    ListFilesError, ProcessError, RetentionError,
+    ArchiveInUse, BackupVerifyError, CheckBackupError, CronError, CronTrouble, GenerateManifestError,
+    KeepError, ListFilesError, ProcessError, RetentionError,
 };
 
 use super::{Failure, Place, chain};
@@ -48,6 +48,14 @@ impl Failure {
     /// A round of `cron` that did not reach its end.
     pub(crate) fn cron(error: &CronError) -> Self {
         Self::user(chain(error))
+    }
+
+    /// What went wrong in a round of `cron` that went on.
+    pub(crate) fn cron_trouble(place: &Place<'_>, trouble: &CronTrouble) -> Self {
+        match trouble {
+            CronTrouble::Retention(error) => Self::retention(place, error),
+            _ => Self::user(chain(trouble)),
+        }
     }
 
     /// A backup the retention policy is done with, and which is still there.

@@ -12,6 +12,7 @@ mod maintenance;
 mod receive;
 mod replication;
 mod restore;
+mod sync;
 mod verify_restore;
 mod wal_inspect;
 

@@ -44,6 +44,7 @@ mod lab;
 mod links;
 mod maintenance;
 mod parity_catalog;
+mod passive;
 mod pg_tools;
 mod program;
 mod replication;

@@ -16,6 +16,8 @@ mod options;
 mod postgres;
 mod run;
 
+pub(crate) use files::{Watcher, in_path_prefix};
+
 pub use error::{BackupError, BackupStepError};
 pub use incremental::IncrementalError;
 pub use options::{BackupName, BackupNameError, BackupOptions};

@@ -7,6 +7,8 @@
 mod script;
 mod variables;
 
+pub(crate) use variables::BARMAN_VERSION;
+
 use std::time::{Duration, Instant};
 
 use thiserror::Error;

@@ -10,7 +10,7 @@ use crate::Server;
 use crate::config::{HookEvent, HookPhase};
 
 /// What scripts written for it look at.
-const BARMAN_VERSION: &str = "3.19.1";
+pub(crate) const BARMAN_VERSION: &str = "3.19.1";
 
 fn kind(event: &str, retry: bool) -> String {
     format!("{event}{}_script", if retry { "_retry" } else { "" })

@@ -10,7 +10,7 @@ mod restore;
 mod spool;
 mod ssh;
 mod transfer;
-mod watch;
+pub(crate) mod watch;
 
 pub use ahead::fetch_ahead;
 pub use archive::{SendOptions, SendWalError, send_wal, test_put_wal};

@@ -15,7 +15,7 @@ const GRACE: u32 = 20;
 
 /// Why a child was ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// The stop flag.
     Stopped,
     /// No byte moved for as long as was allowed.
@@ -24,14 +24,14 @@ pub(super) enum Ended {
 
 /// The thread beside a child process. The child must not be reaped while this lives: its number would be free for others.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     done: Sender<()>,
     thread: Option<JoinHandle<Option<Ended>>>,
 }
 
 impl Watch {
     /// Watches `pid`. `moved` grows with every byte; `patience` is how long it may stand still.
-    pub(super) fn start(
+    pub(crate) fn start(
         pid: Pid,
         stop: Arc<AtomicBool>,
         moved: Arc<AtomicU64>,
@@ -67,7 +67,7 @@ impl Watch {
     }
 
     /// Ends the watch once the child has ended (and is not reaped yet).
-    pub(super) fn finish(mut self) -> Option<Ended> {
+    pub(crate) fn finish(mut self) -> Option<Ended> {
         let _ = self.done.send(());
         self.thread.take().and_then(|thread| thread.join().ok()).flatten()
     }

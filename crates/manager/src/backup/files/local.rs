@@ -128,7 +128,7 @@ fn copy_config_files(record: &BackupRecord, job: &Job<'_>, data: &Path) -> Resul
 }
 
 /// Tells the context's observer how far the copy is, not too often.
-pub(super) struct Watcher<'a> {
+pub(crate) struct Watcher<'a> {
     context: &'a Context<'a>,
     total: Option<u64>,
     done: AtomicU64,
@@ -136,11 +136,11 @@ pub(super) struct Watcher<'a> {
 }
 
 impl<'a> Watcher<'a> {
-    pub(super) fn new(context: &'a Context<'a>, total: Option<u64>) -> Self {
+    pub(crate) fn new(context: &'a Context<'a>, total: Option<u64>) -> Self {
         Self { context, total, done: AtomicU64::new(0), told: Mutex::new(Instant::now()) }
     }
 
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         let done = self.done.load(Ordering::Relaxed);
         self.context.observer.progress(Progress { done, total: Some(done) });
     }

@@ -12,6 +12,9 @@ pub(super) mod previous;
 pub(crate) mod remote;
 mod session;
 
+pub(crate) use self::local::Watcher;
+pub(crate) use self::remote::in_path_prefix;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,84 @@
+//! What becomes of one backup, by what each of the two nodes has (the table of Barman's `check_sync_required`).
+
+use tapster_catalog::{BackupId, BackupRecord, BackupStatus, CatalogError};
+use tapster_retention::Status;
+
+use super::SyncError;
+use super::primary::PrimaryInfo;
+use crate::{Context, Server};
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// It is to be copied; this is its record there.
+    Copy(Box<BackupRecord>),
+    /// It is here, and there.
+    Synced,
+    /// It is here, and there no longer.
+    LocalOnly,
+    /// The retention policy here would delete it at once.
+    Obsolete,
+    /// It is no longer there, and only half here.
+    Purge(Box<BackupRecord>),
+}
+
+impl Server {
+    pub(super) fn decide_sync(
+        &self,
+        id: &BackupId,
+        info: &PrimaryInfo,
+        context: &Context<'_>,
+    ) -> Result<Decision, SyncError> {
+        let server = || self.name().to_owned();
+        // A record that cannot be read is here in some way, and what was copied replaces it.
+        let local = match self.catalog.load(id) {
+            Ok(record) => Some(Some(record)),
+            Err(CatalogError::Unknown { .. }) => None,
+            Err(CatalogError::Record(_)) => Some(None),
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(reason) = info.unusable.get(id) {
+            return Err(SyncError::Unusable { backup: *id, server: server(), reason: reason.clone() });
+        }
+        let remote = info.backups.get(id);
+        match (remote, local) {
+            (None, None) => Err(SyncError::Absent { backup: id.to_string(), server: server() }),
+            (None, Some(Some(record))) if is_half(&record) => Ok(Decision::Purge(Box::new(record))),
+            (None, Some(_)) => Ok(Decision::LocalOnly),
+            (Some(_), Some(Some(record))) if record.status.is_copied() => Ok(Decision::Synced),
+            (Some(remote), _) => {
+                if remote.snapshots_info.is_some() {
+                    let reason = "it consists of snapshots of volumes".to_owned();
+                    return Err(SyncError::Unusable { backup: *id, server: server(), reason });
+                }
+                if self.is_obsolete_here(remote, context)? {
+                    return Ok(Decision::Obsolete);
+                }
+                if let Some(parent) = remote.parent_backup_id
+                    && !self.catalog.load(&parent).is_ok_and(|record| record.status.is_copied())
+                {
+                    return Err(SyncError::NoParent { backup: *id, parent, server: server() });
+                }
+                Ok(Decision::Copy(Box::new(remote.clone())))
+            }
+        }
+    }
+
+    /// Whether the retention policy would delete the backup if it were here.
+    fn is_obsolete_here(&self, remote: &BackupRecord, context: &Context<'_>) -> Result<bool, SyncError> {
+        if self.config.retention_policy.is_none() {
+            return Ok(false);
+        }
+        let mut records = self.catalog.records()?;
+        records.retain(|record| record.status != BackupStatus::Empty && record.id != remote.id);
+        let at = records.partition_point(|record| record.id < remote.id);
+        records.insert(at, remote.clone());
+        let verdicts = self.verdicts(&records, context);
+        Ok(verdicts.get(at).is_some_and(|verdict| verdict.status == Status::Obsolete))
+    }
+}
+
+/// A copy that was begun and is not whole.
+pub(super) fn is_half(record: &BackupRecord) -> bool {
+    matches!(record.status, BackupStatus::Failed | BackupStatus::Syncing)
+}

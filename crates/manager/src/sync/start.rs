@@ -1,0 +1,152 @@
+//! Where the next question begins: `wals/sync-wals.info`, and when all of the primary node's WAL was looked at last.
+//!
+//! The answers to Barman's question hold what sorts behind the last name. What was archived late, the WAL of an older timeline or
+//! a history file, never comes that way; so now and then, and when an older backup has come, all is asked for.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use tapster_catalog::durable;
+use tapster_catalog::{BackupRecord, KeepTarget};
+use time::OffsetDateTime;
+use walfile::{SegmentName, WalName};
+
+use super::primary::PrimaryInfo;
+use super::{SyncError, SyncStart};
+use crate::Server;
+
+/// Between two looks at all of the primary node's WAL.
+const FULL_INTERVAL: time::Duration = time::Duration::hours(1);
+
+/// The WAL that the backups here need.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Needed {
+    /// Everything from here on.
+    pub(super) from: Option<SegmentName>,
+    /// That of backups which are kept without what comes later.
+    ranges: Vec<(SegmentName, SegmentName)>,
+}
+
+impl Needed {
+    /// By the backups whose files are here; `None` without any.
+    pub(super) fn of(
+        records: &[BackupRecord],
+        keep: impl Fn(&BackupRecord) -> Option<KeepTarget>,
+    ) -> Option<Self> {
+        let mut needed = Self::default();
+        let mut newest: Option<SegmentName> = None;
+        for record in records.iter().filter(|record| record.status.is_copied()) {
+            let Some(begin) = record.begin_wal else { continue };
+            newest = newest.max(Some(begin));
+            match (keep(record), record.end_wal) {
+                (Some(KeepTarget::Standalone), Some(end)) => needed.ranges.push((begin, end)),
+                _ => needed.from = Some(needed.from.map_or(begin, |from| from.min(begin))),
+            }
+        }
+        // WAL goes on from the newest, whatever is kept.
+        needed.from = needed.from.or(newest);
+        needed.from.map(|_| needed)
+    }
+
+    pub(super) fn includes(&self, name: WalName) -> bool {
+        let Some(segment) = name.segment() else { return true };
+        self.from.is_some_and(|from| segment >= from)
+            || self.ranges.iter().any(|(begin, end)| (*begin..=*end).contains(&segment))
+    }
+
+    /// In one line, to tell whether it has changed.
+    fn mark(&self) -> String {
+        let oldest = self.ranges.iter().map(|(begin, _)| *begin).chain(self.from).min();
+        oldest.map(|name| name.to_string()).unwrap_or_default()
+    }
+}
+
+impl Server {
+    fn sync_wals_info(&self) -> PathBuf {
+        self.layout().wals.join("sync-wals.info")
+    }
+
+    /// When all WAL was looked at, and what was needed then.
+    fn full_sync_mark(&self) -> PathBuf {
+        self.layout().meta.join("sync-wals-full")
+    }
+
+    /// What `sync-wals.info` says. One that is cut off or foreign, over which Barman stumbles for ever, counts as none: then
+    /// everything is looked at again.
+    pub(super) fn sync_position(&self) -> SyncStart {
+        let read = |text: String| -> Option<SyncStart> {
+            let (name, position) = text.trim_end_matches('\n').split_once('\t')?;
+            let name: WalName = name.parse().ok()?;
+            Some(SyncStart::after(name.to_string(), Some(position.trim().parse().ok()?)))
+        };
+        small(&self.sync_wals_info()).and_then(read).unwrap_or_default()
+    }
+
+    pub(super) fn save_sync_position(&self, info: &PrimaryInfo) -> Result<(), SyncError> {
+        let Some(name) = info.last_name else { return Ok(()) };
+        let text = format!("{name}\t{}", info.last_position);
+        Ok(durable::replace(self.catalog.disk(), &self.sync_wals_info(), text.as_bytes())?)
+    }
+
+    /// All WAL was looked at for these needs.
+    pub(super) fn save_full_sync(&self, needed: &Needed, now: OffsetDateTime) -> Result<(), SyncError> {
+        let text = format!("{}\t{}\n", needed.mark(), now.unix_timestamp());
+        Ok(durable::replace(self.catalog.disk(), &self.full_sync_mark(), text.as_bytes())?)
+    }
+
+    /// Whether all WAL is to be looked at again.
+    pub(super) fn full_sync_is_due(&self, needed: &Needed, now: OffsetDateTime) -> bool {
+        let read = |text: String| -> Option<(String, i64)> {
+            let (mark, at) = text.trim_end().split_once('\t')?;
+            Some((mark.to_owned(), at.parse().ok()?))
+        };
+        let Some((mark, at)) = small(&self.full_sync_mark()).and_then(read) else { return true };
+        let age = now.unix_timestamp().saturating_sub(at);
+        mark != needed.mark() || !(0..FULL_INTERVAL.whole_seconds()).contains(&age)
+    }
+
+    pub(super) fn needed_wal(&self, records: &[BackupRecord]) -> Option<Needed> {
+        // An annotation that cannot be read protects.
+        Needed::of(records, |record| self.catalog.keep_target(&record.id).unwrap_or(Some(KeepTarget::Full)))
+    }
+}
+
+fn small(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    std::fs::File::open(path).ok()?.take(4096).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tapster_catalog::BackupStatus;
+
+    #[test]
+    fn what_backups_need() {
+        let record = |id: &str, begin: &str, end: &str| {
+            let mut record = BackupRecord::new(id.parse().unwrap());
+            record.status = BackupStatus::Done;
+            record.begin_wal = Some(begin.parse().unwrap());
+            record.end_wal = Some(end.parse().unwrap());
+            record
+        };
+        let name = |low: u32| format!("00000001000000000000{low:04X}");
+        let records = [
+            record("20260101T000000", &name(3), &name(4)),
+            record("20260201T000000", &name(8), &name(9)),
+            record("20260301T000000", &name(12), &name(12)),
+        ];
+        let needed =
+            Needed::of(&records, |record| (record.id == records[0].id).then_some(KeepTarget::Standalone));
+        let needed = needed.unwrap();
+        let includes = |name: &str| needed.includes(name.parse().unwrap());
+        let found: Vec<u32> = (0..14).filter(|low| includes(&name(*low))).collect();
+        assert_eq!(found, [3, 4, 8, 9, 10, 11, 12, 13]);
+        assert!(includes("00000001.history") && includes(&format!("{}.partial", name(13))));
+        assert_eq!(needed.mark(), name(3));
+        let alone = Needed::of(&records[..1], |_| Some(KeepTarget::Standalone)).unwrap();
+        assert!(alone.includes(name(7).parse().unwrap()), "it is the newest too");
+        assert_eq!(Needed::of(&[BackupRecord::new(records[0].id)], |_| None), None);
+    }
+}
