@@ -2,7 +2,7 @@
 
 use tapster_catalog::durable::RealDisk;
 use tapster_catalog::locks::LockError;
-use tapster_manager::config::{AppliedChange, UpdateError};
+use tapster_manager::config::{AppliedChange, Config, UpdateError};
 
 use crate::args::config_update::ConfigUpdateArgs;
 use crate::commands::config_switch::restart_receivers;
@@ -22,27 +22,21 @@ pub(crate) fn run(args: &ConfigUpdateArgs, session: &Session) -> Result<(), Fail
     if sections.is_empty() { Ok(()) } else { restart_receivers(&setup, &sections) }
 }
 
-/// Makes the changes that an earlier run left in the queue, and goes on with the configuration as it is then.
-pub(super) fn work_off_queue(setup: &mut Setup<'_>) {
-    let output = &setup.session.output;
-    let mut applied = |change: &AppliedChange| show(output, change);
-    match setup.config.apply_queue(&RealDisk, &mut applied) {
-        Ok(sections) if sections.is_empty() => {}
-        Ok(_) => match setup.read_again() {
-            Ok(config) => setup.config = config,
-            Err(failure) => output.failure(&failure),
-        },
+/// Makes the changes that an earlier run left in the queue. Whether there were any; then the configuration is to be read again.
+///
+/// # Errors
+/// A change cannot be made; it stays in the queue.
+pub(super) fn work_off_queue(config: &Config, output: &Output) -> Result<bool, Failure> {
+    match config.apply_queue(&RealDisk, &mut |change| show(output, change)) {
+        Ok(sections) => return Ok(!sections.is_empty()),
         Err(UpdateError::Lock(LockError::Busy { .. })) => {
             output.warning("another process is updating barman configuration files");
         }
-        Err(UpdateError::Queue { path, reason }) => {
-            output.warning(format!(
-                "Malformed or empty configuration change queue: {} ({reason})",
-                path.display()
-            ));
-        }
-        Err(error) => output.error(chain(&error)),
+        Err(UpdateError::Queue { path, reason }) => output
+            .warning(format!("Malformed or empty configuration change queue: {} ({reason})", path.display())),
+        Err(error) => return Err(Failure::user(chain(&error))),
     }
+    Ok(false)
 }
 
 /// Tells of a change that was made.

@@ -18,7 +18,12 @@ use crate::startup::Setup;
 pub(crate) fn run(args: &CronArgs, session: &Session) -> Result<(), Failure> {
     let mut setup = Setup::new(session)?;
     session.watch_signals()?;
-    config_update::work_off_queue(&mut setup);
+    match config_update::work_off_queue(&setup.config, &session.output) {
+        Ok(true) => setup.config = setup.read_again()?,
+        Ok(false) => {}
+        // What else there is to do does not wait for it.
+        Err(failure) => session.output.failure(&failure),
+    }
     for server in setup.working_servers() {
         let name = server.name();
         let observer = setup.observer(name);

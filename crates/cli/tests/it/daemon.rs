@@ -294,3 +294,25 @@ fn servers_are_looked_after_without_cron() {
     assert!(printed.keys().all(|key| file.contains_key(key) || key.contains("receiver_")), "{printed:?}");
     assert_eq!(printed.get(&main("receiver_connected")), Some(&0.0));
 }
+
+/// Nobody ends the daemon's receiver behind its back: it is told to read what has changed.
+#[test]
+fn changes_of_the_configuration_reach_a_running_daemon() {
+    let Some(lab) = Lab::new() else { return };
+    let conninfo = lab.cluster.conninfo().to_conninfo_string();
+    lab.configure("tapster.conf", &conninfo, "[m]\nmodel = on\ncluster = main\ndescription = by a model\n");
+    let daemon = Daemon::start(&lab, 1);
+    let told = format!("The daemon (process {}) reads the configuration again", daemon.child.id());
+    let json = r#"[{"scope":"server","server_name":"main","description":"changed"}]"#;
+    for args in [&["config-update", json][..], &["config-switch", "main", "m"]] {
+        assert_eq!(lab.ok(args).lines().last(), Some(told.as_str()));
+        daemon.hear("RELOADING=1");
+        daemon.hear("READY=1");
+    }
+    assert_eq!(
+        daemon.said().matches("Configuration read again; changed: main").count(),
+        2,
+        "{}",
+        daemon.said()
+    );
+}

@@ -1,13 +1,13 @@
 //! Settings that do not go together: what disables a server, and what is put right with a warning.
 
+use tapster_protocol::{ConnInfo, ConnInfoError};
+
 use super::server::{BackupMethod, ReuseBackup, ServerConfig};
 use super::value::integer;
 use super::warning::ConfigWarning;
 use tapster_retention::Policy;
 
 /// Checks one server in the order in which Barman does, and settles what it settles.
-///
-/// Whether a connection string can be parsed is not looked at here; see [`ServerConfig::disable`].
 pub(super) fn settle(server: &mut ServerConfig) {
     // Of a server that is off or only a copy, Barman asks nothing.
     if server.active && !server.is_passive() {
@@ -20,18 +20,27 @@ pub(super) fn settle(server: &mut ServerConfig) {
 }
 
 fn connections(server: &mut ServerConfig) {
-    if server.conninfo.is_none() {
-        server.disable(format!(
-            "PostgreSQL connection: Missing 'conninfo' parameter for server '{}'",
-            server.name
-        ));
-    }
+    let problem = connection_problem("conninfo", server.conninfo.as_deref(), server);
     let streams = server.backup_method == BackupMethod::Postgres || server.streaming_archiver;
-    if streams && server.streaming_conninfo.is_none() {
-        server.disable(format!(
-            "Streaming connection: Missing 'streaming_conninfo' parameter for server '{}'",
-            server.name
-        ));
+    let streaming = streams
+        .then(|| connection_problem("streaming_conninfo", server.streaming_conninfo.as_deref(), server));
+    for (which, problem) in [("PostgreSQL", problem), ("Streaming", streaming.flatten())] {
+        if let Some(problem) = problem {
+            server.disable(format!("{which} connection: {problem}"));
+        }
+    }
+}
+
+/// Whether a connection string is missing or cannot be read. A keyword that nobody knows is one for the connection to refuse.
+fn connection_problem(key: &str, conninfo: Option<&str>, server: &ServerConfig) -> Option<String> {
+    let Some(conninfo) = conninfo else {
+        return Some(format!("Missing '{key}' parameter for server '{}'", server.name));
+    };
+    match ConnInfo::parse(conninfo) {
+        Ok(_) | Err(ConnInfoError::UnknownKeyword { .. } | ConnInfoError::UnknownParameter { .. }) => None,
+        Err(reason) => Some(format!(
+            "Cannot connect to postgres: \"{conninfo}\" is not a valid connection string ({reason})"
+        )),
     }
 }
 

@@ -6,7 +6,7 @@ mod printer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::SIGHUP;
 use tapster_manager::daemon::{DaemonMetrics, DaemonOptions, Supervisor};
@@ -14,6 +14,7 @@ use tapster_manager::local_now;
 use tapster_manager::metrics::{self, MetricsListener};
 
 use crate::args::run::RunArgs;
+use crate::commands::config_update;
 use crate::failure::Failure;
 use crate::logging;
 use crate::session::Session;
@@ -21,6 +22,9 @@ use crate::startup::Setup;
 use metrics_file::MetricsFile;
 use notify::Notifier;
 use printer::Printer;
+
+/// How often changes of the configuration that `config-update` could not make are tried again.
+const QUEUE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often signals and times are looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -51,7 +55,15 @@ pub(crate) fn run(args: &RunArgs, session: &Session) -> Result<(), Failure> {
     session.output.info(status(&daemon));
     let servers: Vec<String> = daemon.servers().map(str::to_owned).collect();
     show_warnings(&daemon, &servers, &setup);
+    let mut next_look = Instant::now();
     while !session.stopped() {
+        if Instant::now() >= next_look {
+            next_look = Instant::now() + QUEUE_INTERVAL;
+            match config_update::work_off_queue(daemon.config(), &session.output) {
+                Ok(changed) => drop(reload.fetch_or(changed, Ordering::Relaxed)),
+                Err(failure) => session.output.error_without_failing(failure.text()),
+            }
+        }
         if reload.swap(false, Ordering::Relaxed) {
             notifier.reloading();
             if let Some(problem) = logging::reopen() {

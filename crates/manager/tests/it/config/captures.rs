@@ -47,9 +47,14 @@ fn problems_are_those_that_check_lists() {
         "Conflicting path: wals_directory=DIR/x conflicts with 'streaming_wals_directory' for server 'seven'"
     );
     assert_eq!(problems("six"), "");
+    assert_eq!(
+        problems("two").split('|').next().unwrap(),
+        "PostgreSQL connection: Cannot connect to postgres: \"not a dsn\" is not a valid connection string (missing \"=\" \
+         after \"not\" in connection info string)"
+    );
     let disabled: Vec<&str> =
         config.servers.values().filter(|s| s.disabled).map(|s| s.name.as_str()).collect();
-    // Barman also disables those whose connection string it cannot parse; parsing is not done here.
+    // Barman also disables four and five, whose connection strings are an address and one with a quoted value.
     assert_eq!(disabled, ["one", "seven", "three", "two"]);
     assert!(config.servers["one"].archiver, "forced on");
     assert_eq!(config.servers["one"].backup_method, BackupMethod::Rsync);
@@ -86,7 +91,7 @@ fn one_directory_for_two_servers() {
 fn a_symbolic_link_is_the_directory_it_leads_to() {
     let dir = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("s/../s/streaming", dir.path().join("link")).unwrap();
-    let text = "[barman]\nbarman_home = {}\n[s]\nconninfo = x\narchiver = on\nbackup_method = postgres\n\
+    let text = "[barman]\nbarman_home = {}\n[s]\nconninfo = host=x\narchiver = on\nbackup_method = postgres\n\
                 wals_directory = {}/link\n";
     let config = super::load(dir.path(), text).unwrap();
     let problem = config.servers["s"].problems.join("|").replace(dir.path().to_str().unwrap(), "DIR");

@@ -74,7 +74,7 @@ fn the_first_existing_candidate_is_read() {
 
 const MODELS: &str = "[barman]\nbarman_home = {}\n\
     [m]\nmodel = on\ncluster = c\nslot_name = B\nparallel_jobs = 3\ndescription = None\npath_prefix =\n\
-    streaming_conninfo = s\nbackup_directory = /no\nfoo = 1\narchiver = maybe\n\
+    streaming_conninfo = user=s\nbackup_directory = /no\nfoo = 1\narchiver = maybe\n\
     [a]\nconninfo = host=x\ncluster = c\npath_prefix = /x\nbackup_method = postgres\narchiver = on\ndescription = ha\n";
 
 #[test]
@@ -97,7 +97,7 @@ fn the_active_model_overrides() {
     let server = &config.servers["a"];
     assert_eq!(server.active_model.as_deref(), Some("m"));
     assert_eq!((server.slot_name.as_deref(), server.parallel_jobs), (Some("b"), 3));
-    assert_eq!(server.streaming_conninfo.as_deref(), Some("s"));
+    assert_eq!(server.streaming_conninfo.as_deref(), Some("user=s"));
     assert_eq!((server.description.as_deref(), server.path_prefix.as_deref()), (Some("ha"), Some("/x")));
     assert!(server.archiver && config.errors.is_empty() && !server.disabled);
 }
@@ -127,7 +127,7 @@ fn a_model_that_is_gone_or_of_another_cluster() {
 fn directories_and_hooks() {
     let dir = tempfile::tempdir().unwrap();
     let text = "[barman]\nbarman_home = /h\nbarman_lock_directory = /run/b\npost_backup_retry_script = date +%s\n\
-                [s]\nconninfo = x\nwals_directory = /w\nretention_policy = redundancy 2\nminimum_redundancy = 1\n";
+                [s]\nconninfo = host=x\nwals_directory = /w\nretention_policy = redundancy 2\nminimum_redundancy = 1\n";
     let config = super::load(dir.path(), text).unwrap();
     let server = &config.servers["s"];
     let layout = server.layout();
