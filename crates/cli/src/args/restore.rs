@@ -120,6 +120,12 @@ pub(crate) struct RestoreArgs {
     /// start the restored server as a standby
     #[arg(long)]
     pub(crate) standby_mode: bool,
+    /// with --standby-mode, where the standby streams from: its primary_conninfo
+    #[arg(long, value_name = "CONNINFO", hide_short_help = true)]
+    pub(crate) primary_conninfo: Option<String>,
+    /// with --standby-mode, the replication slot it uses there: its primary_slot_name
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub(crate) primary_slot_name: Option<String>,
     /// deprecated: --staging-path on the host that is restored to
     #[arg(long)]
     pub(crate) recovery_staging_path: Option<PathBuf>,

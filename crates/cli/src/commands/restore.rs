@@ -37,6 +37,8 @@ pub(crate) fn run(args: &RestoreArgs, session: &Session) -> Result<(), Failure> 
     options.get_wal = args.get_wal();
     options.partial_wal = args.partial_wal;
     options.standby_mode = args.standby_mode;
+    options.primary_conninfo.clone_from(&args.primary_conninfo);
+    options.primary_slot_name.clone_from(&args.primary_slot_name);
     options.staging_wal_directory.clone_from(&args.staging_wal_directory);
     options.recovery_conf_filename.clone_from(&args.recovery_conf_filename);
     options.restore_command.clone_from(&args.restore_command);
@@ -62,9 +64,14 @@ fn restore(
     {
         out.warning(failure.text());
     }
-    let plan = server
-        .plan_restore(options, &context)
-        .map_err(|error| Failure::plan(&setup.place(server.name()), &error))?;
+    let plan = server.plan_restore(options, &context).map_err(|error| {
+        let way = if Failure::may_have_another_way(&error) {
+            server.other_way(options, &context)
+        } else {
+            Ok(None)
+        };
+        Failure::plan(&setup.place(server.name()), &error, way.ok().flatten().as_ref())
+    })?;
     if args.dry_run {
         output::show_plan(out, server.name(), &plan);
         return Ok(());

@@ -1,20 +1,37 @@
 //! Restores that cannot be done, or broke off.
 
-use tapster_manager::restore::{PartialReach, TargetTimeError, TransactionEnd, WalPlanError};
+use tapster_manager::restore::{
+    PartialReach, RestorePointAt, RestoreWay, TargetPlace, TargetTimeError, TimelineTarget, TransactionEnd,
+    WalPlanError,
+};
 use tapster_manager::{RestoreError, RestorePlanError};
 use walfile::Lsn;
 
 use super::{Failure, Place, chain};
 use crate::format::timestamp::python_datetime;
+use crate::output::restore::stop_text;
 
 impl Failure {
-    /// A restore that was not begun.
-    pub(crate) fn plan(place: &Place<'_>, error: &RestorePlanError) -> Self {
+    /// Whether the target may be reached in another way than the one that was refused.
+    pub(crate) const fn may_have_another_way(error: &RestorePlanError) -> bool {
+        matches!(
+            error,
+            RestorePlanError::TimeBeforeBackup { .. }
+                | RestorePlanError::TimeBeyondArchive { .. }
+                | RestorePlanError::Target { .. }
+                | RestorePlanError::Wal(_)
+                | RestorePlanError::Gap { .. }
+        )
+    }
+
+    /// A restore that was not begun, and how its target can be reached instead, if it can.
+    pub(crate) fn plan(place: &Place<'_>, error: &RestorePlanError, way: Option<&RestoreWay>) -> Self {
         if matches!(error, RestorePlanError::Stopped) {
             return Self::interrupted();
         }
         let failure = Self::user(message(error));
         let hint = match error {
+            _ if way.is_some() => way.map(way_hint).unwrap_or_default(),
             RestorePlanError::Tablespace { known, .. } if known.is_empty() => {
                 "the backup has no tablespaces".to_owned()
             }
@@ -42,6 +59,13 @@ impl Failure {
             }
             RestorePlanError::Gap { .. } => {
                 "choose a target before the missing file, or a later backup".to_owned()
+            }
+            RestorePlanError::Target { place: found, .. } => target_hint(place, found),
+            RestorePlanError::Damaged { last, .. } | RestorePlanError::Switch { last, .. } => {
+                damage_hint(place, *last)
+            }
+            RestorePlanError::Foreign { .. } | RestorePlanError::History { .. } => {
+                format!("look at the archive with '{}'", place.command("wal verify"))
             }
             _ => return failure,
         };
@@ -79,6 +103,80 @@ fn message(error: &RestorePlanError) -> String {
             python_datetime(*end)
         ),
         other => chain(other),
+    }
+}
+
+/// The same target, reached in another way.
+fn way_hint(way: &RestoreWay) -> String {
+    let timeline = match way.timeline {
+        Some(TimelineTarget::Number(number)) => format!(" --target-tli {number}"),
+        _ => String::new(),
+    };
+    let partial = if way.partial_wal { " --partial-wal" } else { "" };
+    let options = match format!("{timeline}{partial}").trim() {
+        "" => String::new(),
+        options => format!(" with {options}"),
+    };
+    let stop =
+        way.stop.map(|stop| format!(", where recovery stops {}", stop_text(&stop))).unwrap_or_default();
+    format!("the target can be reached from backup {}{options}{stop}", way.backup)
+}
+
+fn target_hint(place: &Place<'_>, found: &TargetPlace) -> String {
+    match found {
+        TargetPlace::Nowhere { similar, last } => {
+            let mut parts: Vec<String> = Vec::new();
+            if !similar.is_empty() {
+                let names: Vec<String> = similar.iter().map(restore_point).collect();
+                parts
+                    .push(format!("the restore points with the most similar names are {}", names.join(", ")));
+            }
+            if let Some(last) = last {
+                let xid = last.xid.map(|xid| format!(" of transaction {xid}")).unwrap_or_default();
+                let what = if last.committed { "commit" } else { "rollback" };
+                parts.push(format!(
+                    "the last that is archived is the {what}{xid} at {} on timeline {}, of {}",
+                    last.lsn,
+                    last.timeline,
+                    python_datetime(last.time)
+                ));
+            }
+            parts.push(format!(
+                "if it is newer than the archive, run '{}' and try again",
+                place.command("switch-wal --archive")
+            ));
+            parts.join("; ")
+        }
+        TargetPlace::BeforeBackup { .. } => format!(
+            "no backup that is there was complete before it; choose a later target ('{}' shows where backups end)",
+            place.command("list-backups")
+        ),
+        TargetPlace::Partial { .. } => {
+            format!("run '{}' and try again, or use --partial-wal", place.command("switch-wal --archive"))
+        }
+        TargetPlace::Subtransaction { of } => {
+            let top = of.xid.unwrap_or_default();
+            format!("choose the transaction it belongs to, {top}; a part of a transaction cannot be restored")
+        }
+        TargetPlace::Prepared { .. } => {
+            "choose --target-lsn, or another target before or after it".to_owned()
+        }
+        _ => "choose another --target-tli, or another backup".to_owned(),
+    }
+}
+
+fn restore_point(point: &RestorePointAt) -> String {
+    let time = point.time.map(|time| format!(", of {}", python_datetime(time))).unwrap_or_default();
+    format!("'{}' ({} on timeline {}{time})", point.name, point.lsn, point.timeline)
+}
+
+fn damage_hint(place: &Place<'_>, last: Option<Lsn>) -> String {
+    let verify = place.command("wal verify");
+    match last {
+        Some(last) => format!(
+            "the last position before it that can be restored to is {last} (--target-lsn); '{verify}' shows all that is wrong"
+        ),
+        None => format!("choose a backup after it; '{verify}' shows all that is wrong"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `restore`: what a person must know before the server is started, and the plan of a dry run.
 
 use serde_json::{Value, json};
-use tapster_manager::restore::SettingAt;
+use tapster_manager::restore::{RecoveryTarget, SettingAt, StopAt, StopPoint};
 use tapster_manager::text::{human_elapsed, pretty_bytes};
 use tapster_manager::{RestorePlan, RestoreReport};
 
@@ -115,6 +115,49 @@ fn to_json(output: &Output, report: &RestoreReport) {
     output.json_insert("recovery_elapsed_time_seconds", report.elapsed.as_secs_f64());
 }
 
+fn target(target: &RecoveryTarget) -> Value {
+    let (kind, value) = match target {
+        RecoveryTarget::Time(time) => ("time", json!(python_datetime(*time))),
+        RecoveryTarget::Lsn(lsn) => ("lsn", json!(lsn.to_string())),
+        RecoveryTarget::Xid(xid) => ("xid", json!(xid)),
+        RecoveryTarget::Name(name) => ("name", json!(name)),
+        RecoveryTarget::Immediate => ("immediate", Value::Null),
+        _ => ("end", Value::Null),
+    };
+    json!({"kind": kind, "value": value})
+}
+
+fn stop_value(stop: &StopPoint) -> Value {
+    json!({
+        "kind": stop.what.as_str(),
+        "lsn": stop.lsn.to_string(),
+        "end": stop.end.to_string(),
+        "timeline": stop.timeline.get(),
+        "xid": stop.xid.map(|xid| xid.get()),
+        "time": stop.time.map(python_datetime),
+        "included": stop.included,
+    })
+}
+
+/// Such as `just after the commit of transaction 749 at 0/5000148 on timeline 1, of 2026-11-21 00:07:20+00:00`.
+pub(crate) fn stop_text(stop: &StopPoint) -> String {
+    let side = if stop.included { "just after" } else { "just before" };
+    let what = match (stop.what, stop.xid) {
+        (StopAt::Consistency, _) => {
+            return format!(
+                "as soon as the backup is consistent, at {} on timeline {}",
+                stop.lsn, stop.timeline
+            );
+        }
+        (StopAt::Position, _) => "the first record from".to_owned(),
+        (StopAt::RestorePoint, _) => "the restore point at".to_owned(),
+        (what, Some(xid)) => format!("the {} of transaction {xid} at", what.as_str()),
+        (what, None) => format!("a {} at", what.as_str()),
+    };
+    let time = stop.time.map(|time| format!(", of {}", python_datetime(time))).unwrap_or_default();
+    format!("{side} {what} {} on timeline {}{time}", stop.lsn, stop.timeline)
+}
+
 /// Prints a plan that is not carried out.
 pub(crate) fn show_plan(output: &Output, server: &str, plan: &RestorePlan) {
     let (first, last) = (plan.wal.segments.first(), plan.wal.segments.last());
@@ -131,6 +174,10 @@ pub(crate) fn show_plan(output: &Output, server: &str, plan: &RestorePlan) {
                 "destination": plan.destination.display().to_string(),
                 "tablespaces": tablespaces,
                 "pitr": plan.pitr,
+                "target": target(&plan.options.target),
+                "stop": plan.stop.as_ref().map(stop_value),
+                "postgresql_version": plan.record.version,
+                "required_bytes": plan.record.size,
                 "get_wal": plan.get_wal,
                 "timeline": plan.wal.timeline.get(),
                 "wal_files": plan.wal.segments.len(),
@@ -183,6 +230,9 @@ pub(crate) fn show_plan(output: &Output, server: &str, plan: &RestorePlan) {
         }
     }
     output.line(format!("\tTimeline: {}", plan.wal.timeline));
+    if let Some(stop) = &plan.stop {
+        output.line(format!("\tRecovery stops {}", stop_text(stop)));
+    }
     if let (Some(first), Some(last)) = (first, last) {
         output.line(format!("\tWAL: {} files, {first} to {last}", plan.wal.segments.len()));
     }

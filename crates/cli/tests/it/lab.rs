@@ -172,7 +172,7 @@ impl Lab {
     }
 
     /// Gives a restored directory to the server's user. Returns a directory for sockets.
-    fn give(&self, data: &Path) -> PathBuf {
+    pub fn give(&self, data: &Path) -> PathBuf {
         let mut chown = Command::new("chown");
         chown.arg("-R").arg("--reference").arg(self.cluster.data_dir()).arg(data);
         assert!(chown.status().unwrap().success());

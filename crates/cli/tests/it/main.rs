@@ -50,6 +50,7 @@ mod program;
 mod replication;
 mod restore_delta;
 mod restore_remote;
+mod restore_targets;
 mod shelf;
 mod sshd;
 mod streaming;

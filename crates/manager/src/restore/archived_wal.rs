@@ -1,18 +1,15 @@
-//! The archive as a plan sees it: what is there, how far it leads, and whether the target lies on the way.
+//! The archive as a plan sees it: what is there, and how far it leads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 
 use tapster_catalog::wal_store::WalStore;
 use tapster_catalog::{BackupRecord, ServerLayout};
-use time::OffsetDateTime;
 use walfile::{Lsn, SegmentName, SegmentSize, Timeline, TimelineHistory, WalName};
 
-use super::time_reach::{TimeReach, TimeSearch};
+use super::reach::Route;
 use super::{
-    PartialReach, RecoveryTarget, RestoreOptions, RestorePlanError, TimelineTarget, TransactionEnd, WalPlan,
-    WalRequest, plan_wal,
+    RecoveryTarget, RestoreOptions, RestorePlanError, TimelineTarget, WalPlan, WalRequest, plan_wal,
 };
 use crate::{Context, Server};
 
@@ -54,9 +51,10 @@ pub(super) fn read_histories(
 
 /// What the archive holds, read once.
 pub(super) struct Archive<'a> {
-    store: WalStore<'a>,
-    size: SegmentSize,
-    histories: Histories,
+    pub(super) server: &'a Server,
+    pub(super) store: WalStore<'a>,
+    pub(super) size: SegmentSize,
+    pub(super) histories: Histories,
     /// History files that cannot be read.
     broken: BTreeSet<Timeline>,
     archived: BTreeSet<SegmentName>,
@@ -76,6 +74,7 @@ impl<'a> Archive<'a> {
         let (histories, broken) = read_histories(&store)?;
         let begin = record.begin_wal;
         let mut archive = Archive {
+            server,
             store,
             size,
             histories,
@@ -111,34 +110,26 @@ impl<'a> Archive<'a> {
         Ok(archive)
     }
 
-    pub(super) fn plan(
-        &self,
-        record: &BackupRecord,
-        options: &RestoreOptions,
-        archive_recovery: bool,
-        with_partial: bool,
-    ) -> Result<WalPlan, RestorePlanError> {
-        let until = match options.target {
+    pub(super) fn plan(&self, route: Route<'_>) -> Result<WalPlan, RestorePlanError> {
+        let until = match route.options.target {
             RecoveryTarget::Lsn(lsn) => Some(lsn),
-            RecoveryTarget::Immediate => record.end_xlog,
+            RecoveryTarget::Immediate => route.record.end_xlog,
             _ => None,
         };
-        self.plan_until(record, options, archive_recovery, with_partial, until)
+        self.plan_until(route, until)
     }
 
     pub(super) fn plan_until(
         &self,
-        record: &BackupRecord,
-        options: &RestoreOptions,
-        archive_recovery: bool,
-        with_partial: bool,
+        route: Route<'_>,
         until: Option<Lsn>,
     ) -> Result<WalPlan, RestorePlanError> {
+        let record = route.record;
         let missing = |field| RestorePlanError::Incomplete { id: record.id, field };
         let begin = record.begin_xlog.ok_or(missing("begin_xlog"))?;
         let consistent = record.end_xlog.ok_or(missing("end_xlog"))?;
         let timeline = record.timeline.ok_or(missing("timeline"))?;
-        let target_timeline = target_timeline(record, options, archive_recovery);
+        let target_timeline = target_timeline(record, route.options, route.archive_recovery);
         let is_needed = |other: Timeline| match target_timeline {
             TimelineTarget::Current => other == timeline,
             TimelineTarget::Number(wanted) => other == wanted,
@@ -157,107 +148,8 @@ impl<'a> Archive<'a> {
             until,
             histories: &self.histories,
             archived: &self.archived,
-            partial: if with_partial { &self.partial } else { &none },
+            partial: if route.with_partial() { &self.partial } else { &none },
         })?)
-    }
-
-    /// Whether recovery will get where it is to go. By a target position the plan was made; the WAL is read for a target
-    /// time; other targets are looked for only where WAL is missing. A standby may get by streaming what is missing here.
-    pub(super) fn judge_end(
-        &self,
-        wal: &WalPlan,
-        record: &BackupRecord,
-        options: &RestoreOptions,
-        get_wal: bool,
-        context: &Context<'_>,
-        warnings: &mut Vec<String>,
-    ) -> Result<(), RestorePlanError> {
-        let mut hole = |missing| {
-            let gap = RestorePlanError::Gap { missing, reach: wal.reach };
-            if !options.standby_mode {
-                return Err(gap);
-            }
-            warnings.push(format!("{gap}, unless the standby gets it by streaming"));
-            Ok(())
-        };
-        let RecoveryTarget::Time(target) = options.target else {
-            return wal.gap.map_or(Ok(()), hole);
-        };
-        let stops = |time| if options.exclusive { time >= target } else { time > target };
-        let reach = self.search(wal, record, context).run(TimeSearch::MOST_BYTES, &stops)?;
-        match (reach, wal.gap) {
-            (TimeReach::Reached, None) => {}
-            (TimeReach::Reached, Some(missing)) => warnings.push(missing_after(missing)),
-            (_, Some(missing)) => hole(missing)?,
-            (TimeReach::Unknown(problem), None) => warnings.push(format!(
-                "whether recovery reaches the target time cannot be told from the archived WAL: {problem}"
-            )),
-            (TimeReach::Before(last), None) => {
-                // Where the backup is not consistent yet, nothing can stop.
-                let last = last.filter(|last| record.end_xlog.is_none_or(|end| last.lsn >= end));
-                let zone = |last: TransactionEnd| TransactionEnd {
-                    time: last.time.to_offset(target.offset()),
-                    ..last
-                };
-                let beyond = RestorePlanError::TimeBeyondArchive {
-                    target,
-                    last: last.map(zone),
-                    reach: wal.reach,
-                    partial: self.partial_after(wal, record, options, context, &stops)?,
-                };
-                // It ends in an error only where nothing more can come, and since release 13.
-                let consequence = if get_wal || options.standby_mode {
-                    "recovery stops there once such WAL has come"
-                } else if record.version.is_some_and(|version| version < 130_000) {
-                    "before PostgreSQL 13, recovery ends with the archive as if there were no target"
-                } else {
-                    return Err(beyond);
-                };
-                warnings.push(format!("{beyond}; {consequence}"));
-            }
-        }
-        Ok(())
-    }
-
-    /// The way a plan takes.
-    pub(super) fn history(&self, wal: &WalPlan) -> Arc<TimelineHistory> {
-        let history = self.histories.get(&wal.timeline).cloned();
-        Arc::new(history.unwrap_or_else(|| TimelineHistory::root(wal.timeline)))
-    }
-
-    fn search<'s>(
-        &'s self,
-        wal: &'s WalPlan,
-        record: &BackupRecord,
-        context: &'s Context<'_>,
-    ) -> TimeSearch<'s> {
-        TimeSearch {
-            store: self.store,
-            size: self.size,
-            history: self.history(wal),
-            begin: record.begin_xlog.unwrap_or_default(),
-            wal,
-            context,
-        }
-    }
-
-    /// The segment that is being received and was not asked for, and whether its beginning would be enough.
-    fn partial_after(
-        &self,
-        wal: &WalPlan,
-        record: &BackupRecord,
-        options: &RestoreOptions,
-        context: &Context<'_>,
-        stops: &dyn Fn(OffsetDateTime) -> bool,
-    ) -> Result<Option<PartialReach>, RestorePlanError> {
-        if wal.partial.is_some() {
-            return Ok(None);
-        }
-        let Ok(longer) = self.plan(record, options, true, true) else { return Ok(None) };
-        let Some(segment) = longer.partial else { return Ok(None) };
-        // A record that ends there may begin in the segment before.
-        let reach = self.search(&longer, record, context).run(2 * self.size.bytes(), stops)?;
-        Ok(Some(PartialReach { segment, enough: matches!(reach, TimeReach::Reached) }))
     }
 
     /// The newest timeline that left the backup's own after the backup, and where.

@@ -43,6 +43,13 @@ pub(super) struct Archive {
     encrypted: bool,
 }
 
+impl Archive {
+    /// Bytes of the archive of a tablespace.
+    pub(super) fn stored_bytes(&self, oid: u32) -> Option<u64> {
+        (self.oid == Some(oid)).then(|| self.path.metadata().map_or(0, |metadata| metadata.len()))
+    }
+}
+
 /// By its name: `base.tar.gz`, `16384.tar`.
 fn archive(dir: &Path, name: &str) -> Option<Archive> {
     let (plain, encrypted) = match name.strip_suffix(".gpg") {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use tapster_catalog::locks::LockError;
 use tapster_catalog::record::format_time;
+use tapster_catalog::wal_index::WalIndexError;
 use tapster_catalog::{BackupId, CatalogError, WalStoreError};
 use tapster_copy::ExtractError;
 use tapster_copy::combine::CombineError;
@@ -12,9 +13,11 @@ use tapster_copy::rsync::RsyncError;
 use tapster_copy::tree::TreeError;
 use thiserror::Error;
 use time::OffsetDateTime;
-use walfile::{Lsn, SegmentName};
+use walfile::{Lsn, SegmentName, SystemId, Timeline};
 
-use super::{TransactionEnd, Unfinished, WalPlanError};
+use super::stop_point::target_text;
+use super::{RecordTarget, TargetPlace, TransactionEnd, Unfinished, WalPlanError};
+use crate::hooks::HookAbort;
 
 /// A restore that is impossible. Nothing was written.
 #[derive(Debug, Error)]
@@ -93,6 +96,139 @@ pub enum RestorePlanError {
         missing: SegmentName,
         /// The last position before it.
         reach: Lsn,
+    },
+    /// The record that is the target is not where recovery would come to it.
+    #[error("{}", target_text(target, place))]
+    Target {
+        /// The target.
+        target: RecordTarget,
+        /// Where it is instead.
+        place: TargetPlace,
+    },
+    /// A segment that cannot be read to its end: recovery would end there.
+    #[error(
+        "WAL segment {segment} is damaged: it can be read up to {reach} only{}",
+        if reach < consistent { format!(", and the backup needs everything up to {consistent}") } else { String::new() }
+    )]
+    Damaged {
+        /// The segment.
+        segment: SegmentName,
+        /// Up to where recovery would come.
+        reach: Lsn,
+        /// The last record before that, when the backup is consistent there: the last position that can be a target.
+        last: Option<Lsn>,
+        /// Where the backup is consistent.
+        consistent: Lsn,
+    },
+    /// A segment of another cluster.
+    #[error(
+        "WAL segment {segment} is of another cluster: its system identifier is {found}, that of the backup {expected}"
+    )]
+    Foreign {
+        /// The segment.
+        segment: SegmentName,
+        /// The backup's system identifier.
+        expected: SystemId,
+        /// The segment's.
+        found: SystemId,
+    },
+    /// A history file that is not that of the archived WAL.
+    #[error(
+        "{}.history is not that of the archived WAL: by it segment {segment} begins on timeline {expected}, but it begins on \
+         timeline {found}",
+        timeline.to_hex()
+    )]
+    History {
+        /// The timeline of the history file.
+        timeline: Timeline,
+        /// The segment.
+        segment: SegmentName,
+        /// By the history file.
+        expected: Timeline,
+        /// By the segment itself.
+        found: Timeline,
+    },
+    /// The WAL does not go on where the history file says that the timelines change.
+    #[error("recovery would not come past {switch}, where {}.history says that the timeline changes: {problem}", timeline.to_hex())]
+    Switch {
+        /// The timeline of the history file.
+        timeline: Timeline,
+        /// Where it says that the timelines change.
+        switch: Lsn,
+        /// Up to where recovery would come.
+        reach: Lsn,
+        /// The last record before that.
+        last: Option<Lsn>,
+        /// What is wrong, in words.
+        problem: String,
+    },
+    /// What the archive holds cannot be found out.
+    #[error(transparent)]
+    Index(#[from] WalIndexError),
+    /// `pg_control` of the backup is damaged, or of another cluster.
+    #[error("backup {id} cannot be restored: its pg_control: {problem}")]
+    Control {
+        /// The backup.
+        id: BackupId,
+        /// What is wrong.
+        problem: String,
+    },
+    /// An option that is only for a standby.
+    #[error("{option} is for a standby: give it together with standby mode")]
+    StandbyOnly {
+        /// The option, in words.
+        option: &'static str,
+    },
+    /// A value that PostgreSQL would not take.
+    #[error("{option}: {problem}")]
+    Value {
+        /// The option, in words.
+        option: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A place that is something else than a directory.
+    #[error("'{}' is not a directory", path.display())]
+    NotADirectory {
+        /// The place.
+        path: PathBuf,
+    },
+    /// A place in which nothing can be made.
+    #[error("'{}' cannot be written to by the user that runs the restore", path.display())]
+    NotWritable {
+        /// The place, or the directory above it in which it would be made.
+        path: PathBuf,
+    },
+    /// A data directory of somebody else's, in which PostgreSQL would not start what we write.
+    #[error(
+        "'{}' belongs to the user with the number {owner}; a data directory must belong to the user that PostgreSQL runs as, and \
+         what is restored belongs to the one that restores it ({user})",
+        path.display()
+    )]
+    NotOwned {
+        /// The place.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Who restores.
+        user: u32,
+    },
+    /// A file system was mounted where the data directory should be: its `lost+found` is in the way.
+    #[error(
+        "'{}' is a mount point and holds 'lost+found', which no data directory may hold: restore into a directory below it",
+        path.display()
+    )]
+    MountPoint {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A tablespace would lie among the cluster's own files.
+    #[error("tablespace '{name}' cannot be restored into '{}': that is a part of the cluster itself", path.display())]
+    InsideCluster {
+        /// The tablespace.
+        name: String,
+        /// The place.
+        path: PathBuf,
     },
     /// An unknown tablespace was given a new place.
     #[error("Invalid tablespace name '{name}'")]
@@ -220,14 +356,6 @@ pub enum RestorePlanError {
         program: &'static str,
         /// The ssh command that leads there.
         command: String,
-    },
-    /// The configuration asks for something that is not there yet.
-    #[error("{what} is not supported for server '{server}' yet")]
-    Unsupported {
-        /// Which setting.
-        what: String,
-        /// Server name.
-        server: String,
     },
     /// Somebody asked to stop.
     #[error("stopped on request")]
@@ -363,6 +491,9 @@ pub enum RestoreError {
     /// The catalog cannot be read. Nothing was written.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// A hook script wants no restore. Nothing was written.
+    #[error(transparent)]
+    Hook(#[from] HookAbort),
     /// Somebody asked to stop.
     #[error("stopped on request; '{}' is incomplete and cannot be started", destination.display())]
     Stopped {

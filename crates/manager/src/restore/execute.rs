@@ -64,12 +64,12 @@ impl CopyObserver for Bytes<'_, '_> {
 }
 
 impl Server {
-    /// Carries out a plan. The backup is locked as long as that takes, so that neither we nor Barman delete it meanwhile;
-    /// several restores of one backup may run side by side.
-    ///
-    /// # Errors
-    /// When the backup is gone or in use, or where it broke off; the destination then has no `pg_control`.
-    pub fn restore(&self, plan: RestorePlan, context: &Context<'_>) -> Result<RestoreReport, RestoreError> {
+    /// The restore itself, without the scripts around it.
+    pub(super) fn execute_restore(
+        &self,
+        plan: RestorePlan,
+        context: &Context<'_>,
+    ) -> Result<RestoreReport, RestoreError> {
         let started = context.now();
         let mut locks = Vec::with_capacity(plan.chain.len());
         for record in &plan.chain {

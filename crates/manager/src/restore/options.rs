@@ -117,6 +117,10 @@ pub struct RestoreOptions {
     pub partial_wal: bool,
     /// Set the result up as a standby.
     pub standby_mode: bool,
+    /// Where a standby streams from (`primary_conninfo`). Only with `standby_mode`.
+    pub primary_conninfo: Option<String>,
+    /// The slot it uses there (`primary_slot_name`). Only with `standby_mode`.
+    pub primary_slot_name: Option<String>,
     /// Where copied WAL goes for a point-in-time recovery; `<destination>/barman_wal` without it.
     pub staging_wal_directory: Option<PathBuf>,
     /// The file that gets the recovery settings; `postgresql.auto.conf` without it.
@@ -152,6 +156,8 @@ impl RestoreOptions {
             get_wal: None,
             partial_wal: false,
             standby_mode: false,
+            primary_conninfo: None,
+            primary_slot_name: None,
             staging_wal_directory: None,
             recovery_conf_filename: None,
             restore_command: None,

@@ -2,12 +2,14 @@
 //!
 //! Nothing lies where another thing goes. That everything is empty or absent before, or may be gone over, is found out after that.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::{Access, AtFlags};
 use tapster_catalog::BackupRecord;
 
 use super::archived_wal::file_names;
-use super::{RestoreOptions, RestorePlanError, WalPlan};
+use super::{RestoreOptions, RestorePlanError};
 
 /// Where a tablespace is restored to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -80,11 +82,16 @@ pub(super) fn place_tablespaces(
         .collect()
 }
 
-/// Nothing lies where another thing goes; a tablespace may lie inside the data directory.
+/// Everything can be written to, and nothing lies where another thing goes; a tablespace may lie inside the data directory, where it
+/// is not in the way of the cluster's own files.
 pub(super) fn check_places(
     destination: &Path,
     tablespaces: &[TablespacePlace],
 ) -> Result<(), RestorePlanError> {
+    if is_bare_mount_point(destination)? {
+        return Err(RestorePlanError::MountPoint { path: destination.to_owned() });
+    }
+    check_access(destination)?;
     let real_destination = resolved(destination);
     for (index, place) in tablespaces.iter().enumerate() {
         let overlap = |second: &Path| {
@@ -93,6 +100,14 @@ pub(super) fn check_places(
         let real = resolved(&place.location);
         if real_destination.starts_with(&real) {
             return overlap(destination);
+        }
+        let inside = real.strip_prefix(&real_destination).ok().and_then(|inside| inside.components().next());
+        if inside.is_some_and(|first| is_of_the_cluster(&first.as_os_str().to_string_lossy())) {
+            let (name, path) = (place.name.clone(), place.location.clone());
+            return Err(RestorePlanError::InsideCluster { name, path });
+        }
+        if inside.is_none() {
+            check_access(&place.location)?;
         }
         for other in tablespaces.iter().skip(index + 1) {
             let other_real = resolved(&other.location);
@@ -104,38 +119,58 @@ pub(super) fn check_places(
     Ok(())
 }
 
-pub(super) fn is_empty(dir: &Path) -> Result<bool, RestorePlanError> {
-    match std::fs::read_dir(dir) {
-        Ok(mut read) => Ok(read.next().is_none()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
-        Err(source) => Err(RestorePlanError::Io { path: dir.to_owned(), source }),
-    }
+/// Names that PostgreSQL gives to what lies in a data directory.
+pub(super) fn is_of_the_cluster(first: &str) -> bool {
+    first.starts_with("pg_") || ["base", "global", "log"].contains(&first)
 }
 
-/// Whether the file system of the destination has room. Files that can be shared with the backup need none, but nobody knows
-/// that beforehand, so this only refuses what is clearly too little. `staged` is what is unpacked there on the way.
-pub(super) fn check_space(
-    destination: &Path,
-    record: &BackupRecord,
-    wal: &WalPlan,
-    copies_wal: bool,
-    staged: u64,
-    present: u64,
-) -> Result<(), RestorePlanError> {
-    let Some(existing) = destination.ancestors().find(|dir| dir.is_dir()) else { return Ok(()) };
-    let Ok(stat) = rustix::fs::statvfs(existing) else { return Ok(()) };
-    // What is there goes, or is kept.
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize).saturating_add(present);
-    let elsewhere: bool = !record.tablespaces.is_empty();
-    // What archives hold takes the room it had on the server.
-    let is_less = record.compression.is_some() || record.parent_backup_id.is_some();
-    let size = if is_less { record.cluster_size } else { record.size };
-    let base = if elsewhere { 0 } else { size.unwrap_or(0) };
-    let segments = wal.segments.len() as u64 + u64::from(wal.partial.is_some());
-    let wal_bytes = if copies_wal { segments.saturating_mul(record.segment_size().bytes()) } else { 0 };
-    let needed = base.saturating_add(wal_bytes).saturating_add(staged);
-    if free < needed {
-        return Err(RestorePlanError::Space { path: existing.to_owned(), free, needed });
+/// Whether it holds nothing but what the file system itself has put there.
+fn is_bare_mount_point(dir: &Path) -> Result<bool, RestorePlanError> {
+    Ok(file_names(dir)? == ["lost+found"])
+}
+
+/// What does not exist must be possible to make; what exists must be ours, and PostgreSQL will demand the same.
+fn check_access(place: &Path) -> Result<(), RestorePlanError> {
+    let user = rustix::process::geteuid();
+    for dir in place.ancestors() {
+        match dir.metadata() {
+            Ok(found) if !found.is_dir() => {
+                return Err(RestorePlanError::NotADirectory { path: dir.to_owned() });
+            }
+            Ok(found) => {
+                let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+                let needed = if dir == place { access } else { Access::WRITE_OK | Access::EXEC_OK };
+                let is_allowed = rustix::fs::accessat(rustix::fs::CWD, dir, needed, AtFlags::EACCESS).is_ok();
+                if dir == place && found.uid() != user.as_raw() && !user.is_root() {
+                    let (path, owner, user) = (dir.to_owned(), found.uid(), user.as_raw());
+                    return Err(RestorePlanError::NotOwned { path, owner, user });
+                }
+                return if is_allowed {
+                    Ok(())
+                } else {
+                    Err(RestorePlanError::NotWritable { path: dir.to_owned() })
+                };
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {}
+            Err(source) => return Err(RestorePlanError::Io { path: dir.to_owned(), source }),
+        }
     }
     Ok(())
+}
+
+pub(super) fn is_empty(dir: &Path) -> Result<bool, RestorePlanError> {
+    let not_a_directory = |path: &Path| RestorePlanError::NotADirectory { path: path.to_owned() };
+    match std::fs::read_dir(dir) {
+        Ok(mut read) => Ok(read.next().is_none()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // A link to nothing is not nothing.
+            if dir.is_symlink() { Err(not_a_directory(dir)) } else { Ok(true) }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            let file = dir.ancestors().find(|above| above.exists()).unwrap_or(dir);
+            Err(not_a_directory(file))
+        }
+        Err(source) => Err(RestorePlanError::Io { path: dir.to_owned(), source }),
+    }
 }

@@ -8,18 +8,20 @@ use tapster_copy::combine::CopyMethod;
 use tapster_copy::remote::Host;
 use walfile::{Lsn, WalName};
 
-use super::archived_wal::{Archive, missing_after, read_histories, target_timeline};
+use super::archived_wal::{Archive, read_histories, target_timeline};
 use super::archives::{self, is_archived};
-use super::combine;
 use super::elsewhere::There;
 use super::places::{
-    absolute, check_places, check_space, is_empty, place_tablespaces, resolved, unlisted_tablespace,
+    absolute, check_places, is_empty, is_of_the_cluster, place_tablespaces, resolved, unlisted_tablespace,
 };
+use super::reach::{Reached, Route, is_pitr};
+use super::stop_point::Points;
 use super::wal_plan::leads_to;
 use super::{
-    BackupChoice, DeltaPlan, RecoveryTarget, RestoreOptions, RestorePlanError, TablespacePlace,
-    TimelineTarget, WalPlan, WalPlanError,
+    BackupChoice, DeltaPlan, RecoveryTarget, RestoreOptions, RestorePlanError, StopPoint, TablespacePlace,
+    TargetPlace, TimelineTarget, WalPlan, WalPlanError,
 };
+use super::{combine, control, standby};
 use crate::{Context, Server};
 
 /// A restore that can be done. [`Server::restore`] does it; printing it is a dry run.
@@ -48,6 +50,8 @@ pub struct RestorePlan {
     pub get_wal: bool,
     /// The WAL recovery will replay.
     pub wal: WalPlan,
+    /// Where recovery stops; `None` where it goes on to the end of the WAL, or where the archived WAL does not tell.
+    pub stop: Option<StopPoint>,
     /// Labels and history files that are copied with it.
     pub extras: Vec<WalName>,
     /// Where WAL is copied to; `None` when it is fetched while recovering.
@@ -69,15 +73,15 @@ impl Server {
         options: &RestoreOptions,
         context: &Context<'_>,
     ) -> Result<RestorePlan, RestorePlanError> {
-        self.refuse_unsupported_restore()?;
-        let pitr = options.target != RecoveryTarget::End || options.timeline.is_some();
+        let pitr = is_pitr(options);
         if options.action.is_some() && !pitr {
             return Err(RestorePlanError::ActionWithoutTarget);
         }
-        let get_wal = options.get_wal.unwrap_or(self.config.recovery_options.get_wal);
-        // Without a signal file PostgreSQL replays what it finds in pg_wal, and stays on the backup's timeline.
-        let archive_recovery = pitr || get_wal || options.standby_mode;
-        let record = self.choose_backup(options, archive_recovery)?;
+        standby::check(options)?;
+        let points = self.points(&options.target, context)?;
+        let record = self.choose_backup(options, points.as_ref(), context)?;
+        let route = Route::new(self, &record, options);
+        let Route { archive_recovery, get_wal, .. } = route;
         let chain = self.usable_chain(&record)?;
         let delta = options.delta.unwrap_or(self.config.recovery_options.delta_restore);
         let there = options.remote.as_ref();
@@ -98,24 +102,21 @@ impl Server {
                 None
             }
         };
-        if let RecoveryTarget::Time(target) = options.target
-            && let Some(end) = record.end_time
-            && target < end
-        {
-            return Err(RestorePlanError::TimeBeforeBackup { target, end });
-        }
         let archive = Archive::read(self, &record, context)?;
-        let with_partial = options.partial_wal || get_wal;
-        let mut wal = archive.plan(&record, options, archive_recovery, with_partial)?;
-        // Only then is it worth a search.
-        if let Some(missing) = wal.gap {
-            let begin = record.begin_xlog.unwrap_or_default();
-            let history = archive.history(&wal);
-            let stop = self.stop_point(&options.target, begin, &wal, &history, context)?;
-            if stop.is_some() {
-                warnings.push(missing_after(missing));
-                wal = archive.plan_until(&record, options, archive_recovery, with_partial, stop)?;
-            }
+        let mut reached = archive.reach(route, points.as_ref(), context);
+        if let (
+            Err(RestorePlanError::Target { place: TargetPlace::Nowhere { similar, .. }, .. }),
+            RecoveryTarget::Name(name),
+        ) = (&mut reached, &options.target)
+        {
+            *similar = self.similar_restore_points(name, context);
+        }
+        let mut reached = reached?;
+        archive.prove(route, &mut reached, context)?;
+        let Reached { wal, stop, warnings: told, .. } = reached;
+        warnings.extend(told);
+        if !is_archived(&record) {
+            warnings.extend(control::check(&self.layout().data_dir(&record.id), &record)?);
         }
         if !archive_recovery && let Some((next, at)) = archive.left_for(&record) {
             warnings.push(format!(
@@ -130,7 +131,6 @@ impl Server {
                 record.id
             ));
         }
-        archive.judge_end(&wal, &record, options, get_wal, context, &mut warnings)?;
         let wal_directory = match (&options.staging_wal_directory, pitr) {
             _ if get_wal => None,
             (Some(dir), true) => Some(match &there {
@@ -151,12 +151,7 @@ impl Server {
             );
         }
         let staging = match &there {
-            None => {
-                let staged = self.staged_bytes(&chain);
-                let present = delta.as_ref().map_or(0, |delta| delta.present_bytes);
-                check_space(&destination, &record, &wal, wal_directory.is_some(), staged, present)?;
-                None
-            }
+            None => None,
             Some(there) => {
                 let segments = wal.segments.len() as u64 + u64::from(wal.partial.is_some());
                 let wal_bytes = segments.saturating_mul(record.segment_size().bytes());
@@ -164,7 +159,7 @@ impl Server {
                 self.plan_remote(there, &chain, options, &destination, wals)?
             }
         };
-        Ok(RestorePlan {
+        let plan = RestorePlan {
             record,
             chain,
             combine_method,
@@ -176,38 +171,27 @@ impl Server {
             pitr,
             get_wal,
             wal,
+            stop,
             extras,
             wal_directory,
             delta,
             warnings,
-        })
-    }
-
-    fn refuse_unsupported_restore(&self) -> Result<(), RestorePlanError> {
-        for key in [
-            "pre_recovery_script",
-            "pre_recovery_retry_script",
-            "post_recovery_script",
-            "post_recovery_retry_script",
-        ] {
-            if self.config.text(key).is_some_and(|value| !value.is_empty()) {
-                return Err(RestorePlanError::Unsupported {
-                    what: key.to_owned(),
-                    server: self.name().to_owned(),
-                });
-            }
+        };
+        if plan.host.is_none() {
+            self.check_space(&plan, self.staged_bytes(&plan.chain))?;
         }
-        Ok(())
+        Ok(plan)
     }
 
     fn choose_backup(
         &self,
         options: &RestoreOptions,
-        archive_recovery: bool,
+        points: Option<&Points>,
+        context: &Context<'_>,
     ) -> Result<BackupRecord, RestorePlanError> {
         let record = match &options.backup {
             BackupChoice::Record(record) => (**record).clone(),
-            BackupChoice::Auto => self.newest_fitting(options, archive_recovery)?,
+            BackupChoice::Auto => self.newest_fitting(options, points, context)?,
         };
         if !record.status.is_copied() {
             return Err(RestorePlanError::Status { status: record.status.to_string() });
@@ -288,10 +272,7 @@ impl Server {
         let first = real.strip_prefix(&real_destination).ok().and_then(|inside| inside.components().next());
         let data = self.layout().data_dir(&record.id);
         // Nobody looks into an archive for this: all that PostgreSQL makes has such names.
-        let is_in_archive = |first: &Path| {
-            let name = first.to_string_lossy();
-            name.starts_with("pg_") || ["base", "global", "log"].contains(&name.as_ref())
-        };
+        let is_in_archive = |first: &Path| is_of_the_cluster(&first.to_string_lossy());
         let is_part = |first: std::path::Component<'_>| {
             let first = Path::new(first.as_os_str());
             if is_archived(record) { is_in_archive(first) } else { data.join(first).exists() }
@@ -303,23 +284,21 @@ impl Server {
     }
 
     /// Barman's `auto`: the newest backup that ends before the target, on the way to the target timeline. Barman compares
-    /// the numbers of timelines, which say nothing about who descends from whom.
+    /// the numbers of timelines, which say nothing about who descends from whom; and it looks for no restore point and no
+    /// transaction.
     fn newest_fitting(
         &self,
         options: &RestoreOptions,
-        archive_recovery: bool,
+        points: Option<&Points>,
+        context: &Context<'_>,
     ) -> Result<BackupRecord, RestorePlanError> {
-        let refuse = |target| Err(RestorePlanError::AutoTarget { target });
         let fits = |record: &BackupRecord| match &options.target {
             RecoveryTarget::Time(target) => record.end_time.is_some_and(|end| end <= *target),
             RecoveryTarget::Lsn(target) => record.end_xlog.is_some_and(|end| end <= *target),
             _ => true,
         };
-        match options.target {
-            RecoveryTarget::Xid(_) => return refuse("xid"),
-            RecoveryTarget::Name(_) => return refuse("name"),
-            RecoveryTarget::Immediate => return refuse("immediate"),
-            _ => {}
+        if options.target == RecoveryTarget::Immediate {
+            return Err(RestorePlanError::AutoTarget { target: "immediate" });
         }
         let mut records = self.catalog.records()?;
         let going = self.catalog.deletions_in_progress()?;
@@ -339,16 +318,45 @@ impl Server {
         }
         let reachable = |record: &BackupRecord| match (record.timeline, record.end_xlog) {
             (Some(own), Some(end)) => {
-                leads_to(target_timeline(record, options, archive_recovery), own, end, &histories)
+                let route = Route::new(self, record, options);
+                leads_to(target_timeline(record, options, route.archive_recovery), own, end, &histories)
             }
             _ => false,
         };
-        records
-            .into_iter()
-            .rev()
-            .filter(|r| r.status.is_copied())
-            .find(|record| fits(record) && reachable(record))
-            .ok_or(RestorePlanError::NoCandidate)
+        let mut candidates =
+            records.into_iter().rev().filter(|r| r.status.is_copied() && fits(r) && reachable(r));
+        match points {
+            Some(points) if points.problem.is_none() => {
+                self.newest_before(points, candidates, options, context)
+            }
+            _ => candidates.next().ok_or(RestorePlanError::NoCandidate),
+        }
+    }
+
+    /// The first from which recovery comes to the record that is its target.
+    fn newest_before(
+        &self,
+        points: &Points,
+        candidates: impl Iterator<Item = BackupRecord>,
+        options: &RestoreOptions,
+        context: &Context<'_>,
+    ) -> Result<BackupRecord, RestorePlanError> {
+        let mut refused = None;
+        for record in candidates {
+            let archive = Archive::read(self, &record, context)?;
+            let reached = archive.reach(Route::new(self, &record, options), Some(points), context);
+            match reached {
+                Ok(_) => return Ok(record),
+                Err(RestorePlanError::Stopped) => return Err(RestorePlanError::Stopped),
+                // The oldest one says it best.
+                Err(error @ RestorePlanError::Target { place: TargetPlace::BeforeBackup { .. }, .. }) => {
+                    refused = Some(error);
+                }
+                // A plan from it says in full what is wrong.
+                Err(_) => return Ok(record),
+            }
+        }
+        Err(refused.unwrap_or(RestorePlanError::NoCandidate))
     }
 }
 

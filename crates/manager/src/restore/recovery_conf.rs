@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use super::settings::quote;
-use super::{RecoveryTarget, RestorePlan, TimelineTarget};
+use super::standby;
+use super::{RecoveryTarget, RestorePlan, TargetAction, TimelineTarget};
 
 /// First version with recovery settings in the ordinary configuration files.
 const MERGED: u32 = 120_000;
+/// First version with `recovery_target_action`.
+const WITH_ACTION: u32 = 90_500;
 
 /// An exit code at which PostgreSQL stops instead of ending recovery.
 const STOP_RECOVERY: u8 = 200;
@@ -28,6 +31,8 @@ pub(super) fn recovery_conf(plan: &RestorePlan, server: &str, os_user: &str) -> 
     if !plan.pitr && !plan.get_wal && !options.standby_mode {
         return None;
     }
+    let version = plan.record.version;
+    let merged = version.is_none_or(|version| version >= MERGED);
     let mut lines = Vec::new();
     if plan.get_wal {
         let program = &options.program;
@@ -63,6 +68,12 @@ pub(super) fn recovery_conf(plan: &RestorePlan, server: &str, os_user: &str) -> 
         lines.push("recovery_target_inclusive = 'False'".to_owned());
     }
     match options.timeline {
+        // Before that it is what is done without a word, and no value.
+        Some(TimelineTarget::Current) if !merged => {}
+        // A standby follows its primary only when it is told to.
+        None if !merged && options.primary_conninfo.is_some() => {
+            lines.push("recovery_target_timeline = latest".to_owned());
+        }
         None => {}
         Some(TimelineTarget::Current) => lines.push("recovery_target_timeline = current".to_owned()),
         Some(TimelineTarget::Latest) => lines.push("recovery_target_timeline = latest".to_owned()),
@@ -70,10 +81,14 @@ pub(super) fn recovery_conf(plan: &RestorePlan, server: &str, os_user: &str) -> 
             lines.push(format!("recovery_target_timeline = {timeline}"))
         }
     }
-    if let Some(action) = options.action {
-        lines.push(format!("recovery_target_action = '{}'", action.as_str()));
+    match options.action {
+        Some(action) if version.is_none_or(|version| version >= WITH_ACTION) => {
+            lines.push(format!("recovery_target_action = '{}'", action.as_str()));
+        }
+        Some(TargetAction::Pause) => lines.push("pause_at_recovery_target = 'on'".to_owned()),
+        _ => {}
     }
-    let merged = plan.record.version.is_none_or(|version| version >= MERGED);
+    lines.extend(standby::lines(options));
     if !merged {
         if options.standby_mode {
             lines.push("standby_mode = 'on'".to_owned());

@@ -16,7 +16,7 @@ use tapster_manager::{
 };
 use tapster_protocol::Environment;
 use time::macros::datetime;
-use walfile::{Lsn, Timeline};
+use walfile::{Lsn, SegmentName, SegmentSize, Timeline};
 
 const ID: &str = "20261121T000000";
 const SEGMENT: u64 = 16 * 1024 * 1024;
@@ -56,9 +56,10 @@ impl Hub {
         for dir in ["global", "pg_wal", "pg_tblspc"] {
             std::fs::create_dir_all(hub.data().join(dir)).unwrap();
         }
-        for file in ["global/pg_control", "backup_label"] {
-            std::fs::write(hub.data().join(file), "x").unwrap();
-        }
+        let control = "../walfile/tests/data/15/pg_control.production";
+        let control = Path::new(env!("CARGO_MANIFEST_DIR")).join(control);
+        std::fs::copy(control, hub.data().join("global/pg_control")).unwrap();
+        std::fs::write(hub.data().join("backup_label"), "x").unwrap();
         for (timeline, segment) in [(1, 5), (1, 6), (1, 7), (1, 8), (1, 9), (2, 6), (2, 7)] {
             hub.archive(&format!("{timeline:08X}00000000{segment:08X}"), "");
         }
@@ -70,10 +71,17 @@ impl Hub {
         self.server.catalog().layout().data_dir(&self.record.id)
     }
 
+    /// A segment that is switched from at once, or a file with this content.
     pub fn archive(&self, name: &str, content: &str) {
         let path = self.server.catalog().layout().wal(name.parse().unwrap());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
+        match name.parse::<SegmentName>() {
+            Ok(segment) if content.is_empty() => {
+                std::fs::write(&path, switched(segment)).unwrap();
+                std::fs::File::options().write(true).open(path).unwrap().set_len(SEGMENT).unwrap();
+            }
+            _ => std::fs::write(path, content).unwrap(),
+        }
     }
 
     fn options(&self) -> RestoreOptions {
@@ -86,6 +94,36 @@ impl Hub {
         change(&mut options);
         self.server.plan_restore(&options, &Context::new(&Silent))
     }
+}
+
+/// The beginning of a segment of PostgreSQL 15: its header, and the record that says that the rest is empty. Segment 6 was begun on
+/// timeline 1, of whichever it is.
+fn switched(name: SegmentName) -> Vec<u8> {
+    let start = name.start(SegmentSize::DEFAULT).unwrap().get();
+    let timeline = if start == 6 * SEGMENT { 1 } else { name.timeline().get() };
+    let mut bytes = Vec::new();
+    bytes.extend(0xD110_u16.to_le_bytes());
+    bytes.extend(2_u16.to_le_bytes());
+    bytes.extend(timeline.to_le_bytes());
+    bytes.extend(start.to_le_bytes());
+    bytes.extend(0_u64.to_le_bytes());
+    bytes.extend(7_u64.to_le_bytes());
+    bytes.extend(u32::try_from(SEGMENT).unwrap().to_le_bytes());
+    bytes.extend(8192_u32.to_le_bytes());
+    let mut record = Vec::new();
+    record.extend(24_u32.to_le_bytes());
+    record.extend(0_u32.to_le_bytes());
+    record.extend((start - SEGMENT + 40).to_le_bytes());
+    record.extend([0x40, 0, 0, 0]);
+    let crc = crc32c(&record);
+    bytes.extend(record);
+    bytes.extend(crc.to_le_bytes());
+    bytes
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    let bit = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0x82F6_3B78 } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), bit))
 }
 
 fn names(plan: &RestorePlan) -> Vec<String> {
@@ -137,14 +175,11 @@ fn a_standby_asks_again_where_recovery_would_stop() {
 }
 
 #[test]
-fn a_target_time_that_cannot_be_judged_is_a_warning() {
+fn where_no_transaction_ends_no_time_is_a_target() {
     let hub = Hub::new();
     let plan = hub.plan(|options| options.target = RecoveryTarget::Time(datetime!(2001-01-01 00:00 UTC)));
-    let warnings = plan.unwrap().warnings;
-    let expected = "whether recovery reaches the target time cannot be told from the archived WAL: ";
-    assert!(warnings.len() == 1 && warnings[0].starts_with(expected), "{warnings:?}");
-
-    // What cannot be read proves nothing: of a hole in the archive, too, nobody knows whether the target is before it.
+    assert!(matches!(plan, Err(RestorePlanError::TimeBeyondArchive { last: None, .. })), "{plan:?}");
+    // Of a hole in the archive nobody knows whether the target is before it.
     hub.archive("000000020000000000000009", "");
     let plan = hub.plan(|options| options.target = RecoveryTarget::Time(datetime!(2001-01-01 00:00 UTC)));
     assert!(matches!(plan, Err(RestorePlanError::Gap { .. })));
