@@ -47,7 +47,10 @@ impl Server {
         variables.extend([
             ("BARMAN_DESTINATION_DIRECTORY", plan.destination.to_string_lossy().into_owned()),
             ("BARMAN_TABLESPACES", text(moved)),
-            ("BARMAN_REMOTE_COMMAND", String::new()),
+            (
+                "BARMAN_REMOTE_COMMAND",
+                plan.host.as_ref().map(|host| host.command().to_owned()).unwrap_or_default(),
+            ),
             ("BARMAN_RECOVER_OPTIONS", text(options)),
             ("BARMAN_ERROR", error.map(ToString::to_string).unwrap_or_default()),
         ]);
