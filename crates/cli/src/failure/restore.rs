@@ -124,7 +124,7 @@ fn way_hint(way: &RestoreWay) -> String {
 
 fn target_hint(place: &Place<'_>, found: &TargetPlace) -> String {
     match found {
-        TargetPlace::Nowhere { similar, last } => {
+        TargetPlace::Nowhere { similar, last, .. } => {
             let mut parts: Vec<String> = Vec::new();
             if !similar.is_empty() {
                 let names: Vec<String> = similar.iter().map(restore_point).collect();

@@ -159,6 +159,7 @@ impl Archive<'_> {
                 (None, None) => match points.instead() {
                     Some(place) => place,
                     None => TargetPlace::Nowhere {
+                        missing: reached.wal.gap,
                         similar: Vec::new(),
                         last: self.last_end(route, &reached.wal, context)?,
                     },

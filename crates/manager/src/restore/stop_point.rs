@@ -131,6 +131,8 @@ impl RecordTarget {
 pub enum TargetPlace {
     /// It is not in the WAL of the hub.
     Nowhere {
+        /// A segment that is missing on the way and may have held it.
+        missing: Option<SegmentName>,
         /// Restore points whose names are similar, the most similar first.
         similar: Vec<RestorePointAt>,
         /// The last transaction that ends in the WAL on the way.
@@ -185,6 +187,9 @@ pub struct RestorePointAt {
 
 pub(super) fn target_text(target: &RecordTarget, place: &TargetPlace) -> String {
     match place {
+        TargetPlace::Nowhere { missing: Some(missing), .. } => {
+            format!("{target} is not in the archived WAL, of which segment {missing} is missing")
+        }
         TargetPlace::Nowhere { .. } => format!("{target} is not in the archived WAL"),
         TargetPlace::BeforeBackup { at, end } => {
             format!("{target} is at {}, before the end of the backup at {end}", at.lsn)
