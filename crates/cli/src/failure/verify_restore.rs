@@ -10,7 +10,7 @@ impl Failure {
         let failure = Self::user(format!("The backup is not proven: {}", chain(error)));
         match error {
             VerifyRestoreError::Stopped => Self::interrupted(),
-            VerifyRestoreError::Plan(error) => Self::plan(place, error),
+            VerifyRestoreError::Plan(error) => Self::plan(place, error, None),
             VerifyRestoreError::NotStarted { log, .. } | VerifyRestoreError::Timeout { log, .. } => {
                 failure.with_details(format!("the end of the server's log:\n{}", log.join("\n")))
             }

@@ -88,10 +88,10 @@ pub(super) fn check_places(
     destination: &Path,
     tablespaces: &[TablespacePlace],
 ) -> Result<(), RestorePlanError> {
+    check_access(destination)?;
     if is_bare_mount_point(destination)? {
         return Err(RestorePlanError::MountPoint { path: destination.to_owned() });
     }
-    check_access(destination)?;
     let real_destination = resolved(destination);
     for (index, place) in tablespaces.iter().enumerate() {
         let overlap = |second: &Path| {
@@ -151,6 +151,10 @@ fn check_access(place: &Path) -> Result<(), RestorePlanError> {
                     Err(RestorePlanError::NotWritable { path: dir.to_owned() })
                 };
             }
+            // A link to nothing.
+            Err(_) if dir.is_symlink() => {
+                return Err(RestorePlanError::NotADirectory { path: dir.to_owned() });
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {}
             Err(source) => return Err(RestorePlanError::Io { path: dir.to_owned(), source }),
@@ -160,17 +164,9 @@ fn check_access(place: &Path) -> Result<(), RestorePlanError> {
 }
 
 pub(super) fn is_empty(dir: &Path) -> Result<bool, RestorePlanError> {
-    let not_a_directory = |path: &Path| RestorePlanError::NotADirectory { path: path.to_owned() };
     match std::fs::read_dir(dir) {
         Ok(mut read) => Ok(read.next().is_none()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            // A link to nothing is not nothing.
-            if dir.is_symlink() { Err(not_a_directory(dir)) } else { Ok(true) }
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            let file = dir.ancestors().find(|above| above.exists()).unwrap_or(dir);
-            Err(not_a_directory(file))
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
         Err(source) => Err(RestorePlanError::Io { path: dir.to_owned(), source }),
     }
 }
