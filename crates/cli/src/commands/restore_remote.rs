@@ -1,6 +1,7 @@
 //! What of `restore` is about another host, and about staging.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use tapster_manager::restore::RemoteOptions;
@@ -65,8 +66,22 @@ pub(super) fn apply(
     remote.jobs_start_batch_period = number(args.jobs_start_batch_period);
     remote.port.clone_from(&args.recovery_option_port);
     remote.user.clone_from(&setup.config.global.barman_user);
+    remote.this_host = own_name();
+    remote.wal_jobs = number(args.jobs).unwrap_or(config.parallel_jobs);
     options.remote = Some(remote);
     Ok(())
+}
+
+/// The name of this host, with its domain where the system knows one.
+fn own_name() -> String {
+    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let full = std::process::Command::new("hostname").arg("-f").stderr(Stdio::null()).output();
+    let full = full.ok().filter(|output| output.status.success()).map(|output| output.stdout);
+    let full = full.and_then(|name| String::from_utf8(name).ok()).unwrap_or_default();
+    let full = full.trim();
+    // Nobody else reaches this host by that.
+    let is_useful = !full.is_empty() && full.len() < 256 && !full.starts_with("localhost");
+    if is_useful { full.to_owned() } else { own }
 }
 
 fn absolute(path: Option<&Path>, name: &str) -> Result<Option<PathBuf>, Failure> {

@@ -15,12 +15,12 @@ const PASSPHRASE: &str = "correct horse battery staple";
 const KEY: &str = "backup@example.org";
 
 /// A key ring of its own, found through `path_prefix`: both programs start the `gpg` there.
-struct KeyRing {
+pub struct KeyRing {
     dir: tempfile::TempDir,
 }
 
 impl KeyRing {
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         original("gpg", &["--version"])?;
         // The agent's socket lies in it, and sockets have short names.
         let dir = tempfile::Builder::new().prefix("gpg").tempdir_in("/tmp").unwrap();
@@ -56,7 +56,7 @@ impl KeyRing {
         assert!(shell.status().unwrap().success());
     }
 
-    fn settings(&self) -> String {
+    pub fn settings(&self) -> String {
         format!(
             "encryption = gpg\nencryption_key_id = {KEY}\nencryption_passphrase_command = cat {0}/passphrase\n\
              path_prefix = {0}/bin:/usr/lib/postgresql/15/bin\nbackup_compression = gzip\n\

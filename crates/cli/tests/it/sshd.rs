@@ -305,6 +305,27 @@ impl Sshd {
         format!("{} {}@127.0.0.1", self.dir.path().join("local/ssh").display(), crate::lab::user())
     }
 
+    /// Puts a program of this name before the one that is there.
+    pub fn remote_program(&self, name: &str, script: &str) {
+        write_script(&self.dir.path().join("remote").join(name), script);
+    }
+
+    /// Takes it away again.
+    pub fn no_remote_program(&self, name: &str) {
+        fs::remove_file(self.dir.path().join("remote").join(name)).unwrap();
+    }
+
+    /// From now on this is run for each command, which is in `SSH_ORIGINAL_COMMAND`.
+    pub fn force(&self, script: &str) {
+        write_script(&self.dir.path().join("force"), script);
+    }
+
+    /// As it is at first: the programs put there come before all others.
+    pub fn force_usual(&self) {
+        let remote = self.dir.path().join("remote");
+        self.force(&format!("PATH={}:$PATH\nexec sh -c \"$SSH_ORIGINAL_COMMAND\"", remote.display()));
+    }
+
     /// How many connections it has let in.
     pub fn connections(&self) -> usize {
         fs::read_to_string(self.dir.path().join("log")).unwrap().matches("Accepted publickey").count()

@@ -111,16 +111,15 @@ impl Sending {
             Ok(ended) => ended,
             Err(source) => return Err(RemoteError::Io { what, source }),
         };
+        if matches!(out, Ok((_, true))) {
+            return Err(RemoteError::TooMuch { what, limit: self.limit });
+        }
         match status.code() {
             Some(0) => {}
             Some(CONNECTION_FAILED) => return Err(RemoteError::Broken { what, said }),
             _ => return Err(RemoteError::Failed { what, status, said }),
         }
-        let (out, more) = out.map_err(|source| RemoteError::Io { what: what.clone(), source })?;
-        if more {
-            return Err(RemoteError::TooMuch { what, limit: self.limit });
-        }
-        Ok(out)
+        Ok(out.map_err(|source| RemoteError::Io { what, source })?.0)
     }
 
     fn wait(&mut self) -> io::Result<(ExitStatus, io::Result<Head>, String)> {
@@ -171,11 +170,11 @@ impl Drop for Sending {
     }
 }
 
-/// It is read to its end.
+/// Who goes on after that has nobody left to read it, and ends.
 fn head(mut out: impl Read, limit: usize) -> io::Result<Head> {
     let mut kept = Vec::new();
     out.by_ref().take(limit as u64).read_to_end(&mut kept)?;
-    let more = io::copy(&mut out, &mut io::sink())?;
+    let more = out.read(&mut [0])?;
     Ok((kept, more > 0))
 }
 

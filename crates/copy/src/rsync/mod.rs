@@ -20,4 +20,4 @@ mod stored;
 pub(crate) use command::SSH_OPTIONS;
 pub use command::{Rsync, RsyncTree, try_ssh};
 pub use process::RsyncError;
-pub use push::{Existing, PushTree};
+pub use push::{Existing, PushOptions, PushTree};

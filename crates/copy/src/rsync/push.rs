@@ -58,6 +58,17 @@ pub enum Existing {
     Compare,
 }
 
+/// How trees are pushed.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct PushOptions {
+    /// What is done with files the other host has already.
+    pub existing: Existing,
+    /// The ssh command for the processes that copy files side by side, where it is another one than
+    /// [`Rsync::ssh_command`]: for connections of their own.
+    pub side_by_side: Option<String>,
+}
+
 struct Work<'t> {
     tree: &'t PushTree,
     bucket: Bucket,
@@ -72,30 +83,31 @@ impl Rsync {
     pub fn push(
         &self,
         trees: &[PushTree],
-        existing: Existing,
+        options: &PushOptions,
         observer: &dyn CopyObserver,
         retried: &(dyn Fn(u32, &RsyncError) + Sync),
         stop: &AtomicBool,
     ) -> Result<(), RsyncError> {
         let lists = tempfile::tempdir().map_err(at("create a directory in", &std::env::temp_dir()))?;
+        let compares = options.existing == Existing::Compare;
         let mut work = Vec::new();
         for (index, tree) in trees.iter().enumerate() {
-            let mut options = TreeOptions::default();
-            options.excludes.clone_from(&tree.excludes);
-            options.last = None;
-            let plan = Plan::new(&tree.source, options)?;
+            let mut walk = TreeOptions::default();
+            walk.excludes.clone_from(&tree.excludes);
+            walk.last = None;
+            let plan = Plan::new(&tree.source, walk)?;
             let prefix = index.to_string();
             // Directories and links first, so that the processes that work side by side find them.
             let list = lists.path().join(format!("{prefix}-directories"));
             let names = plan.directories().chain(plan.links());
             write_list(&list, names)?;
-            if existing == Existing::Compare {
+            if compares {
                 let what = format!("removing what is not in {}", tree.label);
                 self.send(&|| self.deletion(tree), &what, &Silent, retried, stop)?;
             }
             let what = format!("making the directories of {}", tree.label);
             self.send(&|| self.push_list(tree, &list, false), &what, &Silent, retried, stop)?;
-            let mut buckets = Buckets::new(lists.path(), &prefix, self.jobs, existing == Existing::Compare);
+            let mut buckets = Buckets::new(lists.path(), &prefix, self.jobs, compares);
             for (path, size) in plan.files() {
                 buckets.add(path, size)?;
             }
@@ -103,7 +115,9 @@ impl Rsync {
         }
         // The heaviest first, so that no process is left with it at the end.
         work.sort_by_key(|work| std::cmp::Reverse(work.bucket.bytes));
-        self.send_all(&work, observer, retried, stop)
+        let mut files = self.clone();
+        files.ssh_command = options.side_by_side.clone().or(files.ssh_command);
+        files.send_all(&work, observer, retried, stop)
     }
 
     fn send_all(
@@ -265,7 +279,8 @@ mod tests {
         tree.excludes = vec!["/pg_wal/*".to_owned()];
         let rsync = Rsync { jobs: 2, ..Rsync::default() };
         let push = |existing| {
-            rsync.push(&[tree.clone()], existing, &Silent, &|_, _| {}, &AtomicBool::new(false)).unwrap();
+            let options = PushOptions { existing, ..PushOptions::default() };
+            rsync.push(&[tree.clone()], &options, &Silent, &|_, _| {}, &AtomicBool::new(false)).unwrap();
         };
         push(Existing::None);
         let text = |name: &str| std::fs::read_to_string(to.join(name)).unwrap();

@@ -79,6 +79,10 @@ pub struct RemoteOptions {
     pub port: Option<String>,
     /// The user that command logs in as here.
     pub user: String,
+    /// This host, as the other one calls it.
+    pub this_host: String,
+    /// Files that command fetches at the same time.
+    pub wal_jobs: u32,
 }
 
 /// Options of [`Server::plan_restore`](crate::Server::plan_restore).

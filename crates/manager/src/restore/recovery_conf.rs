@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::settings::quote;
 use super::standby;
-use super::{RecoveryTarget, RestorePlan, TargetAction, TimelineTarget};
+use super::{RecoveryTarget, RemoteOptions, RestorePlan, TargetAction, TimelineTarget};
 
 /// First version with recovery settings in the ordinary configuration files.
 const MERGED: u32 = 120_000;
@@ -38,6 +38,13 @@ pub(super) fn recovery_conf(plan: &RestorePlan, server: &str, os_user: &str) -> 
         let program = &options.program;
         match &options.restore_command {
             Some(command) => lines.push(format!("restore_command = {}", quote(command))),
+            None if options.remote.is_some() => {
+                let text = "# The 'barman-wal-restore' command is provided in the 'barman-cli' package";
+                lines.push(text.to_owned());
+                let remote = options.remote.clone().unwrap_or_default();
+                let command = wal_restore_command(&remote, server, options.standby_mode);
+                lines.push(format!("restore_command = {}", quote(&command)));
+            }
             None => {
                 lines.push(format!("# The 'barman get-wal' command must run as '{os_user}' user"));
                 let server = shell_quote(Path::new(server));
@@ -110,6 +117,24 @@ fn get_wal_command(program: &str, server: &str, standby: bool) -> String {
     } else {
         format!("true > %p || exit {STOP_RECOVERY}; {program} get-wal -P {server} %f > %p")
     }
+}
+
+/// On another host; the program says by its exit code what PostgreSQL is to think of a failure.
+fn wal_restore_command(remote: &RemoteOptions, server: &str, standby: bool) -> String {
+    let word = |text: &str| shell_quote(Path::new(text));
+    let mut words = vec!["barman-wal-restore".to_owned()];
+    if !standby {
+        words.push("-P".to_owned());
+    }
+    words.extend(["-U".to_owned(), word(&remote.user)]);
+    if let Some(port) = &remote.port {
+        words.extend(["--port".to_owned(), word(port)]);
+    }
+    words.extend([word(&remote.this_host), word(server), "%f %p".to_owned()]);
+    if remote.wal_jobs > 1 {
+        words.push(format!("-p {}", remote.wal_jobs));
+    }
+    words.join(" ")
 }
 
 /// Likewise: `cp` has one exit code for a file that is not there and for a full disk. A directory that is gone altogether has
@@ -188,6 +213,21 @@ mod tests {
         let mut shell = std::process::Command::new("sh");
         shell.arg("-c").arg(command).stderr(std::process::Stdio::null());
         shell.status().unwrap().code().unwrap()
+    }
+
+    #[test]
+    fn another_host_fetches_wal_in_barmans_words() {
+        let mut remote = RemoteOptions::default();
+        (remote.user, remote.this_host) = ("barman".to_owned(), "backup.example.org".to_owned());
+        assert_eq!(
+            wal_restore_command(&remote, "main", false),
+            "barman-wal-restore -P -U barman backup.example.org main %f %p"
+        );
+        (remote.port, remote.wal_jobs) = (Some("2222".to_owned()), 3);
+        assert_eq!(
+            wal_restore_command(&remote, "a b", true),
+            "barman-wal-restore -U barman --port 2222 backup.example.org 'a b' %f %p -p 3"
+        );
     }
 
     #[test]

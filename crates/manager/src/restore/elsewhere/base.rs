@@ -10,7 +10,7 @@ use std::time::Duration;
 use tapster_copy::extract::ControlFile;
 use tapster_copy::live::Limiter;
 use tapster_copy::remote::{RemoteOutlet, Transfer};
-use tapster_copy::rsync::{Existing, PushTree, Rsync, RsyncError};
+use tapster_copy::rsync::{Existing, PushOptions, PushTree, Rsync, RsyncError};
 use tapster_copy::tree::{RESTORE_EXCLUDES, TreeError};
 use tapster_copy::{ExtractOptions, sync};
 
@@ -122,7 +122,10 @@ impl Elsewhere {
             tree.limit = limit(Some(name));
             trees.push(tree);
         }
-        let existing = if is_delta(job) { Existing::Compare } else { Existing::None };
+        let mut options = PushOptions::default();
+        options.existing = if is_delta(job) { Existing::Compare } else { Existing::None };
+        // Several are asked for where one connection does not carry enough.
+        options.side_by_side = (rsync.jobs > 1).then(|| self.host.ssh_command(true));
         for tree in &mut trees {
             tree.keep.push("/.tapster-restore".to_owned());
         }
@@ -135,7 +138,7 @@ impl Elsewhere {
                 retry_in: rsync.retry_sleep,
             });
         };
-        rsync.push(&trees, existing, &bytes, &retried, &context.stop).map_err(|error| match error {
+        rsync.push(&trees, &options, &bytes, &retried, &context.stop).map_err(|error| match error {
             _ if context.stopped() => job.stopped(),
             other => RestoreError::Rsync(other),
         })?;
@@ -162,8 +165,7 @@ impl Elsewhere {
             rsync.program = program;
         }
         rsync.jobs = options.jobs.unwrap_or(config.parallel_jobs as usize).max(1);
-        // Several are for more than one connection can carry.
-        rsync.ssh_command = Some(self.host.ssh_command(rsync.jobs > 1));
+        rsync.ssh_command = Some(self.host.ssh_command(false));
         rsync.compress = remote.network_compression.unwrap_or(config.network_compression);
         rsync.batch_size = remote.jobs_start_batch_size.unwrap_or(config.parallel_jobs_start_batch_size);
         let period = remote.jobs_start_batch_period.unwrap_or(config.parallel_jobs_start_batch_period);
