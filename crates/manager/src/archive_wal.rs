@@ -17,7 +17,7 @@ use walfile::codec::{Compression, Level};
 use crate::config::{CompressionLevel, HookEvent, ServerConfig};
 use crate::encryption;
 use crate::event::{Event, WalSource};
-use crate::hooks::{Variables, wal_variables};
+use crate::hooks::wal_variables;
 use crate::{Context, Server};
 
 /// Options of [`Server::archive_wal`].
@@ -225,33 +225,54 @@ struct Teller<'a, 'c> {
     scripts: bool,
 }
 
+/// What became of a file, as scripts are told.
+enum Told<'e> {
+    Archived,
+    /// It was there before: Barman tells only retry scripts.
+    Again,
+    Not(&'e str),
+}
+
 impl Teller<'_, '_> {
-    fn after_scripts(&self, file: &IngestFile<'_>, error: &str) {
-        if self.scripts {
-            let variables = self.server.archive_variables(file.name, file.target, file.path, error);
-            self.server.hooks_after(HookEvent::Archive, &variables, self.context);
+    fn after_scripts(&self, file: &IngestFile<'_>, told: &Told<'_>) {
+        if !self.scripts {
+            return;
         }
+        let places = match told {
+            Told::Archived => [file.target, file.path],
+            // What the file in the queue was, if it is still there.
+            Told::Again | Told::Not(_) => [file.path, file.target],
+        };
+        let entry = self.server.entry_for_scripts(file.name, places);
+        let variables = |error| wal_variables(&entry, file.target, error);
+        let (retry, plain) = match told {
+            Told::Archived => ("", ""),
+            Told::Again => ("the archive has this file already", ""),
+            Told::Not(why) => (*why, *why),
+        };
+        self.server.hooks_after_each(HookEvent::Archive, &variables(retry), &variables(plain), self.context);
     }
 }
 
 impl Server {
-    /// For scripts around a file that is archived: as it lies at `path`, or else at the other place, if anywhere.
-    fn archive_variables(&self, name: WalName, path: &Path, other: &Path, error: &str) -> Variables {
+    /// A file that is archived, from the first of `places` at which it is.
+    fn entry_for_scripts(&self, name: WalName, places: [&Path; 2]) -> XlogEntry {
         let look = |path| XlogEntry::of_file(path, name, self.custom.as_ref()).ok().flatten();
-        let entry = look(path).or_else(|| look(other));
-        let mut entry =
-            entry.unwrap_or(XlogEntry { name, size: 0, mtime: 0.0, compression: None, encryption: None });
+        let found = places.into_iter().find_map(|path| Some((path, look(path)?)));
+        let Some((path, mut entry)) = found else {
+            return XlogEntry { name, size: 0, mtime: 0.0, compression: None, encryption: None };
+        };
         // Barman calls it as the configuration does.
         let spelled = self.config.compression.as_deref().filter(|_| path == self.layout().wal(name));
-        if let Some(spelled @ ("pigz" | "pygzip" | "pybzip2")) = spelled
-            && entry
-                .compression
-                .as_deref()
-                .is_some_and(|codec| spelled.ends_with(codec) || spelled == "pigz" && codec == "gzip")
-        {
-            entry.compression = Some(spelled.to_owned());
+        let codec = match spelled {
+            Some("pigz" | "pygzip") => "gzip",
+            Some("pybzip2") => "bzip2",
+            _ => return entry,
+        };
+        if entry.compression.as_deref() == Some(codec) {
+            entry.compression = spelled.map(str::to_owned);
         }
-        wal_variables(&entry, path, error)
+        entry
     }
 }
 
@@ -273,24 +294,29 @@ impl IngestObserver for Teller<'_, '_> {
         if !self.scripts {
             return ControlFlow::Continue(());
         }
-        let variables = self.server.archive_variables(file.name, file.path, file.target, "");
+        let entry = self.server.entry_for_scripts(file.name, [file.path, file.target]);
+        let variables = wal_variables(&entry, file.path, "");
         let ended = match self.server.hooks_before(HookEvent::Archive, &variables, self.context) {
             Ok(()) if !self.context.stopped() => return ControlFlow::Continue(()),
             // The script has not said that the file may be archived.
             Ok(()) => "a request to stop came while the script before archiving ran".to_owned(),
             Err(abort) => abort.to_string(),
         };
-        self.after_scripts(file, &ended);
+        self.after_scripts(file, &Told::Not(&ended));
         ControlFlow::Break(ended)
     }
 
     fn failed(&mut self, file: &IngestFile<'_>, error: &ingest::IngestError) {
-        self.after_scripts(file, &error.to_string());
+        self.after_scripts(file, &Told::Not(&error.to_string()));
     }
 
     fn after(&mut self, file: &IngestFile<'_>, outcome: &Outcome) {
         let server = || self.server.name().to_owned();
-        self.after_scripts(file, &problem(outcome));
+        match outcome {
+            Outcome::Archived { .. } => self.after_scripts(file, &Told::Archived),
+            Outcome::AlreadyArchived => self.after_scripts(file, &Told::Again),
+            outcome => self.after_scripts(file, &Told::Not(&problem(outcome))),
+        }
         match outcome {
             Outcome::Archived { .. } | Outcome::AlreadyArchived => {
                 self.context.tell(Event::Archived { wal: file.name });
@@ -318,8 +344,6 @@ impl IngestObserver for Teller<'_, '_> {
 /// What scripts are told of a file that was not archived.
 fn problem(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Archived { .. } => String::new(),
-        Outcome::AlreadyArchived => "it is in the archive already".to_owned(),
         Outcome::Duplicate { .. } => "the archive has another file of this name".to_owned(),
         Outcome::Invalid { reason, .. } | Outcome::Unsettled { reason } => reason.to_string(),
         Outcome::Unreadable { problem } => problem.clone(),

@@ -188,3 +188,227 @@ fn backups_are_deleted_as_barman_does() {
     shelf.configure("");
     alike_but_for_the_time(&shelf, &["delete", "main", ids[3]]);
 }
+
+/// What a script is told, on one line; compared with what Barman 3.19.1 tells.
+fn scripts(shelf: &Shelf, names: &[&str], more: &str) -> String {
+    let log = shelf.path("told").display().to_string();
+    let line = "$BARMAN_PHASE $BARMAN_HOOK $BARMAN_RETRY $BARMAN_SEGMENT$BARMAN_BACKUP_ID $BARMAN_PREVIOUS_ID/$BARMAN_NEXT_ID \
+                $BARMAN_STATUS$BARMAN_SIZE $BARMAN_TIMESTAMP$BARMAN_COMPRESSION";
+    let write = format!("echo \"{line} ${{BARMAN_FILE##*main/}} ${{BARMAN_ERROR:+error}}\" >> {log}");
+    let all = names.iter().map(|name| format!("{name} = {write}\n")).collect::<String>();
+    format!("{all}{more}")
+}
+
+fn told(shelf: &Shelf) -> Vec<String> {
+    let text = std::fs::read_to_string(shelf.path("told")).unwrap_or_default();
+    let _ = std::fs::remove_file(shelf.path("told"));
+    text.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+const DELETE: [&str; 8] = [
+    "pre_delete_script",
+    "pre_delete_retry_script",
+    "post_delete_retry_script",
+    "post_delete_script",
+    "pre_wal_delete_script",
+    "pre_wal_delete_retry_script",
+    "post_wal_delete_retry_script",
+    "post_wal_delete_script",
+];
+
+#[test]
+fn scripts_run_around_a_deletion_and_one_before_it_can_stop_it() {
+    let shelf = Shelf::new("");
+    let (first, second) = (id(&shelf.add(3, 2)), id(&shelf.add(2, 4)));
+    shelf.archive(&[1, 2, 4].map(segment));
+    let index = || std::fs::read_to_string(shelf.wals().join("main-xlog.db")).unwrap();
+    let before = index();
+    // The WAL stays, and its lines, and the deletion can be finished.
+    shelf.configure(&scripts(&shelf, &["post_wal_delete_script"], "pre_wal_delete_retry_script = exit 63\n"));
+    let run = shelf.run(&["delete", "main", &first]);
+    assert!(
+        run.code == 1 && run.stderr.contains("Abort 'pre_wal_delete_retry_script' retry hook script"),
+        "{run:?}"
+    );
+    assert_eq!((index(), told(&shelf)), (before.clone(), vec![]));
+    assert!(shelf.catalog().layout().wal(segment(1).parse().unwrap()).exists());
+    std::fs::remove_file(shelf.server_dir().join(format!("meta/{first}-delete_this"))).unwrap();
+    // Nothing at all has happened.
+    shelf.configure(&scripts(&shelf, &[], "pre_delete_retry_script = exit 63\n"));
+    let run = shelf.run(&["delete", "main", &first]);
+    assert!(
+        run.code == 1 && run.stderr.contains("Abort 'pre_delete_retry_script' retry hook script"),
+        "{run:?}"
+    );
+    assert!(!shelf.server_dir().join(format!("meta/{first}-delete_this")).exists());
+    // 62 goes on, and 63 afterwards means nothing.
+    let more = "pre_delete_retry_script = exit 62\npost_delete_retry_script = exit 63\n";
+    shelf.configure(&scripts(&shelf, &DELETE, more));
+    let Some((ours, theirs)) = shelf.both(&["delete", "main", &first]) else { return };
+    assert_eq!(timeless(&ours).0, timeless(&theirs).0);
+    let mut told = told(&shelf);
+    let half = told.len() / 2;
+    let (theirs, ours) = told.split_at_mut(half);
+    assert_eq!(ours.len(), 10, "{ours:?}");
+    let expected = format!("pre delete_script 0 {first} /{second} DONE");
+    assert_eq!(
+        (ours[0].as_str(), ours[9].split(' ').take(2).collect::<Vec<_>>()),
+        (expected.as_str(), vec!["post", "delete_script"])
+    );
+    // Barman asks about each file when its turn comes, we about all before the first goes.
+    ours.sort();
+    theirs.sort();
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn scripts_run_around_archiving_and_one_before_it_can_stop_it() {
+    let shelf = Shelf::new("");
+    let names = [
+        "pre_archive_script",
+        "pre_archive_retry_script",
+        "post_archive_retry_script",
+        "post_archive_script",
+    ];
+    let queue = |number: u32| {
+        let path = shelf.server_dir().join("streaming").join(segment(number));
+        std::fs::write(&path, "sixteen bytes..").unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_795_219_542_250))
+            .unwrap();
+        path
+    };
+    let archive = ["archive-wal", "--accept-invalid", "main"];
+    shelf.configure(&scripts(&shelf, &names, ""));
+    (queue(1), queue(2));
+    let waiting = queue(3);
+    shelf.ok(&archive);
+    let line = |phase: &str, hook: &str, retry: u32, number: u32, dir: &str, end: &str| {
+        let name = segment(number);
+        format!("{phase} {hook} {retry} {name} / 15 1795219542.25 {dir}/{name}{end}")
+    };
+    let around = |number, end: &str| {
+        let stored = "wals/0000000100000000";
+        [
+            line("pre", "archive_script", 0, number, "streaming", ""),
+            line("pre", "archive_retry_script", 1, number, "streaming", ""),
+            line("post", "archive_retry_script", 1, number, stored, end),
+            line("post", "archive_script", 0, number, stored, ""),
+        ]
+    };
+    assert_eq!(told(&shelf), [around(1, ""), around(2, "")].concat());
+    // The same again is an error to the retry script alone.
+    queue(2);
+    shelf.ok(&archive);
+    assert_eq!(told(&shelf), around(2, " error"));
+    // 63 before: it stays in the queue, and those behind it.
+    let last = queue(4);
+    shelf.configure(&scripts(&shelf, &names[3..], "pre_archive_retry_script = exit 63\n"));
+    let run = shelf.run(&archive);
+    assert!(
+        run.code == 0 && run.stderr.contains("Abort 'pre_archive_retry_script' retry hook script"),
+        "{run:?}"
+    );
+    assert!(waiting.exists() && last.exists());
+    assert_eq!(told(&shelf), [line("post", "archive_script", 0, 3, "wals/0000000100000000", " error")]);
+    let index = std::fs::read_to_string(shelf.wals().join("main-xlog.db")).unwrap();
+    assert_eq!(index.lines().count(), 2, "{index}");
+}
+
+#[test]
+fn policies_that_barman_does_not_have_are_enforced_and_explained() {
+    let shelf = Shelf::new("retention_policy = REDUNDANCY 1\ntapster_retention_policy = KEEP 2 DAILY\n");
+    let ids: Vec<String> = (1..=4).rev().map(|days| id(&shelf.add(days, 10 - days as u32))).collect();
+    let mut failed = shelf.add(9, 1);
+    failed.status = tapster_catalog::BackupStatus::Failed;
+    shelf.save(&failed);
+    shelf.archive(&(1..=9).map(segment).collect::<Vec<_>>());
+    let explained = shelf.ok(&["list-backups", "--explain", "main"]);
+    assert!(
+        explained.contains("\tVALID: newest backup of the day ") && explained.contains(" - OBSOLETE\n"),
+        "{explained}"
+    );
+    assert!(explained.ends_with("FAILED\n\t-: not a finished backup\n"), "{explained}");
+    // Barman says that it does not know the key, and goes by its own.
+    if let Some((_, theirs)) = shelf.both(&["list-backups", "main"]) {
+        let warning =
+            "WARNING: Invalid configuration option \"tapster_retention_policy\" in [main] section.\n";
+        assert_eq!((theirs.stderr.as_str(), theirs.stdout.matches("OBSOLETE").count()), (warning, 3));
+    }
+    shelf.ok(&["cron"]);
+    let left =
+        || shelf.ok(&["list-backups", "--minimal", "main"]).lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(left(), [ids[3].clone(), ids[2].clone(), id(&failed)]);
+
+    // One that cannot be read deletes nothing; Barman's does not take its place.
+    shelf.configure("retention_policy = REDUNDANCY 1\ntapster_retention_policy = KEEP DAILY\n");
+    shelf.ok(&["cron"]);
+    assert_eq!(left().len(), 3);
+    assert!(shelf.run(&["check", "main"]).stdout.contains("retention policy settings: FAILED (see log)"));
+
+    // A backup that failed longer ago than it may.
+    let info = shelf.catalog().layout().record(&failed.id);
+    let written = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 86400);
+    std::fs::File::options().write(true).open(info).unwrap().set_modified(written).unwrap();
+    shelf.configure("tapster_failed_backup_retention = 4 days\n");
+    shelf.ok(&["cron"]);
+    assert_eq!(left().len(), 3);
+    shelf.configure("tapster_failed_backup_retention = 2 days\n");
+    shelf.ok(&["cron"]);
+    assert_eq!(left(), [ids[3].clone(), ids[2].clone()]);
+
+    // Files that are not there may be on a disk that is not there: Barman leaves the record alone, and so do we.
+    let away = shelf.server_dir().join("base").join(&ids[2]);
+    std::fs::rename(&away, shelf.path("away")).unwrap();
+    shelf.configure("retention_policy = REDUNDANCY 1\n");
+    let run = shelf.run(&["cron"]);
+    assert!(run.stderr.contains(&format!("WARNING: Backup '{}' is an orphan backup, ", ids[2])), "{run:?}");
+    assert_eq!(left().len(), 2);
+}
+
+#[test]
+fn wal_without_backups_goes_by_its_age() {
+    let shelf = Shelf::new("tapster_wal_only_retention = 10 days\n");
+    let index = shelf.wals().join("main-xlog.db");
+    let names = [
+        segment(1),
+        "00000002.history".to_owned(),
+        segment(2),
+        format!("{}.partial", segment(3)),
+        segment(4),
+    ];
+    shelf.archive(&names);
+    let age = |hours: [u64; 5]| {
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let lines = names
+            .iter()
+            .zip(hours)
+            .map(|(name, hours)| format!("{name}\t3\t{}.5\tNone\tNone\n", now - hours * 3600));
+        std::fs::write(&index, lines.collect::<String>()).unwrap();
+    };
+    let listed = || {
+        let text = std::fs::read_to_string(&index).unwrap();
+        text.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // Where there is a backup, or what looks like one, it may need any of it.
+    age([999, 999, 999, 999, 999]);
+    let backup = shelf.add(20, 4);
+    shelf.ok(&["cron"]);
+    std::fs::remove_file(shelf.catalog().layout().record(&backup.id)).unwrap();
+    shelf.ok(&["cron"]);
+    assert_eq!(listed(), names);
+    std::fs::remove_dir_all(shelf.catalog().layout().backup_dir(&backup.id)).unwrap();
+    // Not for the sake of some minutes.
+    age([240, 240, 20, 20, 1]);
+    shelf.ok(&["cron"]);
+    assert_eq!(listed(), names);
+    age([300, 300, 241, 20, 1]);
+    let said = shelf.ok(&["cron"]);
+    assert!(said.contains("Enforcing WAL retention: removing 2 files of server main\n"), "{said}");
+    assert_eq!(listed(), [1, 3, 4].map(|at| names[at].clone()));
+    assert!(!shelf.catalog().layout().wal(names[0].parse().unwrap()).exists());
+    // The newest tells where receiving goes on.
+    age([999, 999, 999, 999, 999]);
+    shelf.ok(&["cron"]);
+    assert_eq!(listed(), [1, 4].map(|at| names[at].clone()));
+}

@@ -66,13 +66,24 @@ impl Server {
 
     /// Runs the scripts after an operation, successful or not; `BARMAN_ERROR` says which.
     pub(crate) fn hooks_after(&self, event: HookEvent, variables: &Variables, context: &Context<'_>) {
-        if let Err(abort) = self.retry_hook(HookPhase::Post, event, variables, PAUSES, context) {
+        self.hooks_after_each(event, variables, variables, context);
+    }
+
+    /// [`Self::hooks_after`] where the two scripts are not told the same.
+    pub(crate) fn hooks_after_each(
+        &self,
+        event: HookEvent,
+        retry: &Variables,
+        plain: &Variables,
+        context: &Context<'_>,
+    ) {
+        if let Err(abort) = self.retry_hook(HookPhase::Post, event, retry, PAUSES, context) {
             context.tell(Event::Warning(format!(
                 "Ignoring stop request after receiving abort (exit code {STOP}) from {}: {}",
                 abort.hook, abort.script
             )));
         }
-        self.plain_hook(HookPhase::Post, event, variables, context);
+        self.plain_hook(HookPhase::Post, event, plain, context);
     }
 
     /// Whether any script is configured for this: where not, nothing need be found out for its environment.
