@@ -261,7 +261,12 @@ impl Server {
             };
             context.tell(Event::EnforcingRetention { server: self.name().to_owned(), backup: *id });
             let deleted = self.plan_retention(&record).and_then(|plan| self.delete(&plan, context));
-            if let Err(source) = deleted {
+            if let Err(DeleteError::InUse { .. } | DeleteError::Lock(LockError::Busy { .. })) = deleted {
+                context.tell(Event::Warning(format!(
+                    "Another action is in progress for the backup {id} of server {}, skipping retention policy application",
+                    self.name()
+                )));
+            } else if let Err(source) = deleted {
                 failed.push(RetentionError::Delete { server: self.name().to_owned(), backup: *id, source });
             }
         }

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use walfile::WalName;
 
+use super::beside::Running;
 use super::observer::Listener;
-use super::{DeleteError, DeleteObserver, DeletePlan, DeleteRefusal, DeleteStep};
+use super::{DeleteCause, DeleteError, DeleteObserver, DeletePlan, DeleteRefusal, DeleteStep};
 use crate::catalog::MARKER;
 use crate::durable;
 use crate::locks::{Lock, LockError, LockName};
@@ -27,8 +28,8 @@ pub enum DeleteEvent {
 }
 
 impl DeletePlan {
-    /// Deletes the backups. Holds the backup lock and each backup's own; Barman's retention does without the former, but a
-    /// backup that is just starting has no place in the WAL yet that could be spared. `observer` hears of each step.
+    /// Deletes the backups. Holds the backup lock and each backup's own; for the retention policy, and while a backup is taken,
+    /// without the former and with care. `observer` hears of each step.
     ///
     /// The plan is made anew under the lock: two deletions planned side by side must not both go below the minimum
     /// redundancy, and a keep request that came meanwhile counts.
@@ -54,23 +55,15 @@ impl DeletePlan {
         stop: &AtomicBool,
         observer: &mut dyn DeleteObserver,
     ) -> Result<(), DeleteError> {
-        let layout = catalog.layout();
-        let _lock = Lock::try_acquire(&layout.lock(&LockName::Backup))?;
-        for step in &self.renewed(catalog)?.steps {
-            let id = step.record.id;
-            if stop.load(Ordering::Relaxed) {
-                return Err(DeleteError::Stopped { id });
+        match Lock::try_acquire(&catalog.layout().lock(&LockName::Backup)) {
+            Ok(_lock) => take(&self.renewed(catalog)?.steps, catalog, None, stop, observer),
+            Err(busy @ LockError::Busy { .. }) if self.options.cause == DeleteCause::Retention => {
+                let Some(running) = Running::find(catalog)? else { return Err(busy.into()) };
+                let steps = running.restrict(self.renewed(catalog)?.steps).ok_or(busy)?;
+                take(&steps, catalog, Some(&running), stop, observer)
             }
-            let lock = lock(catalog, id)?;
-            if let ControlFlow::Break(why) = observer.before(&step.record) {
-                return Err(DeleteError::Aborted { why });
-            }
-            step.execute(catalog, stop, observer)?;
-            // The backup is gone; nobody needs its lock again.
-            lock.remove()?;
-            observer.after(&step.record);
+            Err(error) => Err(error.into()),
         }
-        Ok(())
     }
 
     /// Removes what is left of a backup whose record is gone and whose marker is not.
@@ -85,6 +78,35 @@ impl DeletePlan {
     }
 }
 
+/// Takes the steps, under the backup lock or beside a backup.
+fn take(
+    steps: &[DeleteStep],
+    catalog: &Catalog,
+    running: Option<&Running>,
+    stop: &AtomicBool,
+    observer: &mut dyn DeleteObserver,
+) -> Result<(), DeleteError> {
+    for step in steps {
+        let id = step.record.id;
+        if stop.load(Ordering::Relaxed) {
+            return Err(DeleteError::Stopped { id });
+        }
+        let lock = lock(catalog, id)?;
+        if let ControlFlow::Break(why) = observer.before(&step.record) {
+            return Err(DeleteError::Aborted { why });
+        }
+        // The scripts may have been ended for this.
+        if stop.load(Ordering::Relaxed) {
+            return Err(DeleteError::Stopped { id });
+        }
+        step.execute(catalog, running, stop, observer)?;
+        // The backup is gone; nobody needs its lock again.
+        lock.remove()?;
+        observer.after(&step.record);
+    }
+    Ok(())
+}
+
 fn lock(catalog: &Catalog, id: BackupId) -> Result<Lock, DeleteError> {
     Lock::try_acquire(&catalog.layout().lock(&LockName::BackupId(id))).map_err(|source| match source {
         LockError::Busy { .. } => DeleteError::InUse { id, source },
@@ -96,6 +118,7 @@ impl DeleteStep {
     fn execute(
         &self,
         catalog: &Catalog,
+        running: Option<&Running>,
         stop: &AtomicBool,
         observer: &mut dyn DeleteObserver,
     ) -> Result<(), DeleteError> {
@@ -109,6 +132,15 @@ impl DeleteStep {
         if let Some(target) = catalog.keep_target(&id)?.filter(|_| !self.resumed && self.record.is_full()) {
             durable::remove_file(disk, &layout.annotation(&id, MARKER))?;
             return Err(DeleteRefusal::Kept { id, server: layout.server.to_string(), target }.into());
+        }
+        if let Some(running) = running
+            && !running.is_current(catalog)?
+        {
+            if !self.resumed {
+                durable::remove_file(disk, &layout.annotation(&id, MARKER))?;
+            }
+            let path = layout.lock(&LockName::Backup);
+            return Err(LockError::Busy { path, pid: None }.into());
         }
         observer.event(DeleteEvent::Begin(id));
         if !durable::remove_tree_unless(disk, &layout.backup_dir(&id), stop)? {

@@ -4,6 +4,7 @@
 //! index first, so that what is listed is there), then the record, and the marker last. Executing a new plan for a
 //! marked backup finishes the work.
 
+mod beside;
 mod error;
 mod execute;
 mod observer;

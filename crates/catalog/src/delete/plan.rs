@@ -99,11 +99,11 @@ fn check(
     }
     let counts =
         |r: &BackupRecord| r.status == BackupStatus::Done && r.backup_type() != BackupType::Incremental;
-    let current = all.iter().filter(|r| counts(r)).count();
+    // Of one whose deletion has begun nothing is left to protect, nor is it any redundancy.
+    let begun = |r: &BackupRecord| catalog.layout().annotation(&r.id, MARKER).exists();
+    let current = all.iter().filter(|r| counts(r) && !begun(r)).count();
     let minimum = options.minimum_redundancy;
-    // Of one whose deletion has begun nothing is left to protect.
-    let begun = catalog.layout().annotation(&record.id, MARKER).exists();
-    if counts(record) && !begun && usize::try_from(minimum).is_ok_and(|minimum| minimum >= current) {
+    if counts(record) && !begun(record) && usize::try_from(minimum).is_ok_and(|minimum| minimum >= current) {
         return Err(
             DeleteRefusal::MinimumRedundancy { id: record.id, server: server(), minimum, current }.into()
         );

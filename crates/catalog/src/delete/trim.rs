@@ -24,6 +24,8 @@ pub struct WalTrim {
     pub timelines: HashSet<Timeline>,
     /// Not what lies in these ranges, both ends included.
     pub ranges: Vec<(SegmentName, SegmentName)>,
+    /// Only what is on this timeline.
+    pub only: Option<Timeline>,
     /// Only what is listed, and was written before this time, in seconds since 1970.
     pub written_before: Option<f64>,
 }
@@ -52,6 +54,7 @@ impl WalTrim {
         // `.partial` and `.backup` sort behind the bare name.
         self.before.is_some_and(|before| segment >= before)
             || self.timelines.contains(&segment.timeline())
+            || self.only.is_some_and(|only| segment.timeline() != only)
             || self.ranges.iter().any(|(begin, end)| (*begin..=*end).contains(&segment))
     }
 

@@ -404,3 +404,115 @@ fn a_deletion_ends_between_two_files_and_is_finished_later() {
     plan().execute(&catalog, &GO, &mut drop).unwrap();
     assert!(!catalog.layout().backup_dir(&backup.id).exists());
 }
+
+/// L-D4: the policy does not wait for a backup to end, and takes nothing that the backup needs.
+#[test]
+fn l_d4_the_policy_goes_on_beside_a_backup_and_beside_nothing_else() {
+    let home = tempfile::tempdir().unwrap();
+    let catalog = open(home.path());
+    for (day, number) in [(1, 1), (2, 3), (3, 5)] {
+        add(&catalog, day, &S(number), &S(number));
+    }
+    let other = "000000020000000000000001".to_owned();
+    let names = [1, 2, 3, 4, 5].map(S);
+    archive(&catalog, &names.iter().chain([&other]).map(String::as_str).collect::<Vec<_>>());
+    let plan = |day: u32, options| {
+        DeletePlan::new(&catalog, &id(&format!("202601{day:02}T000000")), options).unwrap()
+    };
+    let busy = |day, options| {
+        let error = plan(day, options).execute(&catalog, &GO, &mut drop).unwrap_err();
+        assert!(matches!(error, DeleteError::Lock(LockError::Busy { .. })), "{error}");
+    };
+    // Left by a crash, before somebody else took the lock.
+    let crashed = record("20251201T000000", BackupStatus::Started);
+    catalog.save(&crashed).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let lock = Lock::try_acquire(&catalog.layout().lock(&LockName::Backup)).unwrap();
+    busy(1, retention());
+    let mut running = record("20260104T000000", BackupStatus::Empty);
+    running.parent_backup_id = Some(id("20260102T000000"));
+    catalog.save(&running).unwrap();
+    busy(1, DeleteOptions::default());
+    // What it builds on, and what its files may be linked to.
+    busy(2, retention());
+    busy(3, retention());
+    plan(1, retention()).execute(&catalog, &GO, &mut drop).unwrap();
+    assert_eq!(listed(&catalog), [S(3), S(4), S(5), other]);
+
+    // Somebody else has got the lock since the plan was made: it may be a deletion.
+    running.parent_backup_id = None;
+    catalog.save(&running).unwrap();
+    let taken = plan(2, retention());
+    let retaken = std::cell::RefCell::new(Some(lock));
+    struct Retakes<'a>(&'a Catalog, &'a std::cell::RefCell<Option<Lock>>);
+    impl tapster_catalog::delete::DeleteObserver for Retakes<'_> {
+        fn event(&mut self, event: DeleteEvent) {
+            panic!("{event:?}");
+        }
+        fn before(&mut self, _: &BackupRecord) -> std::ops::ControlFlow<String> {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            self.1.replace(None);
+            self.1.replace(Lock::try_acquire(&self.0.layout().lock(&LockName::Backup)).ok());
+            std::ops::ControlFlow::Continue(())
+        }
+    }
+    let error = taken.execute_watched(&catalog, &GO, &mut Retakes(&catalog, &retaken)).unwrap_err();
+    assert!(matches!(error, DeleteError::Lock(LockError::Busy { .. })), "{error}");
+    assert!(catalog.layout().data_dir(&id("20260102T000000")).exists());
+    assert!(catalog.deletions_in_progress().unwrap().is_empty());
+}
+
+/// What is half gone is no redundancy.
+#[test]
+fn a_deletion_that_has_begun_counts_as_done() {
+    let home = tempfile::tempdir().unwrap();
+    let catalog = open(home.path());
+    let (first, second) = (add(&catalog, 1, &S(1), &S(1)), add(&catalog, 2, &S(3), &S(3)));
+    std::fs::write(catalog.layout().annotation(&first.id, "delete_this"), "delete").unwrap();
+    let mut options = DeleteOptions::default();
+    options.minimum_redundancy = 1;
+    assert!(DeletePlan::new(&catalog, &first.id, options).is_ok());
+    assert!(matches!(
+        DeletePlan::new(&catalog, &second.id, options),
+        Err(DeleteError::Refused(DeleteRefusal::MinimumRedundancy { current: 1, .. }))
+    ));
+}
+
+/// A request to stop is heard between two files of the archive, and what it left is found by the next run.
+#[test]
+fn the_wal_of_a_deletion_goes_in_two_runs() {
+    let home = tempfile::tempdir().unwrap();
+    let catalog = open(home.path());
+    let (first, _) = (add(&catalog, 1, &S(1), &S(1)), add(&catalog, 2, &S(0x400), &S(0x400)));
+    let names: Vec<String> = (1..0x80).map(S).chain([S(0x400)]).collect();
+    archive(&catalog, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let stop = AtomicBool::new(false);
+    struct Stops<'a>(&'a AtomicBool);
+    impl tapster_catalog::delete::DeleteObserver for Stops<'_> {
+        fn event(&mut self, _: DeleteEvent) {}
+        fn wants_wals(&self) -> bool {
+            true
+        }
+        fn after_wal(&mut self, _: &tapster_catalog::XlogEntry, path: &Path, error: Option<&str>) {
+            assert_eq!(path.exists(), error.is_some(), "{error:?}");
+        }
+        fn before_wal(
+            &mut self,
+            entry: &tapster_catalog::XlogEntry,
+            _: &Path,
+        ) -> std::ops::ControlFlow<String> {
+            // The last one is asked about; then they go.
+            self.0.store(entry.name.to_string() == S(0x7F), Ordering::Relaxed);
+            std::ops::ControlFlow::Continue(())
+        }
+    }
+    let plan = || DeletePlan::new(&catalog, &first.id, DeleteOptions::default()).unwrap();
+    let stopped = plan().execute_watched(&catalog, &stop, &mut Stops(&stop));
+    assert!(matches!(stopped, Err(DeleteError::Stopped { .. })), "{stopped:?}");
+    assert!(on_disk(&catalog).len() > 100 && catalog.deletions_in_progress().unwrap() == [first.id]);
+    for name in listed(&catalog) {
+        assert!(catalog.layout().wal(name.parse().unwrap()).exists());
+    }
+    plan().execute(&catalog, &GO, &mut drop).unwrap();
+    assert_eq!((on_disk(&catalog), listed(&catalog)), (vec![S(0x400)], vec![S(0x400)]));
+}

@@ -412,3 +412,123 @@ fn wal_without_backups_goes_by_its_age() {
     shelf.ok(&["cron"]);
     assert_eq!(listed(), [1, 4].map(|at| names[at].clone()));
 }
+
+/// A backup whose deletion has begun cannot be used as one any more, and only the deletion goes on.
+#[test]
+fn half_a_deletion_is_no_backup_and_is_not_undone() {
+    let shelf = Shelf::new("minimum_redundancy = 1\n");
+    let (first, second) = (id(&shelf.add(3, 2)), id(&shelf.add(2, 4)));
+    shelf.archive(&[2, 3, 4].map(segment));
+    std::fs::write(shelf.server_dir().join(format!("meta/{first}-delete_this")), "delete").unwrap();
+    std::fs::remove_file(shelf.server_dir().join("base").join(&first).join("data/PG_VERSION")).unwrap();
+    let listed = shelf.ok(&["list-backups", "main"]);
+    assert!(listed.ends_with(&format!("main {first} - F - FAILED - its deletion has begun\n")), "{listed}");
+    assert_eq!(shelf.run(&["keep", "--target", "full", "main", &first]).code, 1);
+    let destination = shelf.path("restored").display().to_string();
+    assert_eq!(shelf.run(&["restore", "main", &first, &destination]).code, 1);
+    // It is no redundancy, so the other one stays; and itself may go, whatever the minimum.
+    let refused = shelf.run(&["delete", "main", &second]);
+    assert!(refused.stderr.contains("current redundancy = 1"), "{refused:?}");
+    shelf.ok(&["delete", "main", &first]);
+    assert_eq!(shelf.ok(&["list-backups", "--minimal", "main"]), format!("{second}\n"));
+    assert!(!shelf.server_dir().join(format!("meta/{first}-delete_this")).exists());
+}
+
+#[test]
+fn l_d7_what_is_no_policy_deletes_nothing() {
+    for extra in [
+        "retention_policy = REDUNDANCY NaN\n",
+        "retention_policy = REDUNDANCY 1.5\n",
+        "retention_policy = RECOVERY WINDOW OF 13am DAYS\n",
+        "retention_policy = KEEP 1 DAILY\n",
+        "tapster_retention_policy = KEEP 1 DAILY 13am WEEKLY\n",
+        "tapster_failed_backup_retention = NaN DAYS\n",
+        "tapster_failed_backup_retention = -1 DAYS\n",
+        "tapster_wal_only_retention = 13am\n",
+    ] {
+        let shelf = Shelf::new(extra);
+        if extra.contains("wal_only") {
+            shelf.archive(&[1, 2].map(segment));
+        } else {
+            let mut failed = shelf.add(9, 1);
+            failed.status = tapster_catalog::BackupStatus::Failed;
+            shelf.save(&failed);
+            shelf.add(8, 2);
+            shelf.add(7, 3);
+        }
+        let index = std::fs::read(shelf.wals().join("main-xlog.db")).unwrap();
+        let before = shelf.ok(&["list-backups", "--minimal", "main"]);
+        shelf.run(&["cron"]);
+        assert_eq!(shelf.ok(&["list-backups", "--minimal", "main"]), before, "{extra}");
+        assert_eq!(std::fs::read(shelf.wals().join("main-xlog.db")).unwrap(), index, "{extra}");
+    }
+}
+
+#[test]
+fn l_d10_an_archive_is_empty_only_with_nothing_in_it() {
+    let shelf = Shelf::new("");
+    shelf.ok(&["check-wal-archive", "main"]);
+    shelf.archive(&["00000001.history".to_owned()]);
+    assert_eq!(shelf.run(&["check-wal-archive", "main"]).code, 1);
+    // What lies there unlisted is found when the index is made anew, also where that was lost.
+    let shelf = Shelf::new("");
+    shelf.archive(&[segment(1)]);
+    std::fs::remove_file(shelf.wals().join("main-xlog.db")).unwrap();
+    assert_eq!(shelf.run(&["check-wal-archive", "main"]).code, 1);
+}
+
+/// Records and indexes of older versions, foreign ones, and what an editor or a full disk makes of them.
+#[test]
+fn bad_catalogs_are_read_as_far_as_they_can_be() {
+    let shelf = Shelf::new("retention_policy = REDUNDANCY 1\n");
+    let (old, mid, new) = (shelf.add(9, 2), shelf.add(8, 4), shelf.add(7, 6));
+    let layout = shelf.catalog().layout().clone();
+    // backup_version 1, its record in the old place, and an annotation of those times.
+    let text = std::fs::read_to_string(layout.record(&old.id)).unwrap();
+    std::fs::write(layout.old_record(&old.id), text).unwrap();
+    std::fs::remove_file(layout.record(&old.id)).unwrap();
+    std::fs::rename(layout.backup_dir(&old.id).join("data"), layout.backup_dir(&old.id).join("pgdata"))
+        .unwrap();
+    std::fs::create_dir(layout.backup_dir(&old.id).join("annotations")).unwrap();
+    std::fs::write(layout.backup_dir(&old.id).join("annotations/keep"), "standalone").unwrap();
+    // An index of three, four and five columns.
+    let index = [
+        "000000010000000000000002\t3\t1795219542.5",
+        "000000010000000000000003 3 1795219542.5 None",
+        "000000010000000000000004\t3\t1795219542.5\tNone\tNone",
+        "000000010000000000000006\t3\t1795219542.5\tNone\tNone\n",
+    ];
+    std::fs::write(shelf.wals().join("main-xlog.db"), index.join("\n")).unwrap();
+    for args in [
+        &["list-backups", "main"][..],
+        &["show-backup", "main", "oldest"],
+        &["list-files", "--target", "full", "main", "oldest"],
+        &["keep", "-s", "main", "oldest"],
+    ] {
+        // Barman copies the old annotation to its new place when it looks at it.
+        let Some((ours, theirs)) = shelf.both_said(args) else { break };
+        assert_eq!(ours, theirs, "{args:?}");
+    }
+    // A line that is none, one that is cut, and binary: the others count.
+    let mut bytes = index.join("\n").into_bytes();
+    bytes.extend(b"\xFF\xFE\x00\nmain-xlog.db\t1\n000000010000000000000007\t3\t17952");
+    std::fs::write(shelf.wals().join("main-xlog.db"), &bytes).unwrap();
+    let list = shelf.ok(&["list-backups", "main"]);
+    assert_eq!(list.matches("WAL Size: 3 B").count(), 1, "{list}");
+    // Half a record, a foreign one and an empty one: the others are listed, and no WAL goes.
+    let info = layout.record(&mid.id);
+    let text = std::fs::read_to_string(&info).unwrap();
+    for broken in [
+        &text[..text.len() / 2],
+        "begin_wal=main\nstatus=DONE\n",
+        "status=DONE\nnot a line\n",
+        "shiny=1\n",
+        "",
+    ] {
+        std::fs::write(&info, broken).unwrap();
+        let run = shelf.run(&["list-backups", "main"]);
+        assert!(run.stdout.contains(&id(&new)) && run.stdout.contains(&id(&old)), "{broken}: {run:?}");
+        shelf.run(&["cron"]);
+        assert_eq!(std::fs::read(shelf.wals().join("main-xlog.db")).unwrap(), bytes, "{broken}");
+    }
+}

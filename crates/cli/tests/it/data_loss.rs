@@ -1,5 +1,5 @@
-//! The ways in which archives of WAL (L-A1 to L-A37) and base backups (L-B1 to L-B36) have lost data elsewhere, and what holds
-//! each of them here.
+//! The ways in which archives of WAL (L-A1 to L-A37), base backups (L-B1 to L-B36) and retention (L-D1 to L-D10) have lost data
+//! elsewhere, and what holds each of them here.
 //!
 //! Two cannot occur. L-A5: nothing waits on the database host, so there is no queue that could be cut or grow past its limit;
 //! `archive_command` fails until the hub has the segment, and PostgreSQL keeps it. L-A24: what `pg_rewind` removes from a server that
@@ -8,6 +8,9 @@
 //! Of base backups: there is no store of blocks apart from PostgreSQL's own incremental files, whose headers list them (L-B5), no
 //! second repository (L-B10), no bundling (L-B9), no upload in parts (L-B11, L-B15), nothing that is merged in place (L-B26), and
 //! no copy of a server onto another whose source is written to (L-B27).
+//!
+//! Of retention: there is no second repository with a policy of its own (L-D2), and no store that removes objects by the
+//! thousand (L-D8).
 
 use std::path::Path;
 
@@ -153,6 +156,40 @@ const OF_BACKUPS: [(u32, &[&str]); 36] = [
     (36, &["hostile_names_are_refused", "nothing_leaves_the_tree", "hostile_archives_are_refused"]),
 ];
 
+const OF_RETENTION: [(u32, &[&str]); 10] = [
+    (
+        1,
+        &[
+            "wal_between_backups_stays",
+            "the_oldest_takes_its_wal_along",
+            "wal_without_backups_goes_by_its_age",
+        ],
+    ),
+    (2, &[]),
+    (
+        3,
+        &[
+            "a_backup_that_ended_as_the_window_opens_is_inside_and_not_its_base",
+            "standalone_backups_keep_their_own_wal",
+        ],
+    ),
+    (4, &["locked_backups_stay", "l_d4_the_policy_goes_on_beside_a_backup_and_beside_nothing_else"]),
+    (5, &["l_d5_a_clock_set_back_costs_no_wal"]),
+    (6, &["l_d6_live_branches_keep_their_wal"]),
+    (
+        7,
+        &[
+            "half_a_deletion_is_no_backup_and_is_not_undone",
+            "l_d7_what_is_no_policy_deletes_nothing",
+            "refuses_the_rest",
+            "what_is_no_entry",
+        ],
+    ),
+    (8, &[]),
+    (9, &["l_d9_ids_order_across_centuries_and_zones", "years_of_nights_leave_what_the_policy_names"]),
+    (10, &["l_d10_an_archive_is_empty_only_with_nothing_in_it"]),
+];
+
 fn sources(dir: &Path, text: &mut String) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -187,4 +224,9 @@ fn each_case_of_wal_is_held_by_tests_that_exist() {
 #[test]
 fn each_case_of_backups_is_held_by_tests_that_exist() {
     held('B', &OF_BACKUPS, &[5, 9, 10, 11, 15, 26, 27]);
+}
+
+#[test]
+fn each_case_of_retention_is_held_by_tests_that_exist() {
+    held('D', &OF_RETENTION, &[2, 8]);
 }

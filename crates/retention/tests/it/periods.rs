@@ -124,3 +124,20 @@ fn what_failed_goes_after_its_time_and_only_without_what_builds_on_it() {
     rules.failed_after = Some(Duration::MAX);
     assert_eq!(judge(&rules, &[failed(8)], OffsetDateTime::UNIX_EPOCH)[0].status, None);
 }
+
+/// Ids are local time: they order over the end of a century, and in the hour that a clock shows twice.
+#[test]
+fn l_d9_ids_order_across_centuries_and_zones() {
+    let ids = ["20000101T000000", "19991231T235959", "19991231T235958", "19991031T023000", "19991031T020000"];
+    let backups = ids.map(|id| Backup { end: Option::None, ..taken(id) });
+    assert_eq!(statuses("REDUNDANCY 2", 0, &backups), [Valid, Valid, Obsolete, Obsolete, Obsolete]);
+    assert_eq!(statuses("KEEP 3 DAILY", 0, &backups), [Valid, Valid, Obsolete, Valid, Obsolete]);
+    // The window goes by when they ended, in whatever zone that is written.
+    let east = time::UtcOffset::from_hms(14, 0, 0).unwrap();
+    let ended = |days: i64| (NOW - Duration::days(days)).to_offset(east);
+    let mut backups = [Backup::aged(1), Backup::aged(7), Backup::aged(8)];
+    for (backup, days) in backups.iter_mut().zip([1, 7, 8]) {
+        backup.end = Some(ended(days));
+    }
+    assert_eq!(statuses("RECOVERY WINDOW OF 6 DAYS", 0, &backups), [Valid, Valid, Obsolete]);
+}
