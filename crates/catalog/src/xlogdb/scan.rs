@@ -76,6 +76,8 @@ fn scan(
     let mut block = vec![0; BLOCK];
     // So many bytes of the block are a line whose end is not read yet.
     let mut filled = 0;
+    // The length of the last line that was measured.
+    let mut usual = 0;
     // The line at hand is longer than a block.
     let mut too_long = false;
     loop {
@@ -92,9 +94,23 @@ fn scan(
             return Ok(());
         }
         let mut rest = bytes;
-        while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
+        loop {
+            // Most lines are as long as the one before; what has the usual form has no newline in it, so none is looked for.
+            if !too_long
+                && let Some((line, next)) = rest.split_at_checked(usual)
+                && let Some((b'\n', next)) = next.split_first()
+                && let Some(brief) = brief(line)
+            {
+                rest = next;
+                if each(&brief).is_break() {
+                    return Ok(());
+                }
+                continue;
+            }
+            let Some(at) = rest.iter().position(|byte| *byte == b'\n') else { break };
             let (line, next) = (rest.get(..at).unwrap_or_default(), rest.get(at + 1..).unwrap_or_default());
             rest = next;
+            usual = at;
             if std::mem::take(&mut too_long) {
                 continue;
             }
@@ -126,12 +142,15 @@ fn brief(line: &[u8]) -> Option<XlogBrief> {
         .iter()
         .try_fold(0_u64, |size, digit| digit.is_ascii_digit().then(|| size * 10 + u64::from(digit - b'0')))?;
     let time = columns.next()?;
-    let (first, last) = (time.first()?, time.last()?);
-    let points = time.iter().filter(|byte| **byte == b'.').count();
-    let is_number = first.is_ascii_digit()
-        && last.is_ascii_digit()
+    let mut points = 0;
+    let is_digit = |byte: &u8| {
+        points += u32::from(*byte == b'.');
+        byte.is_ascii_digit() || *byte == b'.'
+    };
+    let is_number = time.iter().all(is_digit)
         && points < 2
-        && time.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+        && time.first().is_some_and(u8::is_ascii_digit)
+        && time.last().is_some_and(u8::is_ascii_digit);
     let is_word = |column: &[u8]| !column.is_empty() && column.iter().all(u8::is_ascii_alphanumeric);
     let is_usual = is_number && is_word(columns.next()?) && is_word(columns.next()?);
     if !is_usual || columns.next().is_some() {
@@ -178,12 +197,12 @@ mod tests {
     use super::super::{XlogEntry, XlogLines};
     use super::*;
 
-    /// One byte less than asked for, so that lines are cut everywhere.
-    struct Drops<'a>(&'a [u8]);
+    /// A few bytes at a time, so that lines are cut everywhere.
+    struct Drops<'a>(&'a [u8], usize);
 
     impl io::Read for Drops<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let take = self.0.len().min(buffer.len()).min(7);
+            let take = self.0.len().min(buffer.len()).min(self.1);
             let (now, later) = self.0.split_at(take);
             buffer[..take].copy_from_slice(now);
             self.0 = later;
@@ -194,7 +213,7 @@ mod tests {
     /// Whatever stands in an index, the scan sees what a reading line by line sees.
     #[test]
     fn a_scan_sees_what_a_reader_of_lines_sees() {
-        let mut text = b"000000010000000000000005\t16522\t1795219542.4817226\tgzip\tNone\n\
+        let text = b"000000010000000000000005\t16522\t1795219542.4817226\tgzip\tNone\n\
             000000010000000000000005.00000028.backup\t248\t1795219542.4692855\tgzip\tNone\n\
             00000002.history\t90\t1795220498.843594\tgzip\tNone\n\n\
             000000010000000000000020.partial\t19867\t1795220498.8617575\tgzip\tNone\n\
@@ -210,11 +229,12 @@ mod tests {
             00000001000000000000000D\t1\t12345678901234567890123456.0\tNone\tNone\n\
             000000000000000000000001\t1\t1.0\tNone\tNone\n\xFF\xFE\n"
             .to_vec();
-        text.extend(vec![b'x'; 3 * BLOCK]);
-        text.extend(b"\n00000003.history\t1\t1.0\n");
-        for end in ["", "00000001000000000000000E\t1\t1.0\tNone\tNone", "00000001000000000000000F\t1\t1."] {
-            let mut text = text.clone();
-            text.extend(end.as_bytes());
+        let mut long = text.clone();
+        long.extend(vec![b'x'; 3 * BLOCK]);
+        long.extend(b"\n00000003.history\t1\t1.0\n");
+        let ends = ["", "00000001000000000000000E\t1\t1.0\tNone\tNone", "00000001000000000000000F\t1\t1."];
+        for (end, text, bytes) in ends.into_iter().flat_map(|end| [(end, &text, 7), (end, &long, 65_537)]) {
+            let text = [text, end.as_bytes()].concat();
             let expected: Vec<_> = XlogLines::new(&text[..])
                 .filter_map(|line| match line.unwrap() {
                     XlogLine::Entry(XlogEntry { name, size, mtime, .. }) => Some((name, size, mtime)),
@@ -227,7 +247,7 @@ mod tests {
                 got.push((brief.name, brief.size, brief.mtime.seconds()));
                 ControlFlow::Continue(())
             };
-            scan(&mut Drops(&text), &mut each, &|_| {}).unwrap();
+            scan(&mut Drops(&text, bytes), &mut each, &|_| {}).unwrap();
             assert_eq!(got, expected);
         }
     }
