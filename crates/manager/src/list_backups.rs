@@ -115,6 +115,18 @@ impl Server {
     /// # Errors
     /// When the catalog or the WAL index cannot be read.
     pub fn list_backups(&self, context: &Context<'_>) -> Result<BackupList, ListBackupsError> {
+        self.list(context, true)
+    }
+
+    /// The backups, newest first, without a look at the archive: their [`ListedBackup::wal`] is empty.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn list_backups_without_wal(&self, context: &Context<'_>) -> Result<BackupList, ListBackupsError> {
+        self.list(context, false)
+    }
+
+    fn list(&self, context: &Context<'_>, with_wal: bool) -> Result<BackupList, ListBackupsError> {
         let (mut records, mut unreadable) = (Vec::new(), Vec::new());
         for (id, record) in self.catalog.backups()? {
             match record {
@@ -124,12 +136,13 @@ impl Server {
         }
         let going = self.catalog.deletions_in_progress()?;
         let verdicts = self.verdicts(&records, context);
-        let copied = records.iter().filter(|record| record.status.is_copied());
+        let copied = records.iter().filter(|record| with_wal && record.status.is_copied());
         let copied: Vec<_> = copied.map(|record| (record, next_of(&records, &record.id))).collect();
         let mut usages = self.wal_usages(&copied, context)?.into_iter();
         let mut backups = Vec::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
-            let wal = record.status.is_copied().then(|| usages.next()).flatten().unwrap_or_default();
+            let copied = record.status.is_copied();
+            let wal = copied.then(|| usages.next()).flatten().unwrap_or_default();
             backups.push(ListedBackup {
                 record: record.clone(),
                 wal,

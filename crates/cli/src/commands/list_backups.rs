@@ -11,7 +11,12 @@ pub(crate) fn run(args: &ListBackupsArgs, session: &Session) -> Result<(), Failu
     let setup = Setup::new(session)?;
     for server in setup.servers(&args.servers, Rules::LOOK) {
         let observer = setup.observer(server.name());
-        match server.list_backups(&setup.context(&observer)) {
+        let context = setup.context(&observer);
+        let list = match args.minimal {
+            true => server.list_backups_without_wal(&context),
+            false => server.list_backups(&context),
+        };
+        match list {
             Ok(list) => backup_list::show(&session.output, server.name(), &list, args),
             Err(error) => session.output.failure(&error.into()),
         }

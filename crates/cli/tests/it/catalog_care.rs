@@ -280,7 +280,8 @@ fn scripts_run_around_archiving_and_one_before_it_can_stop_it() {
     };
     let archive = ["archive-wal", "--accept-invalid", "main"];
     shelf.configure(&scripts(&shelf, &names, ""));
-    (queue(1), queue(2));
+    queue(1);
+    queue(2);
     let waiting = queue(3);
     shelf.ok(&archive);
     let line = |phase: &str, hook: &str, retry: u32, number: u32, dir: &str, end: &str| {
