@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 use walfile::WalName;
 
-use crate::Catalog;
 use crate::durable::{self, Clobber, DurableError, Step};
 use crate::ingest::{IngestOptions, Invalid, Refusal, check_file, refuse};
 use crate::locks::{Lock, LockError, LockName};
 use crate::same_content;
 use crate::undo::Undo;
 use crate::xlogdb::{XlogDb, XlogDbError, XlogEntry, entry_of};
+use crate::{Catalog, ServerLayout};
 
 /// A copy under way; it holds the lock of Barman's `sync-wals`. Dropped, it leaves nothing behind.
 #[derive(Debug)]
@@ -154,6 +154,8 @@ impl<'c> WalMirror<'c> {
                     entry_of(&target, entry.name, undo.custom)
                         .map_err(|source| WalMirrorError::Read { path: target.clone(), source })?
                 }
+                // Every look at all WAL comes across it again.
+                Err(DurableError::Exists { .. }) if is_aside(layout, staged, entry.name) => None,
                 Err(DurableError::Exists { .. }) => {
                     refuse(disk, layout, staged, Refusal::Duplicate, options.now)?;
                     done.duplicates.push(entry.name);
@@ -247,6 +249,17 @@ fn listed(index: &XlogDb<'_>, entries: &[XlogEntry]) -> Result<HashSet<WalName>,
         }
     }
     Ok(listed)
+}
+
+/// Whether this content was put aside before.
+fn is_aside(layout: &ServerLayout, staged: &Path, name: WalName) -> bool {
+    let Ok(entries) = std::fs::read_dir(&layout.errors) else { return false };
+    let prefix = format!("{name}.");
+    entries.flatten().any(|entry| {
+        let called = entry.file_name();
+        called.to_str().is_some_and(|called| called.starts_with(&prefix))
+            && same_content::files(staged, &entry.path()).unwrap_or(false)
+    })
 }
 
 /// The same bytes, or the same WAL compressed otherwise. What cannot be read is not the same.

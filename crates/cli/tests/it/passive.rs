@@ -293,3 +293,385 @@ fn a_catalog_is_copied_between_all_pairs_of_programs() {
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.stderr.starts_with("ERROR: Failed to retrieve the primary node status: sync-info execution on remote primary server main failed: "), "{run:?}");
 }
+
+/// Two backups with WAL behind them, nothing running any more.
+fn finished_primary() -> Option<(Lab, Sshd, Vec<String>)> {
+    if find("rsync").is_none() {
+        return None;
+    }
+    let lab = primary("")?;
+    let sshd =
+        Sshd::start_with("", Some(assert_cmd::cargo::cargo_bin!("tapster")), &lab.path("tapster.conf"))?;
+    let _receiver = lab.receive();
+    for _ in 0..2 {
+        lab.ok(&["backup", "--wait", "main"]);
+        lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    }
+    lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    let ids = records(&lab.server_dir().join("meta")).into_keys().collect();
+    Some((lab, sshd, ids))
+}
+
+/// The processes that descend from this one and are called `name`.
+fn descendants(of: u32, name: &str) -> Vec<u32> {
+    let mut children: BTreeMap<u32, Vec<(u32, String)>> = BTreeMap::new();
+    for entry in fs::read_dir("/proc").unwrap() {
+        let Some(pid) = entry.unwrap().file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let (Some(open), Some(close)) = (stat.find('('), stat.rfind(')')) else { continue };
+        let parent = stat[close + 1..].split_whitespace().nth(1).unwrap().parse().unwrap();
+        children.entry(parent).or_default().push((pid, stat[open + 1..close].to_owned()));
+    }
+    let (mut found, mut next) = (Vec::new(), vec![of]);
+    while let Some(pid) = next.pop() {
+        for (child, called) in children.get(&pid).into_iter().flatten() {
+            next.push(*child);
+            if called == name {
+                found.push(*child);
+            }
+        }
+    }
+    found
+}
+
+fn kill(signal: &str, pid: u32) {
+    assert!(std::process::Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_copy_that_breaks_off_goes_on_where_it_was() {
+    let Some((lab, sshd, ids)) = finished_primary() else { return };
+    // Slow enough to be cut.
+    let node = Passive::new(&lab, "cut", Which::Ours, &sshd, "bandwidth_limit = 2000\n");
+    node.ok(&["sync-info", "--primary", "main"]);
+    let config = lab.path("cut.conf");
+    let start = || {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("tapster"));
+        command.arg("-c").arg(&config).args(["sync-backup", "main", &ids[0]]);
+        let child =
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let copied = || tree(&node.path("base").join(&ids[0])).len();
+        let before = if node.path("base").join(&ids[0]).exists() { copied() } else { 0 };
+        let patience = Instant::now() + Duration::from_secs(30);
+        while !node.path("base").join(&ids[0]).exists() || copied() < before + 100 {
+            assert!(Instant::now() < patience, "nothing is copied");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        child
+    };
+    let status =
+        || node.records()[&ids[0]].lines().find(|line| line.starts_with("status=")).unwrap().to_owned();
+    // ssh dies: a failure with a name, and what was copied is on disk.
+    let child = start();
+    descendants(child.id(), "ssh").into_iter().for_each(|pid| kill("-KILL", pid));
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let failure =
+        format!("failure syncing server main backup {}: rsync failed while copying basebackup", ids[0]);
+    assert!(said.starts_with(&format!("ERROR: {failure}")), "{said}");
+    assert_eq!(status(), "status=FAILED");
+    assert!(node.records()[&ids[0]].contains(&format!("\nerror={failure}")));
+    assert!(node.path(&format!("meta/{}-sync-resume", ids[0])).exists());
+    // Killed: the record says that it is not whole, and no list counts it.
+    let mut child = start();
+    let running = descendants(child.id(), "rsync");
+    kill("-KILL", child.id());
+    child.wait().unwrap();
+    running
+        .into_iter()
+        .for_each(|pid| drop(std::process::Command::new("kill").arg(pid.to_string()).output()));
+    assert_eq!(status(), "status=SYNCING");
+    assert!(!node.path(&format!("meta/{}-sync-resume", ids[0])).exists());
+    // What a crash of the host may have made of a file that looks finished.
+    let spoilt = node.path("base").join(&ids[0]).join("data/PG_VERSION");
+    let modified = lab
+        .server_dir()
+        .join("base")
+        .join(&ids[0])
+        .join("data/PG_VERSION")
+        .metadata()
+        .unwrap()
+        .modified()
+        .unwrap();
+    fs::create_dir_all(spoilt.parent().unwrap()).unwrap();
+    fs::write(&spoilt, "\0\0\0").unwrap();
+    fs::File::open(&spoilt).unwrap().set_modified(modified).unwrap();
+    fs::create_dir(node.path("base").join(&ids[0]).join(".rsync-x")).unwrap();
+    // A signal: nothing is wrong.
+    let mut child = start();
+    kill("-TERM", child.id());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(status(), "status=SYNCING");
+    // Two at once: one copies, the other says so; and in the end all is there.
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("bandwidth_limit = 2000", "bandwidth_limit = 8000")).unwrap();
+    let first = std::thread::scope(|scope| {
+        let runs = [0, 1].map(|_| scope.spawn(|| node.run(&["sync-backup", "main", &ids[0]])));
+        runs.map(|run| run.join().unwrap())
+    });
+    let busy = format!(
+        "ERROR: Another synchronisation process for backup {} of server main is already running.\n",
+        ids[0]
+    );
+    assert!(first.iter().any(|run| run.code == 0) && first.iter().any(|run| run.stderr == busy), "{first:?}");
+    assert_eq!(status(), "status=DONE");
+    assert!(!node.path(&format!("meta/{}-sync-resume", ids[0])).exists());
+    assert!(tree(&node.path("base").join(&ids[0])) == tree(&lab.server_dir().join("base").join(&ids[0])));
+    assert_eq!(node.records()[&ids[0]].matches("error=None").count(), 1);
+}
+
+#[test]
+fn what_changes_on_the_primary_node_meanwhile_is_noticed() {
+    let Some((lab, sshd, ids)) = finished_primary() else { return };
+    let meta = lab.server_dir().join("meta");
+    let node = Passive::new(&lab, "node", Which::Ours, &sshd, "");
+    node.ok(&["sync-info", "--primary", "main"]);
+    // A deletion has begun there: what is left is no backup.
+    let marker = meta.join(format!("{}-delete_this", ids[0]));
+    fs::write(&marker, "delete").unwrap();
+    let run = node.run(&["sync-backup", "main", &ids[0]]);
+    let absent = format!(
+        "ERROR: failure syncing server main backup {id}: Backup {id} is absent on main server\n",
+        id = ids[0]
+    );
+    assert_eq!((run.code, run.stderr), (1, absent));
+    assert!(node.records()[&ids[0]].contains("\nstatus=FAILED\n"));
+    // It goes on: the half copy goes as well, by itself.
+    lab.ok(&["delete", "main", &ids[0]]);
+    let said = node.settle(1);
+    assert!(!node.records().contains_key(&ids[0]) && !node.path("base").join(&ids[0]).exists(), "{said}");
+    assert_eq!(
+        node.run(&["sync-backup", "main", &ids[0]]).stderr,
+        format!("ERROR: Backup {} is absent on main server\n", ids[0])
+    );
+
+    // WAL that is listed and gone, that comes late, that was cut off here, and that differs.
+    let index = fs::read_to_string(node.path("wals/main-xlog.db")).unwrap();
+    let names: Vec<&str> = index.lines().map(|line| line.split('\t').next().unwrap()).collect();
+    let segment = |name: &str| name.len() == 24;
+    let [.., lost, differs, _] = names.iter().copied().filter(|name| segment(name)).collect::<Vec<_>>()[..]
+    else {
+        panic!("{names:?}")
+    };
+    let place = |root: PathBuf, name: &str| root.join("wals").join(&name[..16]).join(name);
+    let again = Passive::new(&lab, "again", Which::Ours, &sshd, "");
+    fs::create_dir_all(place(again.path(""), differs).parent().unwrap()).unwrap();
+    fs::write(place(again.path(""), differs), "not the same").unwrap();
+    fs::write(again.path("wals/main-xlog.db"), "").unwrap();
+    let aside = lab.path("aside");
+    fs::rename(place(lab.server_dir(), lost), &aside).unwrap();
+    again.settle(1);
+    let listed = |node: &Passive<'_>| fs::read_to_string(node.path("wals/main-xlog.db")).unwrap();
+    assert!(!listed(&again).contains(lost) && listed(&again).lines().count() == names.len() - 2);
+    assert_eq!(fs::read(place(again.path(""), differs)).unwrap(), b"not the same", "nothing is replaced");
+    let errors: Vec<_> = fs::read_dir(again.path("errors")).unwrap().collect();
+    assert_eq!(errors.len(), 1);
+    // It comes back, behind the others; Barman's question never finds it.
+    fs::rename(&aside, place(lab.server_dir(), lost)).unwrap();
+    fs::remove_file(place(again.path(""), differs)).unwrap();
+    again.settle(1);
+    assert!(!listed(&again).contains(lost));
+    fs::remove_file(again.path("meta/sync-wals-full")).unwrap();
+    again.ok(&["cron"]);
+    let patience = Instant::now() + Duration::from_secs(30);
+    while !(listed(&again).contains(lost) && again.path("meta/sync-wals-full").exists()) {
+        assert!(Instant::now() < patience, "{}", listed(&again));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(listed(&again).lines().count(), names.len());
+    assert_eq!(
+        fs::read(place(again.path(""), lost)).unwrap(),
+        fs::read(place(lab.server_dir(), lost)).unwrap()
+    );
+    // Barman never gets over a file that was cut off here.
+    fs::write(again.path("wals/sync-wals.info"), &lost[..20]).unwrap();
+    again.settle(1);
+    assert_eq!(listed(&again).lines().count(), names.len());
+    // An archive that ends before ours: all is asked for.
+    let last = names.last().unwrap();
+    fs::write(again.path("wals/sync-wals.info"), format!("0000000F{}\t100", &last[8..24])).unwrap();
+    let run = again.run(&["cron"]);
+    let notice = "WARNING: sync-info is out of sync. Self-recovery procedure started: requesting full synchronisation from primary server main\n";
+    assert!(run.stderr.ends_with(notice) && run.code == 0, "{run:?}");
+
+    // A chain: the child enters its parent's record when it comes; without the parent it does not come.
+    let shown = |id: &str| fs::read_to_string(meta.join(format!("{id}-backup.info"))).unwrap();
+    let child = "20990101T000000";
+    let parent = ids[1].as_str();
+    let entered = format!("children_backup_ids={child}");
+    fs::write(
+        meta.join(format!("{parent}-backup.info")),
+        shown(parent).replace("children_backup_ids=None", &entered),
+    )
+    .unwrap();
+    let record = shown(parent)
+        .replace("parent_backup_id=None", &format!("parent_backup_id={parent}"))
+        .replace(&entered, "children_backup_ids=None");
+    fs::write(meta.join(format!("{child}-backup.info")), record).unwrap();
+    let base = lab.server_dir().join("base");
+    assert!(
+        std::process::Command::new("cp")
+            .arg("-a")
+            .arg(base.join(parent))
+            .arg(base.join(child))
+            .status()
+            .unwrap()
+            .success()
+    );
+    let chain = Passive::new(&lab, "chain", Which::Ours, &sshd, "retention_policy = REDUNDANCY 1\n");
+    chain.ok(&["sync-info", "--primary", "main"]);
+    let run = chain.run(&["sync-backup", "main", child]);
+    assert_eq!(
+        run.stderr,
+        format!("ERROR: Backup {child} builds on backup {parent}, which server main does not have yet\n")
+    );
+    chain.ok(&["sync-backup", "main", parent]);
+    assert!(chain.records()[parent].contains("\nchildren_backup_ids=None\n"));
+    chain.ok(&["sync-backup", "main", child]);
+    assert!(chain.records()[parent].contains(&format!("\n{entered}\n")));
+    assert!(chain.records()[child].contains(&format!("\nparent_backup_id={parent}\n")));
+
+    // A passive node that keeps less than its primary node has what its newest backup needs. Barman copies no WAL here.
+    lab.ok(&["delete", "main", child]);
+    let _receiver = lab.receive();
+    lab.ok(&["backup", "--wait", "main"]);
+    lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    let newest = records(&meta).into_keys().next_back().unwrap();
+    let short = Passive::new(&lab, "short", Which::Ours, &sshd, "retention_policy = REDUNDANCY 1\n");
+    short.ok(&["sync-info", "--primary", "main"]);
+    short.ok(&["sync-backup", "main", &newest]);
+    assert_eq!(
+        short.ok(&["sync-backup", "main", parent]),
+        format!("Remote backup main/{parent} is obsolete for local retention policies.\n")
+    );
+    short.ok(&["sync-wals", "main"]);
+    let begin = short.records()[&newest]
+        .lines()
+        .find_map(|line| line.strip_prefix("begin_wal=").map(str::to_owned))
+        .unwrap();
+    assert!(
+        listed(&short).lines().count() >= 2 && listed(&short).lines().all(|line| *line >= *begin),
+        "{}",
+        listed(&short)
+    );
+    let data = lab.destination("short");
+    let space = format!("tbs1:{}", lab.destination("short-tbs1").display());
+    short.ok(&["restore", "--tablespace", &space, "main", "latest", data.to_str().unwrap()]);
+}
+
+#[test]
+fn the_daemon_looks_after_a_passive_node() {
+    let Some((lab, sshd, ids)) = finished_primary() else { return };
+    let node = Passive::new(&lab, "daemon", Which::Ours, &sshd, "");
+    let said = lab.path("said");
+    let out = fs::File::create(&said).unwrap();
+    let mut daemon = std::process::Command::new(assert_cmd::cargo::cargo_bin!("tapster"))
+        .arg("-c")
+        .arg(lab.path("daemon.conf"))
+        .arg("run")
+        .stdin(std::process::Stdio::null())
+        .stdout(out.try_clone().unwrap())
+        .stderr(out)
+        .spawn()
+        .unwrap();
+    let patience = Instant::now() + Duration::from_secs(60);
+    let index = lab.server_dir().join("wals/main-xlog.db");
+    let last = |path: &Path| fs::read_to_string(path).unwrap_or_default().lines().last().map(str::to_owned);
+    let whole =
+        || node.records().values().filter(|text| text.contains("\nstatus=DONE\n")).count() == ids.len();
+    while !(whole() && last(&node.path("wals/main-xlog.db")) == last(&index)) {
+        assert!(Instant::now() < patience, "{}", fs::read_to_string(&said).unwrap());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    kill("-TERM", daemon.id());
+    assert!(daemon.wait().unwrap().success());
+    let said = fs::read_to_string(&said).unwrap();
+    assert_eq!(said.matches("WARNING").count() + said.matches("ERROR").count(), 0, "{said}");
+    drop(sshd);
+}
+
+#[test]
+fn answers_that_are_none_change_nothing() {
+    let Some(lab) = Lab::new() else { return };
+    let answer = lab.path("answer");
+    let script = format!("cat {}", answer.display());
+    let Some(sshd) = Sshd::start_with(&script, None, &lab.path("tapster.conf")) else { return };
+    let node = Passive::new(&lab, "node", Which::Ours, &sshd, "");
+    let config =
+        r#"{"backup_directory": "/b", "basebackups_directory": "/b/base", "wals_directory": "/b/wals"}"#;
+    let whole = |backups: &str, wals: &str| {
+        format!(
+            r#"{{"last_position": 0, "last_name": "", "backups": {backups}, "wals": {wals}, "config": {config}}}"#
+        )
+    };
+    fs::write(&answer, whole("{}", "[]")).unwrap();
+    assert_eq!(node.ok(&["sync-info", "--primary", "main"]), format!("{}\n", whole("{}", "[]")));
+    let kept = fs::read(node.path("primary.info")).unwrap();
+    let wal = |name: &str, rest: &str| whole("{}", &format!(r#"[{{"name": "{name}", {rest}}}]"#));
+    let good = r#""size": 1, "time": 1.0, "compression": null, "encryption": null"#;
+    let name = "000000010000000000000001";
+    for text in [
+        String::new(),
+        "Welcome!\n{}".to_owned(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+        whole("{}", "[]").replace("/b/wals", "wals"),
+        whole("{}", "[]").replace("/b/base", "/b/base\\n"),
+        whole("{}", "[]").replace("\"last_name\": \"\"", "\"last_name\": \"../x\""),
+        whole("{}", "[]").replace("\"last_position\": 0", "\"last_position\": 99999999999999999999999999"),
+        whole("{}", "[]").replace("\"last_position\": 0", "\"last_position\": -1"),
+        whole("{}", "[]") + "{}",
+        whole("{\"../../etc\": {}}", "[]"),
+        whole("{\"20260101T000000\": []}", "[]"),
+        whole(
+            &format!("{{\"20260101T000000\": {{\"x\": {}1{}}}}}", "[".repeat(1000), "]".repeat(1000)),
+            "[]",
+        ),
+        wal("../../../../etc/passwd", good),
+        wal("000000010000000000000001/../x", good),
+        wal(name, r#""size": -1, "time": 1.0"#),
+        wal(name, r#""size": 1e30, "time": 1.0"#),
+        wal(name, r#""size": 99999999999999, "time": 1.0"#),
+        wal(name, r#""size": 1, "time": 1e300"#),
+        wal(name, r#""size": 1, "time": "now""#),
+        wal(name, r#""size": 1, "time": 1.0, "compression": "gzip\tNone\n""#),
+    ] {
+        fs::write(&answer, &text).unwrap();
+        let run = node.run(&["sync-info", "--primary", "main"]);
+        assert_eq!(run.code, 1, "{text:.200}: {run:?}");
+        assert!(
+            run.stderr.starts_with("ERROR: sync-info execution on remote primary server main failed: "),
+            "{run:?}"
+        );
+        assert_eq!(fs::read(node.path("primary.info")).unwrap(), kept);
+    }
+    // A backup that cannot be understood hides no other, and makes no file.
+    let text = whole(
+        r#"{"20260101T000000": {"status": "DONE", "begin_wal": "../x"}, "20260102T000000": {"status": "DONE", "error": "x\nstatus=DONE"}}"#,
+        "[]",
+    );
+    fs::write(&answer, text).unwrap();
+    node.ok(&["sync-info", "--primary", "main"]);
+    let run = node.run(&["sync-backup", "main", "20260101T000000"]);
+    assert!(run.stderr.contains("20260101T000000 of server main cannot be copied: begin_wal"), "{run:?}");
+    let run = node.run(&["sync-backup", "main", "../../etc"]);
+    assert_eq!(run.stderr, "ERROR: Backup ../../etc is absent on main server\n");
+    let run = node.run(&["sync-backup", "main", "20260102T000000"]);
+    assert!(
+        run.code == 1 && run.stderr.contains("'/b/base/20260102T000000' is not on the server"),
+        "{run:?}"
+    );
+    assert_eq!(node.records().len(), 1);
+    assert!(node.records()["20260102T000000"].contains("\nstatus=FAILED\n"));
+    // A server that is none.
+    for command in [
+        ["sync-wals", "main"].as_slice(),
+        &["sync-backup", "main", "20260101T000000"],
+        &["sync-info", "--primary", "main"],
+    ] {
+        assert_eq!(lab.run(command).stderr, "ERROR: server main is not passive\n");
+    }
+}

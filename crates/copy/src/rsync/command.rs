@@ -14,7 +14,7 @@ use crate::live::rules::{EMPTY_ANYWHERE, EMPTY_AT_ROOT, NEVER, NEVER_AT_ROOT, NE
 use crate::live::{Reference, Reuse, Rules};
 
 /// What ssh is told besides the configured command: nobody is there to answer its questions.
-pub(crate) const SSH_OPTIONS: &str = "-o BatchMode=yes -o StrictHostKeyChecking=no";
+pub const SSH_OPTIONS: &str = "-o BatchMode=yes -o StrictHostKeyChecking=no";
 /// The control file is read while the server may write it.
 const CONTROL_ATTEMPTS: u32 = 20;
 

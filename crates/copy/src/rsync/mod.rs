@@ -17,7 +17,6 @@ mod push;
 mod shared;
 mod stored;
 
-pub(crate) use command::SSH_OPTIONS;
-pub use command::{Rsync, RsyncTree, try_ssh};
+pub use command::{Rsync, RsyncTree, SSH_OPTIONS, try_ssh};
 pub use process::RsyncError;
 pub use push::{Existing, PushOptions, PushTree};

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
+use tapster_copy::rsync::{RsyncError, SSH_OPTIONS};
+
 use super::CheckReport;
 use crate::remote::Remote;
 use crate::{Context, Server};
@@ -27,19 +29,29 @@ impl Server {
     }
 
     pub(super) fn check_ssh(&self, report: &mut CheckReport, context: &Context<'_>) {
-        let command = self.config.ssh_command.as_deref().unwrap_or_default();
+        let (key, command, whom) = match &self.config.primary_ssh_command {
+            Some(command) => ("primary_ssh_command", Some(command), "Barman primary node"),
+            None => ("ssh_command", self.config.ssh_command.as_ref(), "PostgreSQL server"),
+        };
+        let command = command.map(String::as_str).unwrap_or_default();
         let Some(words) = shlex::split(command).filter(|words| !words.is_empty()) else {
-            return report.failed("ssh", "ssh_command is not set, or has an open quote");
+            return report.failed("ssh", format!("{key} is not set, or has an open quote"));
         };
         match tapster_copy::rsync::try_ssh(&words, &context.stop) {
             Ok(said) => {
-                report.push("ssh", true, Some("PostgreSQL server".to_owned()));
+                report.push("ssh", true, Some(whom.to_owned()));
                 if said.is_some() {
                     report.failed(
                         "ssh output clean",
                         "the configured ssh_command must not add anything to the remote command output",
                     );
                 }
+            }
+            Err(error @ RsyncError::Ssh { status, .. }) if status.code().is_some() => {
+                let code = status.code().unwrap_or_default();
+                let hint =
+                    format!("Connection failed using '{command} {SSH_OPTIONS}' return code {code}: {error}");
+                report.failed("ssh", hint);
             }
             Err(error) => report.failed("ssh", error.to_string()),
         }

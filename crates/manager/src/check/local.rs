@@ -239,6 +239,7 @@ impl Server {
 
     pub(super) fn check_method(&self, report: &mut CheckReport, context: &Context<'_>) {
         match self.config.backup_method {
+            _ if self.config.is_passive() => self.check_ssh(report, context),
             BackupMethod::Postgres => {
                 // Barman's names; Tapster speaks the protocol itself, so nothing can be missing or too old.
                 report.ok("pg_basebackup");

@@ -27,6 +27,9 @@ fn check_wal_level(report: &mut CheckReport, line: &str, remote: &mut Remote<'_>
 
 impl Server {
     pub(super) fn check_postgres(&self, report: &mut CheckReport, context: &Context<'_>) {
+        if !self.asks_postgres() {
+            return;
+        }
         let mut connection = match self.connect(context.stop.clone()) {
             Ok(connection) => connection,
             Err(error) => {
@@ -47,6 +50,11 @@ impl Server {
         if self.has_own_wal_host() {
             self.check_wal_host(report, context);
         }
+    }
+
+    /// Barman does not ask the server of one that is off, or of which it only has copies.
+    const fn asks_postgres(&self) -> bool {
+        self.config.active && !self.config.is_passive()
     }
 
     fn check_connected(
@@ -182,6 +190,9 @@ impl Server {
 
     pub(super) fn check_identity(&self, report: &mut CheckReport, context: &Context<'_>) {
         let line = "systemid coherence";
+        if !self.asks_postgres() {
+            return self.compare_systems(report, line, None, None);
+        }
         let normal = ask(self, context, |remote| remote.system_id()).flatten();
         let streaming = self
             .connect_streaming(&self.config.streaming_backup_name, context.stop.clone())
@@ -227,13 +238,13 @@ impl Server {
     }
 
     pub(super) fn check_archivers(&self, report: &mut CheckReport, context: &Context<'_>) {
-        if self.config.streaming_archiver {
+        if self.asks_postgres() && self.config.streaming_archiver {
             // Barman's names; Tapster brings its own receiver, which is always there and always compatible.
             report.ok("pg_receivexlog");
             report.ok("pg_receivexlog compatible");
             self.check_receiver(report);
         }
-        if self.config.archiver {
+        if self.asks_postgres() && self.config.archiver {
             let asked = ask(self, context, |remote| {
                 Ok((remote.show("archive_mode")?, remote.show("archive_command")?, remote.archiver()?))
             });

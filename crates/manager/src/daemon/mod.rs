@@ -2,7 +2,8 @@
 //!
 //! Each server has its threads: one receives WAL ([`Server::receive_wal`]), one archives what waits
 //! ([`Server::archive_wal`]), one completes backups and enforces the retention policy every minute, and when asked one
-//! checks the server and one gathers its [metrics](crate::metrics). What ends with an error is told and begun again after a
+//! checks the server and one gathers its [metrics](crate::metrics). A passive server has threads that copy WAL and backups of
+//! its primary node instead ([`Server::sync_wals`], [`Server::sync_backup`]). What ends with an error is told and begun again after a
 //! pause that grows; what another process does already is waited for. The locks are those of the commands, so that
 //! `cron`, Barman and people may work on the same catalog meanwhile.
 //!
@@ -27,6 +28,7 @@
 mod archive;
 mod maintain;
 mod observer;
+mod passive;
 mod reload;
 mod sample;
 mod task;
@@ -128,6 +130,9 @@ pub enum TaskError {
     /// A backup was not looked at.
     #[error(transparent)]
     CheckBackup(#[from] crate::CheckBackupError),
+    /// Copying from the primary node.
+    #[error(transparent)]
+    Sync(#[from] crate::SyncError),
     /// A defect of this program; the task begins again all the same.
     #[error("internal error: {0}")]
     Panic(String),

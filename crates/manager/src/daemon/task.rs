@@ -27,6 +27,10 @@ pub enum DaemonTask {
     ReceiveWal,
     /// Archives what waits in `streaming/` and `incoming/`.
     ArchiveWal,
+    /// Copies WAL from the primary node.
+    SyncWals,
+    /// Copies backups from the primary node.
+    SyncBackup,
     /// Completes backups and enforces the retention policy.
     Maintenance,
     /// Checks the server.
@@ -41,6 +45,8 @@ impl DaemonTask {
         match self {
             Self::ReceiveWal => "receive-wal",
             Self::ArchiveWal => "archive-wal",
+            Self::SyncWals => "sync-wals",
+            Self::SyncBackup => "sync-backup",
             Self::Maintenance => "maintenance",
             Self::Check => "check",
             Self::Metrics => "metrics",

@@ -22,8 +22,6 @@ pub(super) fn left_alone(config: &ServerConfig) -> Option<String> {
         Some("it is not active".to_owned())
     } else if config.disabled {
         Some(format!("its configuration is wrong: {}", config.problems.join("; ")))
-    } else if config.is_passive() {
-        Some("it is passive, and this version does not copy the catalog of its primary node".to_owned())
     } else {
         None
     }
@@ -47,11 +45,23 @@ impl Worker {
             tasks: Vec::new(),
             threads: Vec::new(),
         };
+        let passive = server.config().is_passive();
+        if passive {
+            let wals = worker.task(DaemonTask::SyncWals, shared);
+            let backups = worker.task(DaemonTask::SyncBackup, shared);
+            let (woken, wakes) = (Arc::clone(&backups), Arc::clone(&wals));
+            worker.spawn(&wals, &server, shared, move |server, task, shared| {
+                super::passive::wals(server, task, shared, &woken);
+            });
+            worker.spawn(&backups, &server, shared, move |server, task, shared| {
+                super::passive::backups(server, task, shared, &wakes);
+            });
+        }
         let archiver = worker.task(DaemonTask::ArchiveWal, shared);
-        if server.config().streaming_archiver || server.config().archiver {
+        if !passive && (server.config().streaming_archiver || server.config().archiver) {
             worker.spawn(&archiver, &server, shared, super::archive::run);
         }
-        if server.config().streaming_archiver {
+        if !passive && server.config().streaming_archiver {
             let task = worker.task(DaemonTask::ReceiveWal, shared);
             worker.spawn(&task, &server, shared, move |server, task, shared| {
                 receive(server, task, shared, &archiver)

@@ -99,7 +99,8 @@ impl Server {
     ) -> Result<SyncedBackup, SyncError> {
         let (id, layout) = (record.id, self.layout());
         let resume = layout.annotation(&id, RESUME);
-        let trusted = resume.exists();
+        // What was copied before the host went down, say, may be there by name and time only.
+        let in_doubt = layout.backup_dir(&id).is_dir() && !resume.exists();
         let records = self.catalog.records()?;
         // Children that are not here would be looked for in vain; each that comes is entered then.
         record.children_backup_ids.retain(|child| records.iter().any(|other| other.id == *child));
@@ -108,11 +109,12 @@ impl Server {
         self.catalog.save(&record)?;
         // From here on it says nothing any more.
         durable::remove_file(self.catalog.disk(), &resume)?;
-        let copied = self.copy_files(&record, &records, info, trusted, context);
+        let copied = self.copy_files(&record, &records, info, in_doubt, context);
         match copied.and_then(|keep| self.finish_copy(&mut record, keep)) {
             Ok(()) => Ok(SyncedBackup::Copied(Box::new(record))),
             Err(error) => {
-                if self.sync_partial(&id).is_ok() {
+                // A doubt that was not cleared to the end stays.
+                if !in_doubt && self.sync_partial(&id).is_ok() {
                     durable::write_new(self.catalog.disk(), &resume, b"", None)?;
                 }
                 if matches!(error, SyncError::Stopped) || context.stopped() {
@@ -141,7 +143,7 @@ impl Server {
         record: &BackupRecord,
         records: &[BackupRecord],
         info: &PrimaryInfo,
-        trusted: bool,
+        in_doubt: bool,
         context: &Context<'_>,
     ) -> Result<Option<KeepTarget>, SyncError> {
         let (id, layout) = (record.id, self.layout());
@@ -169,7 +171,7 @@ impl Server {
         if existed {
             rsync.prepare_again(&tree, &context.stop).map_err(failed)?;
         }
-        rsync.in_doubt = existed && !trusted;
+        rsync.in_doubt = in_doubt;
         rsync.copy(std::slice::from_ref(&tree), None, &observer, &retried, &context.stop).map_err(failed)?;
         observer.finish();
         let keep = self.confirm(&rsync, &id, info, context)?;

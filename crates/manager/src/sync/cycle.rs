@@ -153,6 +153,14 @@ impl Server {
         Ok(work)
     }
 
+    /// The oldest backup that is to be copied, by what the primary node answered last.
+    pub(crate) fn backup_to_sync(&self, context: &Context<'_>) -> Result<Option<BackupId>, SyncError> {
+        if !self.primary_info_file().exists() {
+            return Ok(None);
+        }
+        self.next_backup(&self.load_primary_info()?, context)
+    }
+
     fn next_backup(&self, info: &PrimaryInfo, context: &Context<'_>) -> Result<Option<BackupId>, SyncError> {
         let records = self.catalog.records()?;
         let done = |id: &BackupId| records.iter().any(|r| r.id == *id && r.status == BackupStatus::Done);
