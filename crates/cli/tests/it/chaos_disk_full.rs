@@ -166,14 +166,15 @@ fn a_disk_that_fills_up_meanwhile(lab: &Lab, stored: &Stored, data: &Path, small
     let lie =
         |line: &str| if line.starts_with("size=") { "size=1\n".to_owned() } else { format!("{line}\n") };
     std::fs::write(&record, truth.lines().map(lie).collect::<String>()).unwrap();
-    let restore = || {
+    let restore_with = |more: &[&str]| {
         let target = ["--target-immediate", "--target-action", "promote"];
-        lab.run(&[&["restore"], &target[..], &["main", "latest", data.to_str().unwrap()]].concat())
+        lab.run(&[&["restore"], more, &target[..], &["main", "latest", data.to_str().unwrap()]].concat())
     };
+    let restore = || restore_with(&[]);
     // In the middle of the files, and after them, in those that recovery needs.
-    for megabytes in [whole / 2, whole + 1] {
+    for (megabytes, more) in [(whole / 2, &[][..]), (whole + 1, &["--delta-restore"])] {
         small.resize(megabytes);
-        let run = restore();
+        let run = restore_with(more);
         assert_eq!(run.code, 1, "{megabytes}: {run:?}");
         assert!(
             run.stderr.starts_with("ERROR: ") && run.stderr.contains("No space left on device"),
@@ -184,11 +185,10 @@ fn a_disk_that_fills_up_meanwhile(lab: &Lab, stored: &Stored, data: &Path, small
         let hint = "HINT: the destination has no pg_control and cannot be started; continue with --delta-restore, or empty it and try again\n";
         assert!(run.stderr.ends_with(hint), "{run:?}");
         assert!(restore().stderr.contains(" is not empty: it holds an unfinished restore of backup "));
-        empty(data);
     }
     std::fs::write(&record, truth).unwrap();
     small.resize(400);
-    let run = restore();
+    let run = restore_with(&["--delta-restore"]);
     assert_eq!(run.code, 0, "{run:?}");
     assert_eq!(lab.ask_restored(data, "SELECT 1"), "1");
     empty(data);
