@@ -65,7 +65,7 @@ impl CopyObserver for Bytes<'_, '_> {
 
 impl Server {
     /// The restore itself, without the scripts around it.
-    pub(super) fn execute_restore(
+    pub(crate) fn execute_restore(
         &self,
         plan: RestorePlan,
         context: &Context<'_>,
