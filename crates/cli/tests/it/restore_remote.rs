@@ -12,7 +12,7 @@ use tapster_protocol::testing::servers;
 use crate::encryption::KeyRing;
 use crate::lab::{Lab, Receiver};
 use crate::program::Run;
-use crate::sshd::{Sshd, find};
+use crate::sshd::{Sshd, find, small_segment};
 
 const QUESTION: &str = "SELECT (SELECT count(*) FROM inside) || ',' || (SELECT sum(i) FROM outside)";
 
@@ -236,6 +236,8 @@ fn what_goes_wrong_there_is_said_and_nothing_can_be_started() {
     sshd.no_remote_program("sync");
 
     // What is right by now is not sent again, and what does not belong there goes.
+    let last = "000000010000000000000FFF";
+    fs::write(place.data.join("pg_wal").join(last), small_segment(last, 1)).unwrap();
     fs::write(place.data.join("stray"), "").unwrap();
     let run = place.restore(
         &lab,
@@ -245,6 +247,8 @@ fn what_goes_wrong_there_is_said_and_nothing_can_be_started() {
     );
     assert_eq!(run.code, 0, "{run:?}");
     assert!(!place.data.join("stray").exists());
+    assert!(run.stderr.contains("WARNING: 1 WAL files of the destination are not in the archive"), "{run:?}");
+    assert!(place.data.join("pg_wal/not-archived").join(last).exists());
     assert_eq!(place.ask(&lab), "5000,500500");
 }
 

@@ -29,6 +29,10 @@ struct Stored {
     tablespaces: Vec<(String, PathBuf, PathBuf)>,
 }
 
+/// What a restore over something leaves there: besides its own mark the server's logs, as Barman does, and WAL that was put aside.
+const KEPT: [&str; 5] =
+    ["/.tapster-restore", "/lost+found", "/log/***", "/pg_log/***", "/pg_wal/not-archived/***"];
+
 impl Elsewhere {
     pub(super) fn base(&self, job: Job<'_>) -> Result<ControlFile, RestoreError> {
         let Job { server, plan, .. } = job;
@@ -36,6 +40,7 @@ impl Elsewhere {
         places.extend(plan.tablespaces.iter().map(|place| place.location.as_os_str()));
         self.ask(job, "making the destination", shell::MAKE, &places, &[])?;
         if is_delta(job) {
+            self.keep_wal(job)?;
             let arguments = [plan.destination.as_os_str()];
             self.ask(job, "clearing the destination", shell::UNSEAL, &arguments, &[])?;
         }
@@ -127,7 +132,7 @@ impl Elsewhere {
         // Several are asked for where one connection does not carry enough.
         options.side_by_side = (rsync.jobs > 1).then(|| self.host.ssh_command(true));
         for tree in &mut trees {
-            tree.keep.push("/.tapster-restore".to_owned());
+            tree.keep.extend(KEPT.map(str::to_owned));
         }
         let total = plan.record.size.unwrap_or(0);
         let bytes = Bytes { context, done: AtomicU64::new(0), total };

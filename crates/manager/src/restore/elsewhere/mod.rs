@@ -8,6 +8,7 @@
 //! `sync` promises: with GNU's or busybox's, all of the file systems written to, write errors included; with others, what
 //! `sync(2)` does there.
 
+mod aside;
 mod base;
 mod ground;
 mod shell;

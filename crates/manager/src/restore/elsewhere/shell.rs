@@ -41,9 +41,22 @@ pub(super) const MAKE_PLAIN: &str =
 pub(super) const UNSEAL: &str = "cd \"$1\" && rm -f global/pg_control recovery.signal standby.signal recovery.conf && \
      rm -rf barman_wal";
 
-/// Empties directories but for the mark.
+/// `$1`: a data directory. The segments in its `pg_wal`, unless that is a link, each with the header of its first page.
+pub(super) const SEGMENTS: &str = "cd \"$1\" && [ -d pg_wal ] && ! [ -L pg_wal ] && cd pg_wal || exit 0; \
+     for f in ????????????????????????; do if [ -f \"$f\" ]; then \
+     echo \"$f $(head -c 40 \"$f\" | od -An -v -tx1 | tr -d ' \\n')\"; fi; done";
+
+/// `$1`: a data directory; then names of segments. They are put aside, and those put aside before stay.
+pub(super) const ASIDE: &str = "umask 077; cd \"$1/pg_wal\" && mkdir -p not-archived || exit 1; shift; for f in \"$@\"; do \
+     t=not-archived/$f; n=0; while [ -e \"$t\" ]; do n=$((n + 1)); t=not-archived/$f.$n; done; \
+     mv \"$f\" \"$t\" || exit 1; done";
+
+/// Empties directories but for the mark, the logs of the server, and WAL that was put aside.
 pub(super) const EMPTY: &str = "for d in \"$@\"; do cd \"$d\" || exit 1; for f in * .[!.]* ..?*; do \
-     if [ \"$f\" != .tapster-restore ]; then rm -rf \"./$f\" || exit 1; fi; done; done";
+     case \"$f\" in .tapster-restore|lost+found|log|pg_log) ;; \
+     pg_wal) if [ -L pg_wal ]; then rm -f pg_wal; else for g in pg_wal/* pg_wal/.[!.]*; do case \"$g\" in pg_wal/not-archived) ;; \
+     *) rm -rf \"./$g\" || exit 1;; esac; done; fi;; \
+     *) rm -rf \"./$f\" || exit 1;; esac; done; done";
 
 /// `$1`: the data directory, `$2`: its mode; then number and place of each tablespace.
 pub(super) const LINK: &str = "cd \"$1\" && chmod \"$2\" . || exit 1; mode=$2; shift 2; \
@@ -152,6 +165,40 @@ mod tests {
         }
         for bad in [&b""[..], b"-", b"5\nab\n", b"x\n", b"1\nab\n", b"-\n-\n", b"99999999999999999999\n"] {
             assert_eq!(parse_files(bad, 1), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_crashed_server_leaves_is_kept() {
+        for shell in shells() {
+            let dir = tempfile::tempdir().unwrap();
+            let data = dir.path().join("da'ta");
+            for sub in ["pg_wal/archive_status", "pg_wal/not-archived", "base/1", "log", ".hidden"] {
+                std::fs::create_dir_all(data.join(sub)).unwrap();
+            }
+            let segment = "000000010000000000000001";
+            for (name, text) in
+                [("pg_wal/000000010000000000000001", "\x01\n\0"), ("pg_wal/x", ""), (".tapster-restore", "")]
+            {
+                std::fs::File::create(data.join(name)).unwrap().write_all(text.as_bytes()).unwrap();
+            }
+            let said = run(shell, SEGMENTS, &[data.as_os_str()], &[]);
+            assert_eq!(String::from_utf8(said.stdout).unwrap(), format!("{segment} 010a00\n"), "{shell}");
+            std::fs::File::create(data.join("pg_wal/not-archived").join(segment)).unwrap();
+            let aside = run(shell, ASIDE, &[data.as_os_str(), segment.as_ref()], &[]);
+            assert!(aside.status.success(), "{shell}: {aside:?}");
+            assert!(run(shell, EMPTY, &[data.as_os_str()], &[]).status.success(), "{shell}");
+            let names = |dir: &str| {
+                let mut names: Vec<_> = std::fs::read_dir(data.join(dir))
+                    .unwrap()
+                    .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                    .collect();
+                names.sort();
+                names
+            };
+            assert_eq!(names(""), [".tapster-restore", "log", "pg_wal"], "{shell}");
+            assert_eq!(names("pg_wal"), ["not-archived"], "{shell}");
+            assert_eq!(names("pg_wal/not-archived"), [segment.to_owned(), format!("{segment}.1")], "{shell}");
         }
     }
 
