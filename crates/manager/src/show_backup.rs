@@ -44,9 +44,22 @@ impl BackupDetails {
             BackupType::Incremental => (record.cluster_size?, record.deduplicated_size?),
             _ => return None,
         };
-        let saved = whole.saturating_sub(own);
-        #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-        let ratio = if whole == 0 { 0.0 } else { saved as f64 / whole as f64 };
+        if whole == 0 {
+            return Some((0, 0.0));
+        }
+        // Of the cluster as the server sees it, where that is known, Barman saves the part that was not copied of the files.
+        let cluster =
+            record.cluster_size.filter(|_| record.backup_type() == BackupType::Rsync).unwrap_or(whole);
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a ratio for people"
+        )]
+        let (saved, ratio) = {
+            let ratio = 1.0 - own as f64 / whole as f64;
+            ((cluster as f64 * ratio).max(0.0) as u64, ratio)
+        };
         Some((saved, ratio))
     }
 

@@ -3,13 +3,15 @@
 use serde_json::{Map, Value as Json, json};
 use tapster_catalog::record::PyValue;
 use tapster_catalog::{BackupRecord, XlogEntry};
-use tapster_manager::config::{Config, ModelConfig, Resolved, ServerConfig, Source, Value, model_keys};
+use tapster_manager::config::{
+    Config, ModelConfig, OWN_PREFIX, Resolved, ServerConfig, Source, Value, model_keys,
+};
 use tapster_manager::local_now;
 use tapster_manager::{ServerDiagnosis, SystemInfo};
 use time::{OffsetDateTime, UtcOffset};
 
 use super::fact::Fact;
-use super::live_facts::facts;
+use super::live_facts::{facts, shown_settings};
 use super::{backup_record, json};
 use crate::format::timestamp::iso_datetime;
 use crate::invocation::BARMAN_VERSION;
@@ -48,10 +50,9 @@ impl Diagnosis {
 
     /// Adds a server.
     pub(crate) fn add_server(&mut self, server: &ServerConfig, found: &ServerDiagnosis) {
-        let mut settings: Map<String, Json> = server
-            .in_force()
-            .into_iter()
-            .map(|(key, resolved)| (key.to_owned(), setting(key, &resolved, self.with_source)))
+        let in_force = server.in_force();
+        let mut settings: Map<String, Json> = shown_settings(&in_force)
+            .map(|(key, resolved)| (key.to_owned(), setting(key, resolved, self.with_source)))
             .collect();
         let name = Resolved { value: Value::Text(server.name.to_string()), source: Source::Default };
         settings.insert("name".to_owned(), setting("name", &name, self.with_source));
@@ -107,7 +108,8 @@ fn setting(key: &str, resolved: &Resolved, with_source: bool) -> Json {
 
 fn model(config: &Config, model: &ModelConfig, with_source: bool) -> Json {
     let mut settings = Map::new();
-    let keys = model_keys().map(|spec| spec.name);
+    let ours = |key: &str| key.starts_with(OWN_PREFIX) && !model.values.contains_key(key);
+    let keys = model_keys().map(|spec| spec.name).filter(|key| !ours(key));
     for key in keys.chain(["model"]) {
         let in_file = config.source_in(&model.name, key);
         // As Barman has it, although a model takes nothing from there.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tapster_manager::config::{OWN_PREFIX, Resolved, Source};
 use tapster_manager::live_status::{ClientProgram, LiveStatus, PostgresStatus, StreamingStatus, WalShipping};
 use walfile::Timeline;
 
@@ -12,6 +13,14 @@ pub(crate) type Facts = BTreeMap<String, Fact>;
 
 /// PostgreSQL 9.6, the oldest that Barman works with.
 const OLDEST: u32 = 90_600;
+
+/// The settings of a server. Those that Barman does not have are left out where nobody has set them.
+pub(crate) fn shown_settings<'s>(
+    settings: &'s BTreeMap<&'static str, Resolved>,
+) -> impl Iterator<Item = (&'static str, &'s Resolved)> {
+    let settings = settings.iter().map(|(key, resolved)| (*key, resolved));
+    settings.filter(|(key, resolved)| !(key.starts_with(OWN_PREFIX) && resolved.source == Source::Default))
+}
 
 /// All that is known. What was not asked has no name here; what got no answer is missing.
 pub(crate) fn facts(live: &LiveStatus) -> Facts {

@@ -7,7 +7,7 @@ use tapster_manager::text::human_duration;
 
 use super::Output;
 use super::fact::Fact;
-use super::live_facts::{Facts, facts};
+use super::live_facts::{Facts, facts, shown_settings};
 
 /// Prints them.
 pub(crate) fn show(output: &Output, server: &ServerConfig, details: &ServerDetails) {
@@ -49,8 +49,8 @@ fn collect(server: &ServerConfig, details: &ServerDetails) -> Facts {
 }
 
 fn settings(details: &ServerDetails) -> Facts {
-    let settings = details.settings.iter();
-    settings.map(|(key, resolved)| ((*key).to_owned(), Fact::setting(key, &resolved.value))).collect()
+    let settings = shown_settings(&details.settings);
+    settings.map(|(key, resolved)| (key.to_owned(), Fact::setting(key, &resolved.value))).collect()
 }
 
 fn age(backup: &BackupAge) -> String {

@@ -48,6 +48,8 @@ impl Server {
             status.synchronous = postgres.names_standby(&config.streaming_archiver_name);
             status.postgres = Some(postgres);
             status.shipping = config.archiver.then_some(shipping);
+        } else if config.archiver {
+            status.shipping = Some(WalShipping::default());
         }
         if streams && self.has_usable("streaming_conninfo", config.streaming_conninfo.as_deref()) {
             status.streaming = Some(self.ask_streaming(context));
