@@ -66,7 +66,9 @@ pub(super) fn apply(
     remote.jobs_start_batch_period = number(args.jobs_start_batch_period);
     remote.port.clone_from(&args.recovery_option_port);
     remote.user.clone_from(&setup.config.global.barman_user);
-    remote.this_host = own_name();
+    if options.get_wal.unwrap_or(config.recovery_options.get_wal) {
+        remote.this_host = own_name();
+    }
     remote.wal_jobs = number(args.jobs).unwrap_or(config.parallel_jobs);
     options.remote = Some(remote);
     Ok(())

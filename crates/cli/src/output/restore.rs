@@ -171,6 +171,7 @@ pub(crate) fn show_plan(output: &Output, server: &str, plan: &RestorePlan) {
             server,
             json!({
                 "backup_id": plan.record.id.to_string(),
+                "remote_command": plan.host.as_ref().map(|host| host.command()),
                 "destination": plan.destination.display().to_string(),
                 "tablespaces": tablespaces,
                 "pitr": plan.pitr,
@@ -201,11 +202,17 @@ pub(crate) fn show_plan(output: &Output, server: &str, plan: &RestorePlan) {
         output.warning(warning);
     }
     output.line(format!("Would restore backup {} of server {server}", plan.record.id));
+    if let Some(host) = &plan.host {
+        output.line(format!("\tRemote command: {}", host.command()));
+    }
     output.line(format!(
         "\tDestination: {} ({})",
         plan.destination.display(),
         pretty_bytes(plan.record.size.unwrap_or(0))
     ));
+    if let Some(staging) = &plan.staging {
+        output.line(format!("\tPut together on this host in: {}", staging.display()));
+    }
     for place in &plan.tablespaces {
         output.line(format!(
             "\tTablespace {} (oid: {}): {}",

@@ -1,8 +1,10 @@
 //! The way to another host.
 
 use std::ffi::OsStr;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -299,7 +301,10 @@ fn end(mut child: Child) {
 
 /// A directory of ours whose name is short enough for a socket in it.
 fn private_directory() -> Option<TempDir> {
-    let make = |place: &Path| tempfile::Builder::new().prefix("tapster-").tempdir_in(place).ok();
+    let make = |place: &Path| {
+        let ours = Permissions::from_mode(0o700);
+        tempfile::Builder::new().prefix("tapster-").permissions(ours).tempdir_in(place).ok()
+    };
     let fits = |made: &TempDir| {
         let name = made.path().as_os_str().as_bytes();
         // `rsync -e` splits at blanks.

@@ -11,6 +11,8 @@ use super::error::{RemoteError, last_line};
 
 /// How often the stop flag is looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// How long the output of a process that was killed is waited for.
+const GRACE: Duration = Duration::from_secs(1);
 /// Bytes of standard error that are kept, from its end.
 const MAX_STDERR: usize = 8 * 1024;
 /// ssh's own exit code, as opposed to those of the remote command.
@@ -124,9 +126,9 @@ impl Sending {
 
     fn wait(&mut self) -> io::Result<(ExitStatus, io::Result<Head>, String)> {
         self.stdin = None;
-        let panicked = || io::Error::other("a thread panicked");
-        let out = self.stdout.take().and_then(|thread| thread.join().ok()).unwrap_or_else(|| Err(panicked()));
-        let said = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        let lost = || io::Error::other("its output is lost");
+        let out = self.stdout.take().and_then(|thread| self.collect(thread)).unwrap_or_else(|| Err(lost()));
+        let said = self.stderr.take().and_then(|thread| self.collect(thread)).unwrap_or_default();
         let status = loop {
             // Its output has ended, so this is soon; the watch must be able to get at it.
             if let Some(status) = lock(&self.child).try_wait()? {
@@ -136,6 +138,24 @@ impl Sending {
         };
         self.unwatch();
         Ok((status, out, last_line(&said)))
+    }
+
+    /// What a thread has read. After its process was killed that is not waited for long: another one may have inherited the
+    /// other end.
+    fn collect<T>(&self, thread: JoinHandle<T>) -> Option<T> {
+        let mut killed = None;
+        let mut pause = Duration::from_micros(200);
+        while !thread.is_finished() {
+            if self.state.stop.load(Ordering::Relaxed) || self.state.timed_out.load(Ordering::Relaxed) {
+                let since: &mut Instant = killed.get_or_insert_with(Instant::now);
+                if since.elapsed() > GRACE {
+                    return None;
+                }
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(TICK / 5);
+        }
+        thread.join().ok()
     }
 
     fn unwatch(&mut self) {

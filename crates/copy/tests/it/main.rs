@@ -23,6 +23,7 @@ mod hostile;
 mod live;
 mod manifest;
 mod pages;
+mod remote;
 mod rsync;
 mod server;
 mod tar;

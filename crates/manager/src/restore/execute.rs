@@ -106,11 +106,17 @@ impl Server {
                 location: place.location.clone(),
             });
         }
-        let control = destination.copy_base(job)?;
-        copy_wals(job, destination)?;
-        let (changes, warnings) = write_settings(job, destination)?;
-        let missing_files = destination.missing(job, &EXPECTED)?;
-        destination.seal(job, &control)?;
+        let steps = || {
+            let control = destination.copy_base(job)?;
+            copy_wals(job, destination)?;
+            let settings = write_settings(job, destination)?;
+            let missing_files = destination.missing(job, &EXPECTED)?;
+            destination.seal(job, &control)?;
+            Ok((settings, missing_files))
+        };
+        // Whatever a program that was stopped says, that is why.
+        let ((changes, warnings), missing_files) =
+            steps().map_err(|error| if context.stopped() { job.stopped() } else { error })?;
         claim.map_or(Ok(()), Claim::release)?;
         let elapsed = (context.now() - started).try_into().unwrap_or_default();
         Ok(RestoreReport { plan, changes, warnings, missing_files, started, elapsed })

@@ -1,7 +1,8 @@
 //! The base backup to the other host.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::MetadataExt;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -88,8 +89,9 @@ impl Elsewhere {
         let Job { server, plan, context } = job;
         let place = plan.staging.clone().unwrap_or_else(std::env::temp_dir);
         sync::create_dir_all(&place, 0o700).map_err(TreeError::from)?;
-        let staging =
-            tempfile::Builder::new().prefix("tapster-combine-").tempdir_in(&place).map_err(io_at(&place))?;
+        let mut staging = tempfile::Builder::new();
+        staging.prefix("tapster-combine-").permissions(Permissions::from_mode(0o700));
+        let staging = staging.tempdir_in(&place).map_err(io_at(&place))?;
         let mut here = plan.clone();
         here.destination = staging.path().join("data");
         for place in &mut here.tablespaces {
