@@ -155,7 +155,7 @@ impl IniFile {
         for (number, line) in lines(text).enumerate() {
             parser.line(line).map_err(|fault| {
                 let (path, line_number) = (path.to_owned(), number.saturating_add(1));
-                let text = line.trim().chars().take(80).collect();
+                let text = shown(line.trim());
                 match fault {
                     Fault::NoSection => IniError::NoSectionHeader { path, line: line_number, text },
                     Fault::TooMany => IniError::TooMany { path, line: line_number },
@@ -178,6 +178,15 @@ impl IniFile {
             defaults: finish(defaults),
         })
     }
+}
+
+/// The beginning of a line, without what a terminal would take for a command.
+fn shown(line: &str) -> String {
+    let mut text = String::new();
+    for c in line.chars().take(80) {
+        if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
+    }
+    text
 }
 
 /// Lines ended by LF, CR LF or CR, as Python's text files have them.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::global::GlobalConfig;
+use super::include::{MAX_INCLUDED_FILES, include, included_files};
 use super::ini::{IniError, IniFile};
 use super::merged::{Merged, MergedSection};
 use super::paths::find_conflicts;
@@ -15,10 +16,8 @@ use super::problems::settle;
 use super::resolve::{ModelConfig, is_model, model_values, server_values, unknown_global_keys};
 use super::server::ServerConfig;
 use super::update::AUTO_FILE;
+use super::value::Kind;
 use super::warning::ConfigWarning;
-
-/// How many files an include directory may hold.
-const MAX_INCLUDED_FILES: usize = 10_000;
 
 /// Where to look for the main file.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -170,15 +169,15 @@ impl Config {
             match included_files(&expand_home(directory, sources.home.as_deref()))? {
                 Some(files) => {
                     for file in files {
-                        merged.add(&included(&file)?)?;
+                        include(&file, &mut merged, &mut log_warnings)?;
                     }
                 }
                 None => log_warnings.push(ConfigWarning::NotADirectory { path: PathBuf::from(directory) }),
             }
         }
         let auto = global.barman_home.join(AUTO_FILE);
-        if auto.exists() {
-            merged.add(&included(&auto)?)?;
+        if auto.symlink_metadata().is_ok() {
+            include(&auto, &mut merged, &mut log_warnings)?;
         }
         let mut config = Self {
             path,
@@ -204,6 +203,16 @@ impl Config {
         let empty = MergedSection { name: "barman".to_owned(), options: Vec::new() };
         let barman = merged.section("barman").unwrap_or(&empty);
         unknown_global_keys(barman, &mut self.warnings);
+        let cleanup = barman.get("lock_directory_cleanup");
+        let cleanup = cleanup.map(|option| barman.read(option)).transpose()?.flatten().unwrap_or_default();
+        if let Some(reason) = Kind::Bool.parse(&cleanup, "", "").err().filter(|_| !cleanup.is_empty()) {
+            self.warnings.push(ConfigWarning::InvalidValue {
+                section: "barman".to_owned(),
+                key: "lock_directory_cleanup".to_owned(),
+                value: cleanup,
+                reason,
+            });
+        }
         for section in merged.sections.iter().filter(|s| s.name != "barman") {
             let name = section.name.clone();
             if name == "all" {
@@ -266,36 +275,6 @@ fn expand_home(path: &str, home: Option<&Path>) -> PathBuf {
         (Some(rest), Some(home)) if rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
         _ => PathBuf::from(path),
     }
-}
-
-/// The `*.conf` files of a directory, sorted; `None` when it is not a directory.
-fn included_files(directory: &Path) -> Result<Option<Vec<PathBuf>>, ConfigError> {
-    if !directory.is_dir() {
-        return Ok(None);
-    }
-    let failed = |source| ConfigError::Read { path: directory.to_owned(), source };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        let text = name.to_string_lossy();
-        // What the shell's `*.conf` matches: no hidden files.
-        if text.ends_with(".conf") && !text.starts_with('.') {
-            files.push(directory.join(name));
-        }
-        if files.len() > MAX_INCLUDED_FILES {
-            return Err(ConfigError::TooManyFiles { path: directory.to_owned() });
-        }
-    }
-    files.sort();
-    Ok(Some(files))
-}
-
-fn included(path: &Path) -> Result<IniFile, ConfigError> {
-    let file = IniFile::read(path)?;
-    if file.sections.iter().any(|s| s.name == "barman" && !s.options.is_empty()) {
-        return Err(ConfigError::IncludedBarmanSection { path: path.to_owned() });
-    }
-    Ok(file)
 }
 
 /// The name in `.active-model.auto`, if there is one.

@@ -6,6 +6,7 @@
 
 mod global;
 mod in_force;
+mod include;
 mod ini;
 mod interpolate;
 mod keys;

@@ -44,6 +44,20 @@ pub enum ConfigWarning {
         /// The directory.
         path: PathBuf,
     },
+    /// Something in the include directory is no file.
+    Discarded {
+        /// What is called like one.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A file of the include directory cannot be read, so that nobody knows what it says.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
     /// A value replaced by its default, which Barman reports in its log alone.
     Replaced {
         /// Barman's text.
@@ -54,7 +68,7 @@ pub enum ConfigWarning {
 impl ConfigWarning {
     /// Whether Barman shows it on the terminal with every command; the others go to the log alone.
     pub const fn is_shown(&self) -> bool {
-        !matches!(self, Self::NotADirectory { .. } | Self::Replaced { .. })
+        !matches!(self, Self::NotADirectory { .. } | Self::Discarded { .. } | Self::Replaced { .. })
     }
 }
 
@@ -86,6 +100,13 @@ impl fmt::Display for ConfigWarning {
                 "Ignoring the \"configuration_files_directory\" option as \"{}\" is not a directory",
                 path.display()
             ),
+            Self::Discarded { path, reason } => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                write!(f, "Discarding configuration file: {name} ({reason})")
+            }
+            Self::Unreadable { path, reason } => {
+                write!(f, "Cannot read configuration file {}, whose settings are missing: {reason}", path.display())
+            }
             Self::Replaced { text } => f.write_str(text),
         }
     }

@@ -147,3 +147,68 @@ fn directories_and_hooks() {
     assert_eq!(server.retention_policy.unwrap().to_string(), "REDUNDANCY 2");
     assert_eq!(server.minimum_redundancy, 1);
 }
+
+#[test]
+fn what_is_no_file_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let include = dir.path().join("d");
+    fs::create_dir_all(include.join("directory.conf")).unwrap();
+    fs::create_dir(dir.path().join(".barman.auto.conf")).unwrap();
+    for (name, target) in [("gone.conf", "nowhere"), ("loop.conf", "loop.conf")] {
+        std::os::unix::fs::symlink(target, include.join(name)).unwrap();
+    }
+    // Nobody writes to it: who opens it waits for ever.
+    let pipe = std::process::Command::new("mkfifo").arg(include.join("pipe.conf")).status().unwrap();
+    assert!(pipe.success());
+    fs::write(include.join("z.conf"), "[s]\nconninfo = host=x\n").unwrap();
+    let text = "[barman]\nbarman_home = {}\nconfiguration_files_directory = {}/d\n";
+    let config = super::load(dir.path(), text).unwrap();
+    let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "Discarding configuration file: directory.conf (not a file)",
+            "Discarding configuration file: gone.conf (not found)",
+            "Discarding configuration file: loop.conf (not found)",
+            "Discarding configuration file: pipe.conf (not a file)",
+            "Discarding configuration file: .barman.auto.conf (not a file)",
+        ]
+    );
+    assert!(config.warnings.iter().all(|warning| !warning.is_shown()) && config.servers.contains_key("s"));
+}
+
+#[test]
+fn the_main_file_may_lie_among_the_included_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "[barman]\nbarman_home = {}\nconfiguration_files_directory = {}\n[s]\nconninfo = host=x\n";
+    let config = super::load(dir.path(), text).unwrap();
+    assert!(config.servers.contains_key("s"));
+    for other in ["barman_home = /other", "log_level = DEBUG"] {
+        fs::write(dir.path().join("other.conf"), format!("[barman]\n{other}\n")).unwrap();
+        let error = super::load(dir.path(), text).unwrap_err();
+        assert!(matches!(error, ConfigError::IncludedBarmanSection { .. }), "{error}");
+    }
+}
+
+#[test]
+fn foreign_huge_and_broken_files_are_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let include = dir.path().join("d");
+    fs::create_dir(&include).unwrap();
+    let text = "[barman]\nbarman_home = {}\nconfiguration_files_directory = {}/d\n[s]\nconninfo = host=x\n";
+    for (bytes, message) in [
+        (b"\x89PNG\r\n\x1a\n\0\0".to_vec(), "is not UTF-8 text"),
+        ("[s]\n".encode_utf16().flat_map(u16::to_le_bytes).collect(), r"found '\u{0}'"),
+        ("#".repeat(5 << 20).into_bytes(), "is larger than"),
+        (b"[s]\nconni".to_vec(), "expected 'key = value', found 'conni'"),
+        (b"[s\nconninfo = x\n".to_vec(), "no section header before '[s'"),
+        (
+            (0..10_002).map(|n| format!("[s{n}]\n")).collect::<String>().into_bytes(),
+            "more than 10000 sections",
+        ),
+    ] {
+        fs::write(include.join("a.conf"), bytes).unwrap();
+        let error = super::load(dir.path(), text).unwrap_err().to_string();
+        assert!(error.contains(message) && error.contains("a.conf"), "{error}");
+    }
+}
