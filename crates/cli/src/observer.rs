@@ -249,6 +249,9 @@ impl<'a> ConsoleObserver<'a> {
                 out.stop_progress();
                 out.info("Generating recovery configuration");
             }
+            Event::CustomRestoreCommand { command } => {
+                out.info(format!("Custom restore command override: restore_command = {command}"));
+            }
             Event::IdentifyingDangerousSettings => {
                 out.stop_progress();
                 out.info("Identify dangerous settings in destination directory.");

@@ -334,6 +334,11 @@ pub enum Event {
     GeneratingArchiveStatus,
     /// Recovery settings are being written.
     GeneratingRecoveryConf,
+    /// The `restore_command` is the one that was asked for.
+    CustomRestoreCommand {
+        /// As it is written to the configuration, quoted.
+        command: String,
+    },
     /// Settings of the old server are being looked through.
     IdentifyingDangerousSettings,
     /// A restored server is started to see that it can be.

@@ -27,6 +27,12 @@ pub(crate) fn run(args: &RestoreArgs, session: &Session) -> Result<(), Failure> 
     let tablespaces = args.tablespace.iter().map(|rule| relocation(rule)).collect::<Result<_, _>>()?;
     let setup = Setup::new(session)?;
     let server = setup.one(&args.server, Rules::CATALOG)?;
+    if targets.target_time.as_deref().is_some_and(has_no_zone) {
+        session.output.warning(
+            "No time zone has been specified through '--target-time' command-line option. Barman assumed the same time zone from \
+             the Barman host.",
+        );
+    }
     session.watch_signals()?;
     let mut options = RestoreOptions::new(choice(&args.backup, &server)?, destination(args)?);
     options.tablespaces = tablespaces;
@@ -171,6 +177,16 @@ pub(super) fn target(args: &Targets) -> Result<RecoveryTarget, Failure> {
         return Ok(RecoveryTarget::Name(name.clone()));
     }
     Ok(if args.target_immediate { RecoveryTarget::Immediate } else { RecoveryTarget::End })
+}
+
+/// Whether a time is meant in the zone of this host.
+fn has_no_zone(text: &str) -> bool {
+    let asked = std::cell::Cell::new(false);
+    let time = parse_target_time(text, |_| {
+        asked.set(true);
+        UtcOffset::UTC
+    });
+    time.is_ok() && asked.get()
 }
 
 /// The offset in force at a local wall-clock time, by the system's zone.

@@ -19,6 +19,7 @@ impl Failure {
             RestorePlanError::TimeBeforeBackup { .. }
                 | RestorePlanError::TimeBeyondArchive { .. }
                 | RestorePlanError::Target { .. }
+                | RestorePlanError::LsnBeyondArchive { .. }
                 | RestorePlanError::Wal(_)
                 | RestorePlanError::Gap { .. }
         )
@@ -53,6 +54,13 @@ impl Failure {
                 "choose another place, or empty this one; it was left as it is".to_owned()
             }
             RestorePlanError::ServerRunning { .. } => "stop the server first".to_owned(),
+            RestorePlanError::LsnBeyondArchive { last, .. } => {
+                let earlier = last.map_or_else(
+                    || "an earlier target".to_owned(),
+                    |last| format!("--target-lsn {last}, the last position that can be restored to"),
+                );
+                format!("run '{}' and try again, or choose {earlier}", place.command("switch-wal --archive"))
+            }
             RestorePlanError::Wal(error) => wal_hint(place, error),
             RestorePlanError::Program { program, .. } => {
                 format!("install {program} there, or restore on this host and copy the result")
@@ -205,11 +213,6 @@ fn beyond_hint(
 
 fn wal_hint(place: &Place<'_>, error: &WalPlanError) -> String {
     match error {
-        WalPlanError::Unreachable { .. } => format!(
-            "run '{}' and try again, use what has been received of an incomplete segment with --partial-wal, or choose an \
-             earlier target",
-            place.command("switch-wal --archive")
-        ),
         WalPlanError::Inconsistent { .. } => {
             format!("the backup is not usable before this file is archived; see '{}'", place.command("check"))
         }

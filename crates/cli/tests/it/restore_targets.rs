@@ -37,7 +37,7 @@ struct Story {
 }
 
 fn server(builder: Builder) -> Builder {
-    builder.wal_segment_mb(1).config("wal_keep_size = 64MB").config("max_prepared_transactions = 5")
+    builder.wal_segment_mb(1).config("max_prepared_transactions = 5")
 }
 
 fn moment(cluster: &Cluster, row: &str) -> Moment {
@@ -194,6 +194,9 @@ fn l_c3_l_c4_l_c5_every_target_is_reached_across_a_failover_or_refused_with_what
     plans_say_where_recovery_stops(&story);
     refusals_say_what_would_work(&story);
     wal_that_cannot_be_replayed_is_refused(&story);
+    what_is_wrong_with_the_backup_or_the_place_is_said(&story);
+    scripts_run_around_a_restore(&story);
+    the_report_has_the_keys_of_the_original(&story);
     restored_servers_have_what_was_there(&story);
 }
 
@@ -387,26 +390,181 @@ fn of_another_cluster(stored: &[u8]) -> Vec<u8> {
 }
 
 fn restored_servers_have_what_was_there(story: &Story) {
-    let promote = ["--target-action", "promote"];
+    fn promote<'a>(target: &[&'a str]) -> Vec<&'a str> {
+        [&["--target-action", "promote"], target].concat()
+    }
     let (a, d) = (&story.a, &story.d);
     let auto: &[&str] = &["main", "auto"];
     let from_first: &[&str] = &["main", &story.first];
-    let cases: [(&str, &[&str], &[&str], &str); 9] = [
-        ("name", &["--target-name", "one"], auto, "a 3"),
-        ("xid", &["--target-xid", &a.xid], auto, "a 3"),
-        ("before", &["--target-xid", &a.xid, "--exclusive"], auto, "- 3"),
-        ("time", &["--target-time", &d.time], from_first, "abb2cd 3"),
-        ("lsn", &["--target-lsn", &d.lsn], from_first, "abb2cd 3"),
-        ("late", &["--target-xid", &d.xid, "--target-tli", "2"], from_first, "abb2cd 3"),
-        ("lost", &["--target-name", "lost", "--target-tli", "current"], auto, "abb2clost 3"),
-        ("last", &["--target-name", "last", "--partial-wal"], auto, "abb2cdxe 3"),
-        ("immediate", &["--target-immediate"], &["main", &story.second], "abb2 3"),
+    let cases: [(&str, Vec<&str>, &[&str], &str); 11] = [
+        ("name", promote(&["--target-name", "one"]), auto, "a 3"),
+        ("xid", promote(&["--target-xid", &a.xid]), auto, "a 3"),
+        ("before", promote(&["--target-xid", &a.xid, "--exclusive"]), auto, "- 3"),
+        ("time", promote(&["--target-time", &d.time]), from_first, "abb2cd 3"),
+        ("lsn", promote(&["--target-lsn", &d.lsn]), from_first, "abb2cd 3"),
+        ("late", promote(&["--target-xid", &d.xid, "--target-tli", "2"]), from_first, "abb2cd 3"),
+        ("lost", promote(&["--target-name", "lost", "--target-tli", "current"]), auto, "abb2clost 3"),
+        ("last", promote(&["--target-name", "last", "--partial-wal"]), auto, "abb2cdxe 3"),
+        ("immediate", promote(&["--target-immediate"]), &["main", &story.second], "abb2 3"),
+        ("end", vec!["--target-tli", "latest"], from_first, "abb2cdx 3"),
+        ("own", vec![], &["main", &story.second], "abb2clost 1"),
     ];
-    for (name, target, place, expected) in cases {
-        assert_eq!(story.rows(name, &[target, &promote, place].concat()), expected, "{name}");
+    // Most of the time is spent waiting for the disk.
+    let queue = std::sync::Mutex::new(cases.into_iter());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let Some((name, words, place, expected)) = queue.lock().unwrap().next() else { return };
+                    assert_eq!(story.rows(name, &[&words[..], place].concat()), expected, "{name}");
+                }
+            });
+        }
+    });
+}
+
+fn what_is_wrong_with_the_backup_or_the_place_is_said(story: &Story) {
+    let lab = &story.lab;
+    let backup = lab.server_dir().join("base").join(&story.second).join("data");
+    let conf = backup.join("postgresql.auto.conf");
+    let before = std::fs::read_to_string(&conf).unwrap();
+    std::fs::write(&conf, format!("{before}max_connections = 7\narchive_library = 'x'\n")).unwrap();
+    let newest = ["--target-tli", "latest", "main", story.second.as_str()];
+    let plan = story.plan(&newest);
+    let warning = "max_connections is 7 in the configuration of the backup, but the server ran with 30: ";
+    assert!(plan["warnings"].to_string().contains(warning), "{plan}");
+    let data = lab.destination("few");
+    let run = lab.run(&[&["restore"], &newest[..], &[data.to_str().unwrap()]].concat());
+    assert!(run.code == 0 && run.stderr.contains(warning), "{run:?}");
+    // The line is counted from one, in the new file.
+    let number = before.lines().count() + 3;
+    assert!(
+        run.stdout.contains(&format!("postgresql.auto.conf line {number}: archive_library = ''\n")),
+        "{run:?}"
+    );
+    let lines = std::fs::read_to_string(data.join("postgresql.auto.conf")).unwrap();
+    assert_eq!(lines.lines().nth(number - 1), Some("archive_library = ''"));
+    assert_eq!(
+        std::fs::read_to_string(data.join("postgresql.auto.conf.origin")).unwrap().lines().count(),
+        number - 1
+    );
+    assert!(lab.fail_restored(&data).contains("insufficient parameter settings"));
+    std::fs::remove_dir_all(data).unwrap();
+    std::fs::write(&conf, before).unwrap();
+
+    let control = backup.join("global/pg_control");
+    let right = std::fs::read(&control).unwrap();
+    let mut wrong = right.clone();
+    wrong[40] ^= 1;
+    std::fs::write(&control, wrong).unwrap();
+    assert!(story.refused(&newest).stderr.contains("cannot be restored: its pg_control: "));
+    std::fs::write(&control, right).unwrap();
+
+    let (file, mounted, link) = (lab.path("file"), lab.path("mounted"), lab.path("link"));
+    std::fs::write(&file, "x").unwrap();
+    std::fs::create_dir_all(mounted.join("lost+found")).unwrap();
+    std::os::unix::fs::symlink(lab.path("nowhere"), &link).unwrap();
+    for (place, word) in [
+        (&file, "is not a directory"),
+        (&file.join("below/it"), "is not a directory"),
+        (&mounted, "is a mount point and holds 'lost+found'"),
+        (&link, "is not a directory"),
+    ] {
+        let run = lab.run(&["restore", "main", &story.second, place.to_str().unwrap()]);
+        assert!(run.code == 1 && run.stderr.contains(word), "{word}: {run:?}");
     }
-    assert_eq!(story.rows("end", &[&["--target-tli", "latest"], from_first].concat()), "abb2cdx 3");
-    assert_eq!(story.rows("own", &["main", &story.second]), "abb2clost 1");
+    for name in ["/etc/x.conf", "../x.conf", ""] {
+        let run =
+            story.refused(&["--recovery-conf-filename", name, "--target-immediate", "main", &story.second]);
+        assert!(run.stderr.contains("is no file of the data directory"), "{run:?}");
+    }
+}
+
+fn scripts_run_around_a_restore(story: &Story) {
+    let lab = &story.lab;
+    let log = lab.path("hooks");
+    let words = "$BARMAN_PHASE $BARMAN_HOOK $BARMAN_RETRY $BARMAN_BACKUP_ID $BARMAN_STATUS $BARMAN_DESTINATION_DIRECTORY \
+                 $BARMAN_TABLESPACES. $BARMAN_REMOTE_COMMAND. $BARMAN_RECOVER_OPTIONS";
+    let line = |more: &str| format!("echo \"{words} $BARMAN_ERROR\" >> {}{more}", log.display());
+    let conninfo = story.standby.conninfo().to_conninfo_string();
+    let configure = |before_retry: &str| {
+        let text = format!(
+            "archiver = on\npre_recovery_script = {}\npre_recovery_retry_script = {}\npost_recovery_retry_script = {}\n\
+             post_recovery_script = {}\n",
+            line("; exit 7"),
+            line(before_retry),
+            line("; exit 63"),
+            line("")
+        );
+        lab.configure("tapster.conf", &conninfo, &text);
+    };
+    configure("; exit 62");
+    let data = lab.path("hooked");
+    let to = data.to_str().unwrap();
+    let restore = ["restore", "--target-immediate", "main", &story.second, to];
+    let run = lab.run(&restore);
+    assert_eq!(run.code, 0, "{run:?}");
+    for word in [
+        "returned 7",
+        "(got exit status 62, Barman resumes)",
+        "Ignoring stop request after receiving abort (exit code 63)",
+    ] {
+        assert!(run.stderr.contains(word), "{word}: {run:?}");
+    }
+    let rest = format!("{} DONE {to} . . {{\"target_immediate\": true}} \n", story.second);
+    let said = std::fs::read_to_string(&log).unwrap();
+    // Without the quotes, which are the shell's.
+    let expected = format!(
+        "pre recovery_script 0 {rest}pre recovery_retry_script 1 {rest}post recovery_retry_script 1 {rest}post recovery_script 0 {rest}"
+    );
+    assert_eq!(said, expected);
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::remove_file(&log).unwrap();
+
+    configure("; exit 63");
+    let run = lab.run(&restore);
+    assert!(
+        run.code == 1 && run.stderr.contains("Abort 'pre_recovery_retry_script' retry hook script ("),
+        "{run:?}"
+    );
+    assert!(!data.exists());
+    assert_eq!(
+        std::fs::read_to_string(&log).unwrap().lines().count(),
+        2,
+        "nothing was done, and nothing is told after it"
+    );
+    lab.configure("tapster.conf", &conninfo, "archiver = on\n");
+}
+
+fn the_report_has_the_keys_of_the_original(story: &Story) {
+    let lab = &story.lab;
+    let (ours, theirs) = (lab.path("ours"), lab.path("theirs"));
+    let args = |place: &Path| {
+        let words = ["-f", "json", "restore", "--get-wal", "--target-immediate", "main", &story.second];
+        words.map(str::to_owned).into_iter().chain([place.to_str().unwrap().to_owned()]).collect::<Vec<_>>()
+    };
+    let (first, second) = (args(&ours), args(&theirs));
+    let report = lab.json(&first.iter().skip(2).map(String::as_str).collect::<Vec<_>>());
+    let Some(run) = lab.barman(&second.iter().map(String::as_str).collect::<Vec<_>>()) else { return };
+    assert_eq!(run.code, 0, "{run:?}");
+    let original: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(crate::lab::keys(&report), crate::lab::keys(&original), "{report} {original}");
+    for (key, value) in original.as_object().unwrap() {
+        let kind = |value: &Value| std::mem::discriminant(value);
+        assert_eq!(kind(&report[key]), kind(value), "{key}: {report} {original}");
+    }
+    for key in ["changes_count", "warnings_count", "missing_files"] {
+        assert_eq!(report[key], original[key], "{key}: {report} {original}");
+    }
+    let conf = |place: &Path| std::fs::read_to_string(place.join("postgresql.auto.conf")).unwrap();
+    let lines = |place: &Path| {
+        conf(place)
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with("restore_command"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(lines(&ours), lines(&theirs));
 }
 
 /// It streams from the new primary what is in no archive.
@@ -490,5 +648,58 @@ impl<'a> Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.pg_ctl(&["-m", "immediate", "stop"]);
+    }
+}
+
+/// Up to release 11 the settings of a recovery stand in a file of their own; later ones refuse to start where there is one.
+#[test]
+fn settings_go_where_the_release_looks_for_them() {
+    for binaries in tapster_protocol::testing::servers() {
+        let Some(lab) = Lab::with(|builder| builder.binaries(&binaries).wal_segment_mb(1)) else {
+            return;
+        };
+        let receiver = lab.receive();
+        lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+        lab.cluster.sql("CREATE TABLE t(id serial, v text)");
+        lab.ok(&["backup", "main", "--wait"]);
+        let a = moment(&lab.cluster, "a");
+        restore_point(&lab.cluster, "one");
+        moment(&lab.cluster, "b");
+        lab.ok(&["switch-wal", "--archive", "main"]);
+        lab.cluster.sql("CREATE TABLE next()");
+        lab.ok(&["switch-wal", "--archive", "main"]);
+        drop(receiver);
+        let (file, other) = match binaries.major {
+            ..12 => ("recovery.conf", "postgresql.auto.conf"),
+            _ => ("postgresql.auto.conf", "recovery.conf"),
+        };
+        for (name, target) in [
+            ("name", ["--target-name", "one"]),
+            ("xid", ["--target-xid", &a.xid]),
+            ("time", ["--target-time", &a.time]),
+            ("lsn", ["--target-lsn", &a.lsn]),
+        ] {
+            let data = lab.destination(name);
+            let action = ["--target-action", "promote", "--target-tli", "current"];
+            lab.ok(&[&["restore"], &target[..], &action, &["main", "auto", data.to_str().unwrap()]].concat());
+            let has = |file: &str| {
+                std::fs::read_to_string(data.join(file)).unwrap_or_default().contains("recovery_target")
+            };
+            assert!(has(file) && !has(other), "{}", binaries.major);
+            assert_eq!(data.join("recovery.signal").exists(), binaries.major >= 12);
+            assert_eq!(
+                lab.ask_restored(&data, "SELECT string_agg(v, '' ORDER BY id) FROM t"),
+                "a",
+                "{} {name}",
+                binaries.major
+            );
+        }
+        let data = lab.destination("standby");
+        let standby = ["restore", "--standby-mode", "--primary-conninfo", "host=x", "main", "auto"];
+        lab.ok(&[&standby[..], &[data.to_str().unwrap()]].concat());
+        let lines = std::fs::read_to_string(data.join(file)).unwrap();
+        assert!(lines.contains("primary_conninfo = 'host=x'\n"), "{lines}");
+        assert_eq!(lines.contains("standby_mode = 'on'\n"), binaries.major < 12);
+        assert_eq!(data.join("standby.signal").exists(), binaries.major >= 12);
     }
 }

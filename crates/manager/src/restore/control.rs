@@ -12,51 +12,57 @@ use walfile::{ControlFile, ControlFileError};
 
 use super::RestorePlanError;
 
+/// The files in which the settings of a backup stand, in the order in which PostgreSQL reads them.
+pub(super) const CONFIGURATION: [&str; 2] = ["postgresql.conf", "postgresql.auto.conf"];
+
 /// Longer configuration files exist only by mistake.
 const MAX_CONFIGURATION: u64 = 4 << 20;
 
 /// Looks at the control file and the configuration in a directory. Settings that are too low are returned as warnings.
 pub(super) fn check(data: &Path, record: &BackupRecord) -> Result<Vec<String>, RestorePlanError> {
-    let id = record.id;
-    let refuse = |problem: String| Err(RestorePlanError::Control { id, problem });
     let path = data.join("global/pg_control");
     let io = |source| RestorePlanError::Io { path: path.clone(), source };
     let Some(bytes) = read(&path, ControlFile::FILE_LEN as u64).map_err(io)? else { return Ok(Vec::new()) };
-    let control = match ControlFile::parse(&bytes) {
+    let mut files = Vec::new();
+    for name in CONFIGURATION {
+        let path = data.join(name);
+        files.push(read(&path, MAX_CONFIGURATION).map_err(|source| RestorePlanError::Io { path, source })?);
+    }
+    judge(&bytes, &files, record).map_err(|problem| RestorePlanError::Control { id: record.id, problem })
+}
+
+/// The same with the content of both. The error says what is wrong with the control file.
+pub(super) fn judge(
+    bytes: &[u8],
+    files: &[Option<Vec<u8>>],
+    record: &BackupRecord,
+) -> Result<Vec<String>, String> {
+    let id = record.id;
+    let control = match ControlFile::parse(bytes) {
         Ok(control) => control,
         // Of a release that is not known here, or of a machine that is not.
         Err(error @ (ControlFileError::UnknownLayout { .. } | ControlFileError::BigEndian { .. })) => {
             return Ok(vec![format!("pg_control of backup {id} is not judged: {error}")]);
         }
-        Err(error) => return refuse(error.to_string()),
+        Err(error) => return Err(error.to_string()),
     };
     let recorded = record.systemid.as_ref().and_then(|text| text.parse().ok());
     if recorded.is_some_and(|recorded| control.system_id != recorded) {
-        return refuse(format!("it is of the cluster {}, the record of another one", control.system_id));
+        return Err(format!("it is of the cluster {}, the record of another one", control.system_id));
     }
     let major = record.version.map(|version| version / 10_000);
     if major.is_some_and(|major| major != u32::from(control.major)) {
         let recorded = major.unwrap_or_default();
-        return refuse(format!(
-            "it is of PostgreSQL {}, by the record it must be of {recorded}",
-            control.major
-        ));
+        return Err(format!("it is of PostgreSQL {}, by the record it must be of {recorded}", control.major));
     }
-    let mut files = Vec::new();
-    for name in ["postgresql.conf", "postgresql.auto.conf"] {
-        let path = data.join(name);
-        let content =
-            read(&path, MAX_CONFIGURATION).map_err(|source| RestorePlanError::Io { path, source })?;
-        files.extend(content);
+    // Where one is kept elsewhere, nobody knows what it will say.
+    match files {
+        [Some(first), Some(second)] => Ok(too_low(&control, &[first, second])),
+        _ => Ok(Vec::new()),
     }
-    // It is kept elsewhere, and nobody knows what it will say.
-    if files.len() < 2 {
-        return Ok(Vec::new());
-    }
-    Ok(too_low(&control, &files))
 }
 
-fn too_low(control: &ControlFile, files: &[Vec<u8>]) -> Vec<String> {
+fn too_low(control: &ControlFile, files: &[&[u8]]) -> Vec<String> {
     let senders = control.max_wal_senders.unwrap_or_default();
     let required = [
         ("max_connections", control.max_connections, 100),
@@ -129,8 +135,7 @@ mod tests {
             + &high("max_wal_senders", control.max_wal_senders.unwrap())
             + &high("max_prepared_transactions", control.max_prepared_xacts)
             + &high("max_locks_per_transaction", control.max_locks_per_xact);
-        let warn =
-            |more: &str| too_low(&control, &[enough.clone().into_bytes(), more.to_owned().into_bytes()]);
+        let warn = |more: &str| too_low(&control, &[enough.as_bytes(), more.as_bytes()]);
         assert_eq!(warn(""), Vec::<String>::new());
         let said = warn("# max_connections = 5\nMax_Connections '3' # few\n");
         let expected = format!(

@@ -105,6 +105,20 @@ pub enum RestorePlanError {
         /// Where it is instead.
         place: TargetPlace,
     },
+    /// The target position is behind the end of the archive, or behind a hole in it.
+    #[error(
+        "the target {target} is beyond the archive, which reaches to {reach}; the next segment would be {missing}"
+    )]
+    LsnBeyondArchive {
+        /// The target.
+        target: Lsn,
+        /// What can be reached.
+        reach: Lsn,
+        /// The segment that is missing.
+        missing: SegmentName,
+        /// Where the last record begins that can be replayed: the last position that can be a target.
+        last: Option<Lsn>,
+    },
     /// A segment that cannot be read to its end: recovery would end there.
     #[error(
         "WAL segment {segment} is damaged: it can be read up to {reach} only{}",
@@ -491,6 +505,14 @@ pub enum RestoreError {
     /// The catalog cannot be read. Nothing was written.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// `pg_control` in the archives of the backup is damaged, or of another cluster.
+    #[error("backup {id} cannot be restored: its pg_control: {problem}")]
+    Control {
+        /// The backup.
+        id: BackupId,
+        /// What is wrong.
+        problem: String,
+    },
     /// A hook script wants no restore. Nothing was written.
     #[error(transparent)]
     Hook(#[from] HookAbort),

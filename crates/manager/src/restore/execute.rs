@@ -13,6 +13,8 @@ use tapster_copy::extract::ControlFile;
 use time::OffsetDateTime;
 use walfile::WalName;
 
+use super::archives::is_archived;
+use super::control::{self, CONFIGURATION};
 use super::destination::{Destination, Job, NewFile, WalFiles, io_at};
 use super::elsewhere::Elsewhere;
 use super::here::Here;
@@ -24,8 +26,6 @@ use crate::event::{Event, Progress};
 use crate::{Context, Server};
 
 pub(super) const CONTROL: &str = "global/pg_control";
-/// Configuration files that are looked through.
-const CONFIGURATION: [&str; 2] = ["postgresql.conf", "postgresql.auto.conf"];
 /// Files Barman reports when they are not in the backup.
 const EXPECTED: [&str; 4] = ["postgresql.conf", "pg_hba.conf", "pg_ident.conf", "postgresql.auto.conf"];
 /// How long a restore waits for whoever changes the backup. Barman's `check-backup` does so for a moment.
@@ -108,6 +108,9 @@ impl Server {
         }
         let steps = || {
             let control = destination.copy_base(job)?;
+            if is_archived(&plan.record) {
+                judge_control(job, destination, &control)?;
+            }
             copy_wals(job, destination)?;
             let settings = write_settings(job, destination)?;
             let missing_files = destination.missing(job, &EXPECTED)?;
@@ -157,6 +160,20 @@ impl Server {
     }
 }
 
+/// What the plan could not see inside the archives.
+fn judge_control(
+    job: Job<'_>,
+    destination: &dyn Destination,
+    control: &ControlFile,
+) -> Result<(), RestoreError> {
+    let files = destination.read(job, &CONFIGURATION.map(str::to_owned))?;
+    let found = control::judge(&control.content, &files, &job.plan.record);
+    let id = job.plan.record.id;
+    let warnings = found.map_err(|problem| RestoreError::Control { id, problem })?;
+    warnings.into_iter().for_each(|warning| job.context.tell(Event::Warning(warning)));
+    Ok(())
+}
+
 fn copy_wals(job: Job<'_>, destination: &dyn Destination) -> Result<(), RestoreError> {
     let Job { plan, context, .. } = job;
     let Some(dir) = &plan.wal_directory else { return Ok(()) };
@@ -179,6 +196,10 @@ fn write_settings(
     let conf = recovery_conf(plan, server.name(), &user);
     if conf.is_some() {
         context.tell(Event::GeneratingRecoveryConf);
+    }
+    if let Some(command) = plan.options.restore_command.as_deref().filter(|_| plan.get_wal) {
+        let command = settings::quote(command);
+        context.tell(Event::CustomRestoreCommand { command });
     }
     context.tell(Event::IdentifyingDangerousSettings);
     let mut names: Vec<String> = CONFIGURATION.iter().map(|name| (*name).to_owned()).collect();

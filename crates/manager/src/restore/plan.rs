@@ -21,7 +21,7 @@ use super::{
     BackupChoice, DeltaPlan, RecoveryTarget, RestoreOptions, RestorePlanError, StopPoint, TablespacePlace,
     TargetPlace, TimelineTarget, WalPlan, WalPlanError,
 };
-use super::{combine, control, standby};
+use super::{combine, control, recovery_conf, standby};
 use crate::{Context, Server};
 
 /// A restore that can be done. [`Server::restore`] does it; printing it is a dry run.
@@ -78,6 +78,7 @@ impl Server {
             return Err(RestorePlanError::ActionWithoutTarget);
         }
         standby::check(options)?;
+        recovery_conf::check(options)?;
         let points = self.points(&options.target, context)?;
         let record = self.choose_backup(options, points.as_ref(), context)?;
         let route = Route::new(self, &record, options);

@@ -11,7 +11,7 @@ use super::stop_point::Points;
 use super::time_reach::{TimeReach, TimeSearch};
 use super::{
     PartialReach, RecoveryTarget, RestoreOptions, RestorePlanError, StopAt, StopPoint, TargetPlace,
-    TransactionEnd, WalPlan,
+    TransactionEnd, WalPlan, WalPlanError,
 };
 use crate::wal_find::FoundPoint;
 use crate::{Context, Server};
@@ -86,7 +86,13 @@ impl Archive<'_> {
         {
             return Err(RestorePlanError::TimeBeforeBackup { target: *target, end });
         }
-        let wal = self.plan(route)?;
+        let wal = match self.plan(route) {
+            Err(RestorePlanError::Wal(WalPlanError::Unreachable { target, reach, missing })) => {
+                let last = self.last_record(route, context)?;
+                return Err(RestorePlanError::LsnBeyondArchive { target, reach, missing, last });
+            }
+            wal => wal?,
+        };
         let mut reached = Reached { wal, stop: None, warnings: Vec::new(), facts: None };
         let timeline_at = |lsn| self.history(&reached.wal).timeline_at(lsn);
         match route.options.target {
@@ -284,6 +290,15 @@ impl Archive<'_> {
             TimeReach::Before(last) => last.filter(|last| last.lsn >= route.consistent()),
             _ => None,
         })
+    }
+
+    /// Where the last record on the way begins, when the backup is consistent there.
+    fn last_record(&self, route: Route<'_>, context: &Context<'_>) -> Result<Option<Lsn>, RestorePlanError> {
+        let wal = self.plan_until(route, None)?;
+        let end = WalPlan { segments: wal.segments.iter().rev().take(2).copied().collect(), ..wal };
+        let facts = self.server.segment_facts(&end, context)?;
+        let last = facts.values().map(|facts| facts.last).max();
+        Ok(last.filter(|last| *last >= route.consistent()))
     }
 
     fn search<'s>(&'s self, wal: &'s WalPlan, route: Route<'_>, context: &'s Context<'_>) -> TimeSearch<'s> {

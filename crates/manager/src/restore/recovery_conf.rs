@@ -1,10 +1,13 @@
 //! The settings PostgreSQL recovers by, as lines for its configuration.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use super::settings::quote;
 use super::standby;
-use super::{RecoveryTarget, RemoteOptions, RestorePlan, TargetAction, TimelineTarget};
+use super::{
+    RecoveryTarget, RemoteOptions, RestoreOptions, RestorePlan, RestorePlanError, TargetAction,
+    TimelineTarget,
+};
 
 /// First version with recovery settings in the ordinary configuration files.
 const MERGED: u32 = 120_000;
@@ -13,6 +16,17 @@ const WITH_ACTION: u32 = 90_500;
 
 /// An exit code at which PostgreSQL stops instead of ending recovery.
 const STOP_RECOVERY: u8 = 200;
+
+/// Refuses a file for the settings that would not be one of the data directory.
+pub(super) fn check(options: &RestoreOptions) -> Result<(), RestorePlanError> {
+    let Some(name) = &options.recovery_conf_filename else { return Ok(()) };
+    let is_inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    if name.is_empty() || !is_inside {
+        let problem = format!("'{name}' is no file of the data directory");
+        return Err(RestorePlanError::Value { option: "recovery_conf_filename", problem });
+    }
+    Ok(())
+}
 
 /// Where recovery settings go, and what they are.
 #[derive(Clone, Debug, Eq, PartialEq)]

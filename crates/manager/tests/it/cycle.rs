@@ -164,7 +164,7 @@ fn cycle(cluster: &Cluster) {
     beyond.target = RecoveryTarget::Lsn(Lsn::new(0xFF_0000_0000));
     assert!(matches!(
         server.plan_restore(&beyond, &context).unwrap_err(),
-        RestorePlanError::Wal(WalPlanError::Unreachable { .. })
+        RestorePlanError::LsnBeyondArchive { last: Some(_), .. }
     ));
     let mut before = RestoreOptions::new(choice(), &restored);
     before.target = RecoveryTarget::Lsn(record.begin_xlog.unwrap());
