@@ -1,5 +1,5 @@
-//! The ways in which archives of WAL (L-A1 to L-A37), base backups (L-B1 to L-B36) and retention (L-D1 to L-D10) have lost data
-//! elsewhere, and what holds each of them here.
+//! The ways in which archives of WAL (L-A1 to L-A37), base backups (L-B1 to L-B36), restores (L-C1 to L-C14) and retention
+//! (L-D1 to L-D10) have lost data elsewhere, and what holds each of them here.
 //!
 //! Two cannot occur. L-A5: nothing waits on the database host, so there is no queue that could be cut or grow past its limit;
 //! `archive_command` fails until the hub has the segment, and PostgreSQL keeps it. L-A24: what `pg_rewind` removes from a server that
@@ -8,6 +8,8 @@
 //! Of base backups: there is no store of blocks apart from PostgreSQL's own incremental files, whose headers list them (L-B5), no
 //! second repository (L-B10), no bundling (L-B9), no upload in parts (L-B11, L-B15), nothing that is merged in place (L-B26), and
 //! no copy of a server onto another whose source is written to (L-B27).
+//!
+//! Of restores: nothing less than a whole cluster is restored (L-C2), and no object is fetched in ranges (L-C14).
 //!
 //! Of retention: there is no second repository with a policy of its own (L-D2), and no store that removes objects by the
 //! thousand (L-D8).
@@ -156,6 +158,34 @@ const OF_BACKUPS: [(u32, &[&str]); 36] = [
     (36, &["hostile_names_are_refused", "nothing_leaves_the_tree", "hostile_archives_are_refused"]),
 ];
 
+/// What a failover and everything about targets is watched with.
+const TARGETS: &str =
+    "l_c3_l_c4_l_c5_every_target_is_reached_across_a_failover_or_refused_with_what_would_work";
+
+const OF_RESTORES: [(u32, &[&str]); 14] = [
+    // What is there is either refused or compared; there is no third way.
+    (1, &["restores_that_cannot_work_write_nothing", "a_delta_restore_makes_what_a_restore_makes"]),
+    (2, &[]),
+    (3, &[TARGETS]),
+    (4, &[TARGETS]),
+    (5, &[TARGETS, "pg_l_c5_after_a_failover_each_restore_follows_its_own_timeline"]),
+    (6, &[TARGETS]),
+    (7, &["l_a19_large_segments_and_tablespaces"]),
+    (8, &["a_delta_restore_makes_what_a_restore_makes", TARGETS]),
+    (9, &["a_partial_segment_can_be_the_last", TARGETS]),
+    (
+        10,
+        &[
+            "l_c10_half_a_restore_cannot_be_started_and_half_a_deletion_not_restored",
+            "a_killed_restore_is_continued",
+        ],
+    ),
+    (11, &["l_a19_large_segments_and_tablespaces", "every_form_goes_to_another_host_over_one_connection"]),
+    (12, &["l_a27_received_wal_flushed_after_each_message", "every_record_of_every_major_is_known"]),
+    (13, &[TARGETS, "a_history_file_is_needed_and_must_be_right"]),
+    (14, &[]),
+];
+
 const OF_RETENTION: [(u32, &[&str]); 10] = [
     (
         1,
@@ -224,6 +254,11 @@ fn each_case_of_wal_is_held_by_tests_that_exist() {
 #[test]
 fn each_case_of_backups_is_held_by_tests_that_exist() {
     held('B', &OF_BACKUPS, &[5, 9, 10, 11, 15, 26, 27]);
+}
+
+#[test]
+fn each_case_of_restores_is_held_by_tests_that_exist() {
+    held('C', &OF_RESTORES, &[2, 14]);
 }
 
 #[test]

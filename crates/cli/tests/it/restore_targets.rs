@@ -591,6 +591,9 @@ fn a_standby_is_set_up(story: &Story) {
     ]);
     assert!(wrong.code == 1 && wrong.stderr.contains("'No' is no name of a replication slot"), "{wrong:?}");
     lab.ok(&[&["restore"], &options[..], &["main", "auto", data.to_str().unwrap()]].concat());
+    // L-C6: what it begins with is still there.
+    let segments = std::fs::read_dir(data.join("pg_wal")).unwrap();
+    assert!(segments.filter(|entry| entry.as_ref().unwrap().file_name().len() == 24).count() > 0);
     let server = Running::start(lab, &data);
     let patience = Instant::now() + Duration::from_secs(60);
     while server.ask("SELECT string_agg(v, '' ORDER BY id) FROM t") != "abb2cdxe" {
