@@ -296,9 +296,7 @@ fn a_catalog_is_copied_between_all_pairs_of_programs() {
 
 /// Two backups with WAL behind them, nothing running any more.
 fn finished_primary() -> Option<(Lab, Sshd, Vec<String>)> {
-    if find("rsync").is_none() {
-        return None;
-    }
+    find("rsync")?;
     let lab = primary("")?;
     let sshd =
         Sshd::start_with("", Some(assert_cmd::cargo::cargo_bin!("tapster")), &lab.path("tapster.conf"))?;
