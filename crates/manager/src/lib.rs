@@ -104,7 +104,7 @@ pub use list_backups::{BackupList, ListBackupsError, ListedBackup};
 pub use list_files::{FilesTarget, ListFilesError, ListFilesOptions};
 pub use processes::{ProcessError, RunningTask, Task};
 pub use receive_wal::{ReceiveReset, ReceiveWalError, SlotCreated, SlotDropped};
-pub use remote::{ArchiverStatus, Remote, SlotStatus};
+pub use remote::{ArchiverStatus, Remote, SlotLag, SlotStatus};
 pub use replication_status::{
     ClientKind, ReplicationStatus, ReplicationStatusError, StatusSource, StreamingClient, SyncStage,
 };

@@ -22,6 +22,17 @@ impl SlotStatus {
     }
 }
 
+/// How far a slot has fallen behind.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SlotLag {
+    /// Bytes between what it needs and where the server is; unknown when it keeps nothing.
+    pub lag: Option<u64>,
+    /// `reserved`, `extended`, `unreserved` or `lost`; PostgreSQL 13 and later.
+    pub wal_status: Option<String>,
+    /// Bytes that can be written before it is in danger; none where nothing limits what slots keep (`max_slot_wal_keep_size`).
+    pub safe_wal_size: Option<u64>,
+}
+
 /// `pg_stat_archiver`, as far as it tells whether archiving works.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ArchiverStatus {
@@ -225,6 +236,30 @@ impl<'c> Remote<'c> {
             active: flag(&rows, "active"),
             restart_lsn: first(&rows, "restart_lsn").and_then(|text| text.parse().ok()),
             wal_status: first(&rows, "wal_status").map(str::to_owned),
+        }))
+    }
+
+    /// How far a physical slot has fallen behind, or `None` when there is none of this name.
+    ///
+    /// # Errors
+    /// As [`Connection::query`].
+    pub fn slot_lag(&mut self, name: &str) -> Result<Option<SlotLag>, QueryError> {
+        let columns = if self.major() >= 13 {
+            "wal_status, CASE WHEN safe_wal_size < 0 THEN 0 ELSE safe_wal_size END AS safe"
+        } else {
+            "NULL AS wal_status, NULL AS safe"
+        };
+        let rows = self.connection.query(&format!(
+            "SELECT {columns}, greatest(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() \
+             ELSE pg_current_wal_lsn() END, restart_lsn), CASE WHEN restart_lsn IS NULL THEN NULL ELSE 0 END) AS lag \
+             FROM pg_replication_slots WHERE slot_type = 'physical' AND slot_name = {}",
+            quote::literal(name)
+        ))?;
+        let number = |column: &str| first(&rows, column).and_then(|text| text.parse().ok());
+        Ok((!rows.is_empty()).then(|| SlotLag {
+            lag: number("lag"),
+            wal_status: first(&rows, "wal_status").map(str::to_owned),
+            safe_wal_size: number("safe"),
         }))
     }
 

@@ -29,6 +29,7 @@ pub(crate) fn run(args: &CheckArgs, session: &Session) -> Result<(), Failure> {
 fn options(args: &CheckArgs) -> CheckOptions {
     let mut options = CheckOptions::default();
     options.timeout = args.check_timeout.map(Duration::from_secs);
+    options.extended = args.extended;
     options
 }
 

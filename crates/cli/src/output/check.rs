@@ -58,16 +58,15 @@ fn value(line: &CheckLine) -> Value {
 /// Barman's one line for Nagios, with a line for each failed check below it, and the exit code.
 pub(crate) fn nagios(reports: &[CheckReport]) -> (String, u8) {
     let failed = |report: &&CheckReport| report.lines.iter().any(|line| !line.ok);
-    let issues: Vec<&CheckReport> = reports.iter().filter(|report| !report.passed()).collect();
     let data: Vec<String> = reports.iter().map(perfdata).filter(|text| !text.is_empty()).collect();
     let data = if data.is_empty() { String::new() } else { format!("|{}", data.join(" ")) };
-    if issues.is_empty() {
+    if reports.iter().all(CheckReport::passed) {
         let (ignored, good): (Vec<&CheckReport>, Vec<&CheckReport>) = reports.iter().partition(failed);
         let names = |reports: &[&CheckReport], prefix: &str| -> String {
             reports.iter().map(|report| format!(" * {prefix}{}", report.server)).collect()
         };
         let text = match good.as_slice() {
-            [] if ignored.is_empty() => "No server configured".to_owned(),
+            [] => return (format!("BARMAN OK - No server configured{}", names(&ignored, "IGNORING: ")), 0),
             [one] => format!("Ready to serve the Espresso backup for {}", one.server),
             many => {
                 format!("Ready to serve the Espresso backup for {} servers{}", many.len(), names(many, ""))
@@ -75,6 +74,8 @@ pub(crate) fn nagios(reports: &[CheckReport]) -> (String, u8) {
         };
         return (format!("BARMAN OK - {text}{}{data}", names(&ignored, "IGNORING: ")), 0);
     }
+    // Once one fails, those that are off are counted as well.
+    let issues: Vec<&CheckReport> = reports.iter().filter(failed).collect();
     let mut text = match issues.as_slice() {
         [one] if reports.len() == 1 => format!("BARMAN CRITICAL - server {} has issues", one.server),
         many => format!("BARMAN CRITICAL - {} server out of {} have issues", many.len(), reports.len()),
@@ -97,9 +98,14 @@ fn perfdata(report: &CheckReport) -> String {
         let bytes = report.line(name).and_then(|line| line.perfdata)?;
         Some(format!("{}{suffix}={bytes}B", report.server))
     };
-    [measured("backup minimum size", ""), measured("wal size", "_wals")]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(" ")
+    [
+        measured("backup minimum size", ""),
+        measured("wal size", "_wals"),
+        measured("free space", "_free"),
+        measured("slot lag", "_slot_lag"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join(" ")
 }

@@ -28,6 +28,7 @@ mod chaos_backup;
 mod chaos_cluster;
 mod chaos_disk_full;
 mod chaos_receive;
+mod check_lines;
 mod commands_cycle;
 mod commands_errors;
 mod configuration;

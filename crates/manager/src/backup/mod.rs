@@ -102,7 +102,8 @@ impl Server {
 
     fn backup_by<M: Method>(&self, method: &M, job: &Job<'_>) -> Result<BackupReport, BackupError> {
         let Job { options, context, .. } = *job;
-        let check = self.check(&CheckOptions { timeout: options.check_timeout }, context);
+        let check =
+            self.check(&CheckOptions { timeout: options.check_timeout, ..CheckOptions::default() }, context);
         let failed: Vec<String> = check.blocking().map(|line| line.name.clone()).collect();
         if !failed.is_empty() {
             return Err(BackupError::Check { server: self.name().to_owned(), failed });

@@ -1,5 +1,6 @@
 //! Whether WAL is missing behind the latest backup: what comes after a gap can never be replayed, however much of it there is.
 
+use tapster_catalog::BackupRecord;
 use walfile::{Lsn, SegmentName, SegmentNo, SegmentSize, TimelineHistory};
 
 use super::CheckReport;
@@ -55,6 +56,35 @@ impl Server {
         }
     }
 
+    /// First, last and number of the segments that are missing between this backup and the newest WAL, by stretches.
+    pub(super) fn gaps_behind(
+        &self,
+        record: &BackupRecord,
+    ) -> Result<Vec<(SegmentName, SegmentName, u64)>, WalVerifyError> {
+        let size = record.segment_size();
+        let store = self.wal_store().with_segment_size(size);
+        let Some(line) = main_line(&store, size, &store.segment_runs(size)?, Some(record))? else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        for (first, last) in gaps(&line, self.receiving(&line)) {
+            let name = segment(&line.history, first, size);
+            // Somebody may have moved it from one directory to the other while they were listed.
+            if store.find(name.into(), false)?.is_none() {
+                let count = last.get() - first.get() + 1;
+                found.push((name, segment(&line.history, last, size), count));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The segment that is being received, if it is one of the line's.
+    fn receiving(&self, line: &Line) -> Option<SegmentNo> {
+        newest_file(&self.layout().streaming)
+            .filter(|(name, _)| line.history.contains(name.timeline()))
+            .and_then(|(name, _)| name.number(line.size).ok())
+    }
+
     fn first_gap(&self) -> Result<Option<Gap>, WalVerifyError> {
         let mut records = self.catalog().records()?;
         records.retain(|record| Position::of(record).is_some());
@@ -72,10 +102,7 @@ impl Server {
         let Some(line) = main_line(&store, size, &store.segment_runs(size)?, latest.as_ref())? else {
             return Ok(None);
         };
-        let receiving = newest_file(&self.layout().streaming)
-            .filter(|(name, _)| line.history.contains(name.timeline()))
-            .and_then(|(name, _)| name.number(size).ok());
-        for (first, last) in gaps(&line, receiving) {
+        for (first, last) in gaps(&line, self.receiving(&line)) {
             // Somebody may have moved it from one directory to the other while they were listed.
             let name = segment(&line.history, first, size);
             if store.find(name.into(), false)?.is_none() {

@@ -2,6 +2,7 @@
 //! there only when it fails.
 
 mod continuity;
+mod extended;
 mod files;
 mod local;
 mod remote_lines;
@@ -24,6 +25,9 @@ const WATCH_PAUSE: Duration = Duration::from_millis(50);
 pub struct CheckOptions {
     /// How long the check may take; the configuration's `check_timeout` without it, no limit when zero.
     pub timeout: Option<Duration>,
+    /// Also look at what Barman's check does not: WAL missing behind any backup, free space for the next backup, how far the slot
+    /// has fallen behind, and when a restore was verified last.
+    pub extended: bool,
 }
 
 impl Server {
@@ -35,7 +39,7 @@ impl Server {
     pub fn check(&self, options: &CheckOptions, context: &Context<'_>) -> CheckReport {
         let timeout = options.timeout.unwrap_or(Duration::from_secs(self.config.check_timeout.into()));
         if timeout.is_zero() {
-            return self.check_until(None, timeout, context);
+            return self.check_until(None, timeout, options.extended, context);
         }
         let deadline = Instant::now() + timeout;
         let stop = Arc::new(AtomicBool::new(false));
@@ -51,7 +55,7 @@ impl Server {
                     }
                 }
             });
-            let report = self.check_until(Some(deadline), timeout, &limited);
+            let report = self.check_until(Some(deadline), timeout, options.extended, &limited);
             drop(done);
             report
         })
@@ -61,10 +65,11 @@ impl Server {
         &self,
         deadline: Option<Instant>,
         timeout: Duration,
+        extended: bool,
         context: &Context<'_>,
     ) -> CheckReport {
         let mut report = CheckReport::new(self.name(), self.config.active);
-        let steps: [fn(&Self, &mut CheckReport, &Context<'_>, Duration); 9] = [
+        let steps: [fn(&Self, &mut CheckReport, &Context<'_>, Duration); 10] = [
             |server, report, context, timeout| server.check_archive(report, context, timeout),
             |server, report, _, _| server.check_queues(report),
             |server, report, context, _| server.check_postgres(report, context),
@@ -74,8 +79,9 @@ impl Server {
             |server, report, context, _| server.check_method(report, context),
             |server, report, context, _| server.check_identity(report, context),
             |server, report, context, _| server.check_archivers(report, context),
+            |server, report, context, _| server.check_extended(report, context),
         ];
-        for step in steps {
+        for step in steps.iter().take(if extended { 10 } else { 9 }) {
             step(self, &mut report, context, timeout);
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {
                 report.failed("check timeout", "barman check command timed out");

@@ -1,8 +1,9 @@
 //! The lines that need the PostgreSQL server.
 
-use tapster_protocol::{Connection, QueryError};
+use tapster_protocol::{Connection, Mode, QueryError};
 
 use super::CheckReport;
+use crate::config::BackupMethod;
 use crate::remote::Remote;
 use crate::{Context, Server};
 
@@ -53,7 +54,7 @@ impl Server {
     }
 
     /// Barman does not ask the server of one that is off, or of which it only has copies.
-    const fn asks_postgres(&self) -> bool {
+    pub(super) const fn asks_postgres(&self) -> bool {
         self.config.active && !self.config.is_passive()
     }
 
@@ -72,15 +73,20 @@ impl Server {
                 "privileges for PostgreSQL backup functions are required (see documentation)",
             );
         }
-        let application = &self.config.streaming_backup_name;
-        match self.connect_streaming(application, context.stop.clone()) {
-            Ok(mut streaming) => match streaming.identify_system() {
-                Ok(_) => report.ok("PostgreSQL streaming"),
+        if self.streams() {
+            let application = &self.config.streaming_backup_name;
+            match self.connect_streaming(application, context.stop.clone()) {
+                Ok(mut streaming) => match streaming.identify_system() {
+                    Ok(_) => report.ok("PostgreSQL streaming"),
+                    Err(error) => report.failed("PostgreSQL streaming", error.to_string()),
+                },
                 Err(error) => report.failed("PostgreSQL streaming", error.to_string()),
-            },
-            Err(error) => report.failed("PostgreSQL streaming", error.to_string()),
+            }
         }
         check_wal_level(report, "wal_level", &mut remote)?;
+        if let Some(primary) = &self.config.primary_conninfo {
+            self.check_standby(report, primary, &mut remote, context)?;
+        }
         if self.has_own_wal_host() {
             return Ok(());
         }
@@ -145,6 +151,64 @@ impl Server {
         }
     }
 
+    /// Whether the connection for replication is used at all.
+    fn streams(&self) -> bool {
+        self.config.streaming_archiver || self.config.backup_method == BackupMethod::Postgres
+    }
+
+    /// The server is a standby of the one of `primary_conninfo`.
+    fn check_standby(
+        &self,
+        report: &mut CheckReport,
+        primary: &str,
+        standby: &mut Remote<'_>,
+        context: &Context<'_>,
+    ) -> Result<(), QueryError> {
+        let line = "PostgreSQL server is standby";
+        if standby.in_recovery()? {
+            report.ok(line);
+        } else {
+            report.failed(line, "conninfo should point to a standby server if primary_conninfo is set");
+            return Ok(());
+        }
+        let own = standby.system_id()?;
+        let stop = context.stop.clone();
+        let asked = self
+            .connect_with("primary_conninfo", Some(primary), "barman", Mode::Sql, stop)
+            .map_err(|error| error.to_string())
+            .and_then(|mut connection| {
+                let mut remote = Remote::new(&mut connection);
+                let both = remote.in_recovery().and_then(|standby| Ok((standby, remote.system_id()?)));
+                both.map_err(|error| error.to_string())
+            });
+        let line = "Primary server is not a standby";
+        let theirs = match asked {
+            Ok((false, id)) => {
+                report.ok(line);
+                id
+            }
+            Ok((true, id)) => {
+                report.failed(line, "primary_conninfo should point to a primary server, not a standby");
+                id
+            }
+            Err(error) => {
+                report.failed(line, error);
+                None
+            }
+        };
+        let line = "Primary and standby have same system ID";
+        if own == theirs {
+            report.ok(line);
+        } else {
+            report.failed(
+                line,
+                "primary_conninfo and conninfo should point to primary and standby servers which share the same system \
+                 identifier",
+            );
+        }
+        Ok(())
+    }
+
     fn check_slot(
         &self,
         report: &mut CheckReport,
@@ -154,9 +218,10 @@ impl Server {
         let Some(name) = &self.config.slot_name else { return Ok(()) };
         let slot = remote.slot(name)?;
         if !self.config.streaming_archiver {
-            if slot.is_some_and(|slot| slot.restart_lsn.is_some()) {
+            if let Some(slot) = slot.filter(|slot| slot.restart_lsn.is_some()) {
+                let state = if slot.active { "active" } else { "initialised" };
                 let hint =
-                    format!("WARNING: slot '{name}' is initialised but not required by the current config");
+                    format!("WARNING: slot '{name}' is {state} but not required by the current config");
                 report.push(line, true, Some(hint));
             }
             return Ok(());
@@ -195,8 +260,9 @@ impl Server {
         }
         let normal = ask(self, context, |remote| remote.system_id()).flatten();
         let streaming = self
-            .connect_streaming(&self.config.streaming_backup_name, context.stop.clone())
-            .ok()
+            .streams()
+            .then(|| self.connect_streaming(&self.config.streaming_backup_name, context.stop.clone()).ok())
+            .flatten()
             .and_then(|mut connection| connection.identify_system().ok())
             .map(|identity| identity.system_id.to_string());
         self.compare_systems(report, line, normal, streaming);

@@ -27,7 +27,7 @@ pub struct CheckReport {
 }
 
 /// Lines that do not keep a backup from being taken (Barman's `CheckStrategy` with `NON_CRITICAL_CHECKS`).
-const NON_CRITICAL: [&str; 11] = [
+const NON_CRITICAL: [&str; 12] = [
     // Not Barman's; a new backup is what heals it.
     "WAL continuity",
     "archiver errors",
@@ -38,6 +38,7 @@ const NON_CRITICAL: [&str; 11] = [
     "failed backups",
     "incoming WALs directory",
     "minimum redundancy requirements",
+    "PostgreSQL server is standby",
     "streaming WALs directory",
     "wal maximum age",
 ];
