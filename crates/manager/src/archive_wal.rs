@@ -69,14 +69,6 @@ pub enum ArchiveError {
         /// Server name.
         server: String,
     },
-    /// The configuration asks for something that is not there yet.
-    #[error("{what} is not supported for server '{server}' yet")]
-    Unsupported {
-        /// Which setting.
-        what: String,
-        /// Server name.
-        server: String,
-    },
     /// `identity.json` cannot be read.
     #[error(transparent)]
     Identity(#[from] IdentityError),

@@ -227,7 +227,8 @@ impl Server {
         let verdicts = self.verdicts(records, context);
         let orphans: Vec<BackupId> = records
             .iter()
-            .filter(|record| !begun.contains(&record.id) && self.catalog.is_orphan(record))
+            .filter(|record| record.status.is_copied() && !begun.contains(&record.id))
+            .filter(|record| self.catalog.is_orphan(record))
             .map(|record| record.id)
             .collect();
         for id in &orphans {

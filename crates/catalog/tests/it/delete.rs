@@ -516,3 +516,35 @@ fn the_wal_of_a_deletion_goes_in_two_runs() {
     plan().execute(&catalog, &GO, &mut drop).unwrap();
     assert_eq!((on_disk(&catalog), listed(&catalog)), (vec![S(0x400)], vec![S(0x400)]));
 }
+
+/// Any call that fails, once or from then on (a disk that has become read-only): the deletion can be finished, and the other
+/// backup has lost nothing.
+#[test]
+fn any_failing_call_leaves_a_deletion_that_can_be_finished() {
+    for (errno, lasts) in [(5, false), (28, true), (30, true)] {
+        let mut failures = 0;
+        for call in 0.. {
+            let home = tempfile::tempdir().unwrap();
+            let catalog = open(home.path());
+            let first = add(&catalog, 1, &S(1), &S(1));
+            let second = add(&catalog, 2, &S(3), &S(3));
+            archive(&catalog, &[&S(1), &S(2), &S(3), &S(4)]);
+            let disk = RecordingDisk::new(home.path()).unwrap();
+            if lasts {
+                disk.fail_from(call, errno);
+            } else {
+                disk.fail_at(call, errno);
+            }
+            let recorded =
+                Catalog::with_disk(catalog.layout().clone(), UtcOffset::UTC, Arc::new(disk.clone()));
+            let plan = DeletePlan::new(&recorded, &first.id, DeleteOptions::default()).unwrap();
+            let done = plan.execute(&recorded, &GO, &mut drop);
+            check(home.path(), &first, &second, &format!("{errno} at call {call}"));
+            failures += usize::from(done.is_err());
+            if call > disk.calls() {
+                break;
+            }
+        }
+        assert!(failures > 15, "{failures}");
+    }
+}

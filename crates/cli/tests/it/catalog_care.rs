@@ -533,3 +533,24 @@ fn bad_catalogs_are_read_as_far_as_they_can_be() {
         assert_eq!(std::fs::read(shelf.wals().join("main-xlog.db")).unwrap(), bytes, "{broken}");
     }
 }
+
+/// What two backups share by hard links is the second one's alone when the first is gone.
+#[test]
+fn the_next_backup_is_measured_again_as_barman_does() {
+    let shelf = Shelf::new("");
+    let mut rsync = [shelf.add(3, 2), shelf.add(2, 4)];
+    for record in &mut rsync {
+        record.mode = Some(tapster_catalog::BackupMode::RsyncConcurrent);
+        shelf.save(record);
+    }
+    let file = |at: usize| shelf.server_dir().join("base").join(id(&rsync[at])).join("data/base/1/1259");
+    std::fs::write(file(0), "shared").unwrap();
+    std::fs::remove_file(file(1)).unwrap();
+    std::fs::hard_link(file(0), file(1)).unwrap();
+    shelf.archive(&[2, 3, 4].map(segment));
+    if alike_but_for_the_time(&shelf, &["delete", "main", "oldest"]).is_none() {
+        return;
+    }
+    let record = shelf.catalog().load(&rsync[1].id).unwrap();
+    assert_eq!((record.size, record.deduplicated_size), (Some(9), Some(9)));
+}
