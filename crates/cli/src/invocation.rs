@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 /// The programs inside the one binary.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub(crate) enum Program {
     /// Everything `barman` does, plus this project's own commands.
     Tapster,
@@ -17,6 +17,11 @@ pub(crate) enum Program {
 }
 
 impl Program {
+    /// All of them.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Tapster, Self::Barman, Self::BarmanWalArchive, Self::BarmanWalRestore];
+
     /// The program behind `argv[0]`. A name nobody knows (a versioned link, a test's copy) is `tapster`.
     pub(crate) fn from_argv0(argv0: Option<&OsStr>) -> Self {
         match argv0.and_then(|name| Path::new(name).file_name()).and_then(OsStr::to_str) {

@@ -9,6 +9,7 @@ mod failure;
 mod format;
 mod invocation;
 mod logging;
+mod manual;
 mod observer;
 mod output;
 mod recovery;
@@ -94,6 +95,7 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         Command::SyncWals(args) => commands::sync::wals(&args, session),
         Command::TerminateProcess(args) => commands::processes::terminate(&args, session),
         Command::BaseBackup(args) => commands::basebackup::run(&args, session),
+        Command::Man(args) => commands::man::run(&args, session),
         Command::Metrics(args) => commands::metrics::run(&args, session),
         Command::Run(args) => commands::run::run(&args, session),
         Command::PgCombineBackup(args) => commands::combinebackup::run(&args, session),

@@ -16,6 +16,9 @@ pub(crate) enum ReuseBackup {
 }
 
 /// Take a base backup.
+///
+/// When the command ends, the backup is on disk. It can be restored when the WAL up to its end has arrived, too: --wait waits
+/// for that.
 #[derive(Clone, Debug, clap::Parser)]
 pub(crate) struct BackupArgs {
     /// begin with a fast checkpoint

@@ -6,7 +6,7 @@ pub(crate) struct CheckBackupArgs {
     /// the server
     #[arg(value_name = "server_name")]
     pub(crate) server: String,
-    /// the backup
+    /// an id, a name, or a word such as 'latest'
     #[arg(value_name = "backup_id")]
     pub(crate) backup: String,
 }

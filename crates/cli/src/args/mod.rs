@@ -13,8 +13,10 @@ pub(crate) mod config_switch;
 pub(crate) mod config_update;
 pub(crate) mod cron;
 pub(crate) mod delete;
+mod description;
 pub(crate) mod diagnose;
 mod errors;
+mod examples;
 pub(crate) mod export_backup;
 pub(crate) mod generate_manifest;
 pub(crate) mod get_wal;
@@ -23,6 +25,7 @@ pub(crate) mod keep;
 pub(crate) mod list_backups;
 pub(crate) mod list_files;
 pub(crate) mod list_servers;
+pub(crate) mod man;
 pub(crate) mod metrics;
 mod parse;
 pub(crate) mod pg;
@@ -47,8 +50,12 @@ pub(crate) mod wal;
 pub(crate) mod wal_archive;
 pub(crate) mod wal_restore;
 
+pub(crate) use description::complete_tree;
+pub(crate) use examples::examples;
 pub(crate) use parse::{Outcome, parse};
-pub(crate) use tree::complete_tree;
+#[cfg(test)]
+pub(crate) use usage::positional_name;
+pub(crate) use usage::synopsis;
 
 /// What a command line asks for.
 #[derive(Clone, Debug)]
@@ -99,6 +106,8 @@ pub(crate) enum Command {
     ListServers(list_servers::ListServersArgs),
     /// `lock-directory-cleanup`
     LockDirectoryCleanup(cron::LockDirectoryCleanupArgs),
+    /// `man`
+    Man(man::ManArgs),
     /// `metrics`
     Metrics(metrics::MetricsArgs),
     /// `put-wal`

@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 
 use super::tree::{self, Dialect, Entry, Group, ReadError};
 use super::usage::{self, CommandHelp, Spelling};
-use super::{Command, errors, global::GlobalArgs, pg};
+use super::{Command, errors, examples, global::GlobalArgs, pg};
 use crate::failure::Failure;
 use crate::invocation::Program;
 
@@ -133,9 +133,12 @@ fn read_command(
             Ok(Outcome::Print(format!("{name} (Tapster) {}", env!("CARGO_PKG_VERSION"))))
         }
         (ErrorKind::DisplayVersion, Dialect::Argparse(_)) => Ok(Outcome::Print(program.version())),
-        (ErrorKind::DisplayHelp, Dialect::Getopt(tool)) => Ok(Outcome::Print(tool.help(name))),
-        (ErrorKind::DisplayHelp, Dialect::Argparse(spelling)) => {
-            Ok(Outcome::Print(usage::help(name, &description, spelling, &[], &[])))
+        (ErrorKind::DisplayHelp, dialect) => {
+            let text = match dialect {
+                Dialect::Getopt(tool) => tool.help(name),
+                Dialect::Argparse(spelling) => usage::help(name, &description, spelling, &[], &[]),
+            };
+            Ok(Outcome::Print(text + &examples::help(entry.name, name)))
         }
         (_, Dialect::Getopt(_)) => {
             Err(Failure::usage(pg::explain(name, &error, &description, args.last()), pg::USAGE_EXIT))

@@ -1,6 +1,6 @@
 //! `rebuild-xlogdb`.
 
-/// List the WAL archive anew in its index.
+/// Make the index of the WAL archive anew, from the files that are there.
 #[derive(Clone, Debug, clap::Parser)]
 pub(crate) struct RebuildXlogdbArgs {
     /// servers, or 'all'

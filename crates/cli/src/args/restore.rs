@@ -65,6 +65,9 @@ pub(crate) struct Targets {
 }
 
 /// Restore a backup, to its end or to a later point in time.
+///
+/// First it is planned: which WAL files are needed, whether they are there, and whether the target can be reached. Nothing is
+/// written before the plan holds; --dry-run shows it.
 #[derive(Clone, Debug, clap::Parser)]
 pub(crate) struct RestoreArgs {
     #[command(flatten)]

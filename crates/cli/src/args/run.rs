@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use super::values::positive;
 
-/// Look after all servers until stopped: receive and archive WAL, complete backups, enforce retention policies. Takes the
-/// place of cron. SIGHUP reads the configuration again, SIGTERM ends it.
+/// Look after all servers until stopped, in place of cron.
+///
+/// Receives and archives WAL, completes backups and enforces retention policies. SIGHUP reads the configuration again, SIGTERM
+/// ends it.
 #[derive(Clone, Debug, clap::Parser)]
 pub(crate) struct RunArgs {
     /// check every server every so many seconds

@@ -7,8 +7,8 @@ use clap::{CommandFactory, Error, FromArgMatches};
 use super::usage::Spelling;
 use super::{
     Command, archive_wal, backup, check, check_backup, check_wal_archive, completions, config_switch,
-    config_update, cron, delete, diagnose, export_backup, generate_manifest, get_wal, global, keep,
-    list_backups, list_files, list_servers, metrics, pg, processes, put_wal, rebuild_xlogdb, receive_wal,
+    config_update, cron, delete, diagnose, export_backup, generate_manifest, get_wal, keep, list_backups,
+    list_files, list_servers, man, metrics, pg, processes, put_wal, rebuild_xlogdb, receive_wal,
     replication_status, restore, run, show_backup, show_servers, status, switch_wal, sync, verify_backup,
     verify_restore, wal, wal_archive, wal_restore,
 };
@@ -33,7 +33,7 @@ const GROUPS: &[Group] = &[Group { name: "wal", about: wal::ABOUT }];
 
 impl Group {
     /// The group a command belongs to, and its name there.
-    fn of(entry: &Entry) -> Option<(&'static Self, &'static str)> {
+    pub(super) fn of(entry: &Entry) -> Option<(&'static Self, &'static str)> {
         GROUPS.iter().find_map(|group| Some((group, entry.name.strip_prefix(group.name)?.strip_prefix(' ')?)))
     }
 
@@ -169,6 +169,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("list-processes" | "list-process", processes::ListProcessesArgs, Command::ListProcesses),
     entry!("list-servers" | "list-server", list_servers::ListServersArgs, Command::ListServers),
     entry!("lock-directory-cleanup", cron::LockDirectoryCleanupArgs, Command::LockDirectoryCleanup),
+    entry!("man", man::ManArgs, Command::Man, true, Dialect::Argparse(Spelling::LongFirst)),
     entry!("metrics", metrics::MetricsArgs, Command::Metrics, true, Dialect::Argparse(Spelling::LongFirst)),
     entry!("put-wal", put_wal::PutWalArgs, Command::PutWal),
     entry!("rebuild-xlogdb", rebuild_xlogdb::RebuildXlogdbArgs, Command::RebuildXlogdb),
@@ -309,6 +310,11 @@ pub(super) fn find_group(program: Program, name: &str) -> Option<&'static Group>
     GROUPS.iter().find(|group| group.name == name && group.entries(program).next().is_some())
 }
 
+/// The groups `program` has.
+pub(super) fn groups(program: Program) -> impl Iterator<Item = &'static Group> {
+    GROUPS.iter().filter(move |group| group.entries(program).next().is_some())
+}
+
 /// The command a client program consists of.
 pub(super) fn client(program: Program) -> Option<&'static Entry> {
     match program {
@@ -316,24 +322,4 @@ pub(super) fn client(program: Program) -> Option<&'static Entry> {
         Program::BarmanWalRestore => Some(&WAL_RESTORE),
         Program::Tapster | Program::Barman => None,
     }
-}
-
-/// All commands of `program` as one clap description, for completion scripts.
-pub(crate) fn complete_tree(program: Program) -> clap::Command {
-    let globals = describe::<global::GlobalArgs>();
-    let root = clap::Command::new(program.name())
-        .disable_version_flag(true)
-        .version("")
-        .args(globals.get_arguments().filter(|arg| !arg.is_positional()));
-    let named = |entry: &Entry, name: &'static str| {
-        (entry.describe)().no_binary_name(false).name(name).visible_aliases(entry.aliases.iter().copied())
-    };
-    let alone = entries(program).filter(|entry| Group::of(entry).is_none());
-    let root = root.subcommands(alone.map(|entry| named(entry, entry.name)));
-    let groups = GROUPS.iter().filter(|group| group.entries(program).next().is_some());
-    let root = root.subcommands(groups.map(|group| {
-        let members = group.entries(program).map(|(name, entry)| named(entry, name));
-        group.describe().no_binary_name(false).subcommands(members)
-    }));
-    root.disable_help_subcommand(true)
 }

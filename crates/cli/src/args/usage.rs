@@ -130,6 +130,11 @@ pub(crate) fn usage(name: &str, command: &Command, spelling: Spelling, commands:
     lines.join("\n")
 }
 
+/// The options and operands of a usage line, each with its value and in brackets where it may be left out.
+pub(crate) fn synopsis(command: &Command) -> Vec<String> {
+    [option_parts(command, Spelling::LongFirst), positional_parts(command)].concat()
+}
+
 /// `parts` on as few lines as fit.
 fn fill(parts: &[String], indent: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -163,8 +168,10 @@ pub(crate) fn help(
 ) -> String {
     let mut text = usage(name, command, spelling, choices);
     text.push('\n');
-    if let Some(about) = command.get_about() {
-        text.push_str(&format!("\n{}\n", wrap(&about.to_string(), WIDTH).join("\n")));
+    if let Some(about) = command.get_long_about().or_else(|| command.get_about()) {
+        for paragraph in about.to_string().split("\n\n") {
+            text.push_str(&format!("\n{}\n", wrap(paragraph, WIDTH).join("\n")));
+        }
     }
     let positionals: Rows = command
         .get_positionals()

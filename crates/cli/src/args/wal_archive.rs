@@ -21,8 +21,9 @@ pub(crate) struct WalArchiveArgs {
     pub(crate) wal_path: PathBuf,
 }
 
-/// Store a WAL file (archive_command): without BARMAN_HOST durably in the incoming directory of a server of this
-/// host's own configuration, with it over ssh. Returns 0 only when it is stored there.
+/// Store a WAL file, as archive_command; returns 0 only when it is stored durably.
+///
+/// Without BARMAN_HOST it goes into the incoming directory of a server of this host's own configuration, with it over ssh.
 #[derive(Clone, Debug, clap::Parser)]
 pub(crate) struct OwnWalArchiveArgs {
     #[command(flatten)]

@@ -79,8 +79,9 @@ pub(crate) struct FetchArgs {
     pub(crate) fetch_ahead: bool,
 }
 
-/// Fetch a WAL file (restore_command): without BARMAN_HOST from the archive of a server of this host's own configuration, with it
-/// over ssh.
+/// Fetch a WAL file, as restore_command.
+///
+/// Without BARMAN_HOST it comes from the archive of a server of this host's own configuration, with it over ssh.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(group = clap::ArgGroup::new("exclusive").args(["gzip", "bzip2", "keep_compression"]))]
 pub(crate) struct OwnWalRestoreArgs {

@@ -20,6 +20,7 @@ pub(crate) mod keep;
 pub(crate) mod list_backups;
 pub(crate) mod list_files;
 pub(crate) mod list_servers;
+pub(crate) mod man;
 pub(crate) mod metrics;
 mod pg_connection;
 pub(crate) mod processes;

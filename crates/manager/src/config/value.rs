@@ -153,6 +153,11 @@ impl Kind {
         }
     }
 
+    /// The words a value is one of, the preferred spelling of each; empty for kinds that do not choose.
+    pub fn words(self) -> &'static [&'static str] {
+        self.choice().map_or(&[], |choice| choice.words)
+    }
+
     /// Reads a value of this kind. `Ok(None)` means that the next level decides.
     pub(super) fn parse(self, text: &str, key: &str, section: &str) -> Result<Option<Value>, String> {
         if let Some(Choice { words, exact, refuse }) = self.choice() {

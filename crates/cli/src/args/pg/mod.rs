@@ -7,6 +7,7 @@ pub(crate) mod compress;
 pub(crate) mod connection;
 pub(crate) mod rate;
 pub(crate) mod receivewal;
+mod table;
 pub(crate) mod tablespace;
 pub(crate) mod verifybackup;
 
@@ -17,6 +18,7 @@ use clap::error::{ContextKind, ErrorKind};
 
 use super::errors::{abbreviated, find, text_of};
 use super::tree::ReadError;
+pub(crate) use table::Row;
 
 /// The exit code of PostgreSQL's programs for whatever went wrong.
 pub(crate) const USAGE_EXIT: u8 = 1;

@@ -8,4 +8,5 @@ pub(crate) mod inspect;
 pub(crate) mod verify;
 
 /// What `help` says about the group.
-pub(super) const ABOUT: &str = "Look into the records of the write-ahead log.";
+pub(super) const ABOUT: &str =
+    "Look into the write-ahead log: find, show, verify, and clear up what was refused";

@@ -1,0 +1,185 @@
+//! What pages say beyond the options: exit codes, files, variables, related pages.
+
+/// A section: its title and what it lists.
+type Section = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// The sections of a page.
+pub(super) fn of(page: &str) -> &'static [Section] {
+    match page {
+        "tapster" => PROGRAM,
+        "tapster-check" => CHECK,
+        "tapster-get-wal" => GET_WAL,
+        "tapster-wal-archive" => WAL_ARCHIVE,
+        "tapster-wal-restore" => WAL_RESTORE,
+        "tapster-run" => RUN,
+        "tapster-basebackup" | "tapster-receivewal" | "tapster-verifybackup" | "tapster-combinebackup" => {
+            TOOLS
+        }
+        _ => &[],
+    }
+}
+
+/// The pages to read next.
+pub(super) fn related(page: &str) -> &'static [&'static str] {
+    match page {
+        "tapster-backup" => &["tapster-list-backups(1)", "tapster-verify-backup(1)", "tapster-restore(1)"],
+        "tapster-restore" => &[
+            "tapster-wal-find(1)",
+            "tapster-verify-restore(1)",
+            "tapster-list-backups(1)",
+            "tapster-get-wal(1)",
+        ],
+        "tapster-verify-restore" => {
+            &["tapster-restore(1)", "tapster-verify-backup(1)", "tapster-wal-verify(1)"]
+        }
+        "tapster-verify-backup" => {
+            &["tapster-verify-restore(1)", "tapster-wal-verify(1)", "tapster-generate-manifest(1)"]
+        }
+        "tapster-delete" => &["tapster-keep(1)", "tapster-list-backups(1)"],
+        "tapster-run" => &["tapster-cron(1)", "tapster-metrics(1)", "systemd(1)"],
+        "tapster-cron" => &["tapster-run(1)"],
+        "tapster-receive-wal" => &["tapster-archive-wal(1)", "tapster-replication-status(1)"],
+        "tapster-wal-archive" => &["tapster-put-wal(1)", "tapster-wal-restore(1)"],
+        "tapster-wal-restore" => &["tapster-get-wal(1)", "tapster-wal-archive(1)"],
+        "tapster-get-wal" => &["tapster-wal-restore(1)"],
+        "tapster-wal-find" => &["tapster-restore(1)", "tapster-wal-index(1)", "tapster-wal-inspect(1)"],
+        "tapster-export-backup" => &["tapster-import-backup(1)"],
+        "tapster-import-backup" => &["tapster-export-backup(1)"],
+        "tapster-basebackup" => &["pg_basebackup(1)"],
+        "tapster-receivewal" => &["pg_receivewal(1)"],
+        "tapster-verifybackup" => &["pg_verifybackup(1)"],
+        "tapster-combinebackup" => &["pg_combinebackup(1)"],
+        "tapster-wal-inspect" => &["pg_waldump(1)"],
+        _ => &[],
+    }
+}
+
+const PROGRAM: &[Section] = &[
+    (
+        "SERVERS AND BACKUPS",
+        &[
+            (
+                "server_name",
+                "The name of a section of the configuration. Where several can be given, 'all' stands for every active one.",
+            ),
+            (
+                "backup_id",
+                "The id of a backup such as 20261121T030000, the name it was given with backup --name, or one of the \
+                 words 'latest' (or 'last'), 'oldest' (or 'first'), 'latest-full' (or 'last-full'), 'last-failed'.",
+            ),
+        ],
+    ),
+    (
+        "EXIT STATUS",
+        &[
+            ("0", "No error was reported; warnings do not count."),
+            (
+                "1",
+                "At least one error was reported, even if the rest of the work was done. Of check, that a check of an active server failed.",
+            ),
+            (
+                "2",
+                "The command line was wrong. The tools that take the options of PostgreSQL's exit with 1 then, as those do.",
+            ),
+            ("others", "See the pages of check, get-wal, wal-archive and wal-restore."),
+        ],
+    ),
+    (
+        "ENVIRONMENT",
+        &[
+            ("BARMAN_CONFIG_FILE", "The configuration file, unless --config names one."),
+            ("NO_COLOR", "When set to anything, nothing is coloured."),
+            ("TZ", "The time zone of the times that are printed, and of given times that have none."),
+            (
+                "PGPASSFILE, PGSSLMODE, PGSERVICEFILE, PG...",
+                "As in libpq: what connection strings leave open.",
+            ),
+        ],
+    ),
+    (
+        "FILES",
+        &[
+            (
+                "/etc/tapster.conf, ~/.barman.conf, /etc/barman.conf, /etc/barman/barman.conf",
+                "The first of these that exists is the configuration.",
+            ),
+            (
+                "/var/lib/barman",
+                "The usual barman_home: one directory for each server, in the layout of Barman 3.19.",
+            ),
+            ("~/.pgpass", "Passwords of PostgreSQL, readable by its owner alone."),
+        ],
+    ),
+    (
+        "NAMES",
+        &[
+            (
+                "barman",
+                "Called by this name, the program has the commands of Barman 3.19 alone, with its texts and exit codes.",
+            ),
+            ("barman-wal-archive", "Called by this name, it is tapster wal-archive with a host."),
+            ("barman-wal-restore", "Called by this name, it is tapster wal-restore with a host."),
+        ],
+    ),
+];
+
+const CHECK: &[Section] = &[(
+    "EXIT STATUS",
+    &[
+        ("0", "Every check of every active server passed."),
+        ("1", "One failed. With --nagios, never."),
+        ("2", "With --nagios: one failed. Without: the command line was wrong."),
+    ],
+)];
+
+const GET_WAL: &[Section] = &[(
+    "EXIT STATUS",
+    &[
+        ("0", "The file was sent."),
+        ("1", "There is no such file, or another error was reported."),
+        ("2", "The command line was wrong."),
+        ("3", "That is not the name of a WAL file, or the output file cannot be opened."),
+        (
+            "200",
+            "The file may well be there and cannot be sent. To a restore_command codes up to 125 say that the archive ends here; this one stops recovery.",
+        ),
+    ],
+)];
+
+const WAL_ARCHIVE: &[Section] = &[(
+    "EXIT STATUS",
+    &[
+        ("0", "The file is stored, and on disk. Only then may PostgreSQL remove it."),
+        ("2", "The command line was wrong, or the file cannot be read."),
+        ("3", "The connection failed."),
+        ("others", "What the backup host reported."),
+    ],
+)];
+
+const WAL_RESTORE: &[Section] = &[(
+    "EXIT STATUS",
+    &[
+        ("0", "The file was fetched."),
+        ("1", "The archive has no such file."),
+        (
+            "2",
+            "The connection failed, or the command line was wrong. PostgreSQL takes it for the end of the archive: see --fail-hard.",
+        ),
+        ("3", "The destination cannot be written."),
+        ("255", "With --fail-hard, or where recovery would end for good: anything but 0 and 1."),
+    ],
+)];
+
+const RUN: &[Section] = &[(
+    "SIGNALS",
+    &[
+        (
+            "SIGHUP",
+            "Read the configuration again. Servers whose settings changed are started anew, the others go on.",
+        ),
+        ("SIGTERM, SIGINT", "End: what was received is synced, the segments in hand are archived."),
+    ],
+)];
+
+const TOOLS: &[Section] =
+    &[("EXIT STATUS", &[("0", "It is done."), ("1", "It is not, or the command line was wrong.")])];
