@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tapster_manager::restore::RemoteOptions;
+use tapster_manager::restore::{BackupChoice, RemoteOptions};
 use tapster_manager::{RestoreOptions, Server};
 
 use crate::args::restore::{RestoreArgs, StagingLocation};
@@ -25,12 +25,15 @@ pub(super) fn apply(
         ));
     }
     let staging = absolute(args.staging_path.as_deref(), "staging")?;
-    let recovery = absolute(args.recovery_staging_path.as_deref(), "recovery staging")?;
-    let local = absolute(args.local_staging_path.as_deref(), "local staging")?;
+    let config = server.config();
+    let setting = |key| config.text(key).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let recovery = absolute(args.recovery_staging_path.as_deref(), "recovery staging")?
+        .or_else(|| setting("recovery_staging_path"));
+    let local = absolute(args.local_staging_path.as_deref(), "local staging")?
+        .or_else(|| setting("local_staging_path"));
     if args.staging_location == Some(StagingLocation::Remote) && !is_remote {
         return Err(Failure::user("--staging-location as remote requires --remote-ssh-command to be set"));
     }
-    let config = server.config();
     let is_there = match args.staging_location {
         Some(location) => location == StagingLocation::Remote,
         None => config.text("staging_location") == Some("remote"),
@@ -42,8 +45,21 @@ pub(super) fn apply(
         ));
     }
     let out = &setup.session.output;
-    let is_given = staging.is_some() || args.staging_location.is_some();
-    if staging.is_none() && config.staging_path.is_none() && (recovery.is_some() || local.is_some()) {
+    let is_given = staging.is_some()
+        || args.staging_location.is_some()
+        || args.recovery_staging_path.is_some()
+        || args.local_staging_path.is_some();
+    let is_worked_on = match &options.backup {
+        BackupChoice::Record(record) => {
+            record.compression.is_some() || record.encryption.is_some() || record.parent_backup_id.is_some()
+        }
+        BackupChoice::Auto => true,
+    };
+    if is_worked_on
+        && staging.is_none()
+        && config.staging_path.is_none()
+        && (recovery.is_some() || local.is_some())
+    {
         out.warning(
             "recovery_staging_path and local_staging_path, and their equivalent CLI options --recovery-staging-path and \
              --local-staging-path, are deprecated and will be removed in a future release. Please use staging_path and \
@@ -52,8 +68,9 @@ pub(super) fn apply(
     }
     options.delta = args.delta_restore();
     // A path of the other host is of no use here.
-    options.staging_path = staging.filter(|_| !is_there).or_else(|| local.clone());
-    options.staging_is_given = is_given || recovery.is_some() || local.is_some();
+    let local = local.filter(|_| config.staging_path.is_none() || args.local_staging_path.is_some());
+    options.staging_path = staging.filter(|_| !is_there).or(local);
+    options.staging_is_given = is_given;
     let Some(command) = &args.remote_ssh_command else { return Ok(()) };
     let number = |value: Option<u64>| value.map(|value| u32::try_from(value).unwrap_or(u32::MAX));
     let mut remote = RemoteOptions::default();

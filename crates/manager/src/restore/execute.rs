@@ -90,7 +90,7 @@ impl Server {
         let job = Job { server: self, plan: &plan, context };
         let elsewhere = plan.host.clone().map(|host| Elsewhere { host });
         let destination: &dyn Destination = elsewhere.as_ref().map_or(&Here, |there| there);
-        if plan.options.staging_is_given && plan.staging.is_none() {
+        if plan.options.staging_is_given && plan.chain.len() == 1 {
             context.tell(Event::NothingStaged);
         }
         // What goes to another host is not ours to lock.

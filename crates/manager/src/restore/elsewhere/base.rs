@@ -39,7 +39,9 @@ impl Elsewhere {
         let Job { server, plan, .. } = job;
         let mut places = vec![plan.destination.as_os_str()];
         places.extend(plan.tablespaces.iter().map(|place| place.location.as_os_str()));
-        self.ask(job, "making the destination", shell::MAKE, &places, &[])?;
+        let how = OsStr::new(if is_delta(job) { "over" } else { "new" });
+        let arguments: Vec<&OsStr> = std::iter::once(how).chain(places.iter().copied()).collect();
+        self.ask(job, "making the destination", shell::MAKE, &arguments, &[])?;
         if is_delta(job) {
             self.keep_wal(job)?;
             let arguments = [plan.destination.as_os_str()];

@@ -29,9 +29,11 @@ pub(super) const OVER: &str = "cd \"$1\" 2>/dev/null || { echo nothing; exit 0; 
      while [ $# -gt 1 ]; do if [ -n \"$(ls -A \"$2\" 2>/dev/null | head -n 1)\" ] && ! [ -f \"$2/.tapster-restore\" ] && \
      [ \"$(readlink \"pg_tblspc/$1\")\" != \"$2\" ]; then echo \"$1\"; fi; shift 2; done";
 
-/// Makes directories for the server alone, and marks them as what a restore has begun.
-pub(super) const MAKE: &str = "umask 077; for d in \"$@\"; do mkdir -p \"$d\" && chmod 700 \"$d\" && \
-     : > \"$d/.tapster-restore\" || exit 1; done";
+/// Makes directories for the server alone, and marks them as what a restore has begun. With `new` as `$1` none of them may be
+/// marked yet, whoever comes at the same time; else it is `over`.
+pub(super) const MAKE: &str = "umask 077; how=$1; shift; for d in \"$@\"; do mkdir -p \"$d\" && chmod 700 \"$d\" || exit 1; \
+     m=$d/.tapster-restore; if [ $how = over ]; then : > \"$m\" || exit 1; \
+     elif ! (set -C; : > \"$m\") 2>/dev/null; then echo \"another restore has begun in $d\" >&2; exit 1; fi; done";
 
 /// The same without a mark.
 pub(super) const MAKE_PLAIN: &str =
@@ -207,7 +209,11 @@ mod tests {
         for shell in shells() {
             let dir = tempfile::tempdir().unwrap();
             let (data, space) = (dir.path().join("da ta"), dir.path().join("spa'ce/x"));
-            assert!(run(shell, MAKE, &[data.as_os_str(), space.as_os_str()], &[]).status.success());
+            let make = |how: &str| {
+                let made = run(shell, MAKE, &[how.as_ref(), data.as_os_str(), space.as_os_str()], &[]);
+                made.status.success()
+            };
+            assert!(make("new") && make("over") && !make("new"), "{shell}");
             for _ in 0..2 {
                 let words = [data.as_os_str(), "750".as_ref(), "16385".as_ref(), space.as_os_str()];
                 assert!(run(shell, LINK, &words, &[]).status.success(), "{shell}");
