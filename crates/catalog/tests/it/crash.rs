@@ -11,11 +11,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tapster_catalog::durable::testing::{CrashState, RecordingDisk};
-use tapster_catalog::durable::{self, RealDisk};
+use tapster_catalog::durable::{self, Disk, OpenMode, RealDisk};
 use tapster_catalog::incoming;
 use tapster_catalog::wal_index::{HashDir, WalIndex};
+use tapster_catalog::wal_mirror::WalMirror;
 use tapster_catalog::{
-    IngestOptions, SegmentDir, SegmentDirOptions, ServerLayout, WalStore, XlogDb, XlogEntry, ingest,
+    Catalog, IngestOptions, SegmentDir, SegmentDirOptions, ServerLayout, UtcOffset, WalStore, XlogDb,
+    XlogEntry, ingest,
 };
 use time::macros::datetime;
 use walfile::codec::Compression;
@@ -283,6 +285,63 @@ fn l_a26_ingest() {
             }
         });
     }
+}
+
+/// WAL copied from another archive, as by a program that syncs nothing.
+fn stage(disk: &dyn Disk, mirror: &WalMirror<'_>, entries: &[XlogEntry]) {
+    for entry in entries {
+        let path = mirror.staging().join(WalMirror::relative(entry.name));
+        durable::create_dir_all(disk, path.parent().unwrap(), None).unwrap();
+        let content = segment(&entry.name.to_string(), 7);
+        disk.open(&path, OpenMode::CreateNew, None).unwrap().write_all(&content).unwrap();
+    }
+}
+
+#[test]
+fn wal_of_another_archive() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    drop(XlogDb::lock(&RealDisk, &layout, &GO_ON).unwrap());
+    let entries: Vec<XlogEntry> = (1..=2)
+        .map(|n: u32| {
+            format!("00000001{n:016X}\t{}\t1795219542.25\tNone\tNone", SIZE.bytes()).parse().unwrap()
+        })
+        .collect();
+    let disk = Arc::new(RecordingDisk::new(home.path()).unwrap());
+    let catalog = Catalog::with_disk(layout, UtcOffset::UTC, disk.clone());
+    let options = ingest_options(Compression::None);
+    let mirror = WalMirror::begin(&catalog).unwrap();
+    stage(&*disk, &mirror, &entries);
+    let done = mirror.publish(&entries, &options, &GO_ON).unwrap();
+    assert_eq!(done.archived.len(), 2);
+    disk.mark("published");
+    drop(mirror);
+    let mut restarted = 0;
+    each_crash(&disk, |layout, crash| {
+        // Whatever has its name, listed or not, is whole.
+        for entry in &entries {
+            let whole = || read(layout, entry.name) == segment(&entry.name.to_string(), 7);
+            assert!(!layout.wal(entry.name).exists() || whole(), "{}: {crash}", entry.name);
+        }
+        let there = listed(layout);
+        assert!(there.iter().all(|entry| layout.wal(entry.name).exists()), "{crash}");
+        assert!(crash.marks.is_empty() || there == entries, "{crash}");
+        restarted += 1;
+        if restarted % 8 != 0 {
+            return;
+        }
+        let catalog = Catalog::open(layout.clone(), UtcOffset::UTC);
+        let mirror = WalMirror::begin(&catalog).unwrap();
+        let missing = mirror.missing(entries.clone(), &GO_ON).unwrap();
+        stage(&RealDisk, &mirror, &missing);
+        let done = mirror.publish(&missing, &options, &GO_ON).unwrap();
+        assert!(done.duplicates.is_empty() && done.invalid.is_empty(), "{done:?}: {crash}");
+        drop(mirror);
+        let mut names: Vec<_> = listed(layout).into_iter().map(|entry| entry.name).collect();
+        names.sort();
+        assert_eq!(names, entries.iter().map(|entry| entry.name).collect::<Vec<_>>(), "{crash}");
+        assert!(!layout.wals.join(".sync").exists(), "{crash}");
+    });
 }
 
 #[test]

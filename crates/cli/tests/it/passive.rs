@@ -289,7 +289,13 @@ fn a_catalog_is_copied_between_all_pairs_of_programs() {
         .status();
     assert!(chown.unwrap().success());
     assert_eq!(lab.ask_restored(&data, "SELECT (SELECT count(*) FROM t) + (SELECT n FROM late)"), "107");
+    let name = index.lines().next().unwrap().split('\t').next().unwrap();
+    assert_eq!(node.ok(&["get-wal", "--peek", "1", "main", name]), format!("{name}\n"));
+    // The retention policy works on, and an annotation that came with its backup holds.
+    let config = lab.path("oo.conf");
+    fs::write(&config, fs::read_to_string(&config).unwrap() + "retention_policy = REDUNDANCY 1\n").unwrap();
     let run = node.run(&["cron"]);
+    assert_eq!(node.records().keys().collect::<Vec<_>>(), [ids[1]], "{run:?}");
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.stderr.starts_with("ERROR: Failed to retrieve the primary node status: sync-info execution on remote primary server main failed: "), "{run:?}");
 }
@@ -595,7 +601,9 @@ fn the_daemon_looks_after_a_passive_node() {
 fn answers_that_are_none_change_nothing() {
     let Some(lab) = Lab::new() else { return };
     let answer = lab.path("answer");
-    let script = format!("cat {}", answer.display());
+    // The other program may be behind a forced command that compares words.
+    let asked = lab.path("asked");
+    let script = format!("echo \"$# $*\" >> {}; cat {}", asked.display(), answer.display());
     let Some(sshd) = Sshd::start_with(&script, None, &lab.path("tapster.conf")) else { return };
     let node = Passive::new(&lab, "node", Which::Ours, &sshd, "");
     let config =
@@ -664,6 +672,22 @@ fn answers_that_are_none_change_nothing() {
     );
     assert_eq!(node.records().len(), 1);
     assert!(node.records()["20260102T000000"].contains("\nstatus=FAILED\n"));
+    // In Barman's words.
+    if find("barman").is_some() {
+        let far = Passive::new(&lab, "far", Which::Ours, &sshd, "forward_config_path = on\n");
+        fs::write(&answer, whole("{}", "[]")).unwrap();
+        fs::remove_file(&asked).unwrap();
+        for (node, args) in [(&node, &[name, "5"][..]), (&node, &[name]), (&node, &[]), (&far, &[name, "7"])]
+        {
+            for which in [Which::Ours, Which::Original] {
+                let run = node.run_with(which, &[&["sync-info", "--primary", "main"], args].concat());
+                assert_eq!(run.code, 0, "{run:?}");
+            }
+        }
+        let asked = fs::read_to_string(&asked).unwrap();
+        let asked: Vec<&str> = asked.lines().collect();
+        assert!(asked.len() == 8 && asked.chunks(2).all(|pair| pair[0] == pair[1]), "{asked:?}");
+    }
     // A server that is none.
     for command in [
         ["sync-wals", "main"].as_slice(),
