@@ -234,6 +234,10 @@ impl<'a> ConsoleObserver<'a> {
                 out.stop_progress();
                 out.info("Copying required WAL segments.");
             }
+            Event::KeptInPlace { files, bytes } => {
+                out.stop_progress();
+                out.info(format!("Kept {files} files ({}) that were right already.", pretty_bytes(*bytes)));
+            }
             Event::TestServerStarting { version, directory } => {
                 out.stop_progress();
                 out.info(format!("Starting {version} in {}", directory.display()));

@@ -341,6 +341,13 @@ pub enum Event {
     },
     /// Settings of the old server are being looked through.
     IdentifyingDangerousSettings,
+    /// These files of the destination were right already, and were not written again.
+    KeptInPlace {
+        /// How many.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
     /// A restored server is started to see that it can be.
     TestServerStarting {
         /// What `postgres --version` says.

@@ -118,7 +118,9 @@ fn a_delta_restore_makes_what_a_restore_makes() {
     assert!(!is_removed("log") && aged.0.join("base/99999").exists());
     let kept = plan["main"]["delta"]["not_archived"].as_array().unwrap();
     assert!(!kept.is_empty(), "{plan}");
-    restore(&lab, "aged", &["--delta-restore"]);
+    let (_, _, words) = words(&lab, "aged", &["--delta-restore"]);
+    let said = lab.ok(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(said.contains(" MiB) that were right already.\n"), "{said}");
     same(&fresh, &aged);
     assert_eq!(fs::read_to_string(aged.0.join("log/postgresql.log")).unwrap(), "stale");
     // Transactions that nobody else has.

@@ -10,6 +10,9 @@ use super::{TreeError, file};
 use crate::observer::CopyObserver;
 use crate::sync::{self, Background, FileSystem, SyncMethod, at};
 
+/// Threads that wait for the disk: fsyncs that run at the same time share what the file system does for them.
+const SYNC_THREADS: usize = 8;
+
 /// What a copy did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -38,7 +41,8 @@ impl Plan {
             SyncMethod::Syncfs => Some(FileSystem::open(target)?),
             _ => None,
         };
-        let queue = (self.options.sync == SyncMethod::Fsync).then(|| Background::start(self.options.threads));
+        let queue = (self.options.sync == SyncMethod::Fsync)
+            .then(|| Background::start(self.options.threads.max(SYNC_THREADS)));
         let report = self.copy_files(target, queue.as_ref(), observer, stop)?;
         for (path, to) in &self.links {
             let link = target.join(path);

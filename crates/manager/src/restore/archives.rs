@@ -141,7 +141,7 @@ impl Server {
         let manifest = data.join("backup_manifest");
         options.checksum = checksum(&manifest)?;
         options.skip = LEFT_OUT.iter().map(|name| (*name).to_owned()).collect();
-        let is_compared = options.checksum.is_some();
+        let (is_compared, is_over) = (options.checksum.is_some(), options.over);
         let mut unpacker = Unpacker::start(match outlet {
             None => TarExtractor::create(destination, options)?,
             Some(outlet) => TarExtractor::relay(destination, options, outlet)?,
@@ -165,7 +165,11 @@ impl Server {
             let file = File::open(&manifest).map_err(io_at(&manifest))?;
             feed(&mut unpacker, file, &manifest, plan, &bytes, context)?;
         }
-        Ok(unpacker.into_extractor()?.finish_without_control()?.1)
+        let (report, control) = unpacker.into_extractor()?.finish_without_control()?;
+        if is_over {
+            plan.tell_kept(report.kept, report.kept_bytes, context);
+        }
+        Ok(control)
     }
 }
 

@@ -69,6 +69,7 @@ impl Server {
             _ if context.stopped() => RestoreError::Stopped { destination: plan.destination.clone() },
             source => RestoreError::Combine { id: plan.record.id, source: Box::new(source) },
         })?;
+        plan.tell_kept(report.kept, report.kept_bytes, context);
         if report.mixed_checksums {
             context.tell(Event::Warning(
                 "only some of the backups have page checksums: disable them on the restored cluster, and enable them again"

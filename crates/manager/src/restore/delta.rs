@@ -22,7 +22,8 @@ use super::here::NOT_RESTORED;
 use super::occupied::{Found, MARKER, Unfinished, look, server_on, user_of};
 use super::places::{is_empty, resolved};
 use super::{RestoreError, RestorePlan, RestorePlanError, TablespacePlace};
-use crate::Server;
+use crate::event::Event;
+use crate::{Context, Server};
 
 /// Where WAL goes that the archive does not have.
 pub(super) const SET_ASIDE: &str = "not-archived";
@@ -39,6 +40,15 @@ pub struct DeltaPlan {
     pub set_aside: Vec<SegmentName>,
     /// The restore that broke off here.
     pub unfinished: Option<Unfinished>,
+}
+
+impl RestorePlan {
+    /// What of the destination was right already.
+    pub(super) fn tell_kept(&self, files: u64, bytes: u64, context: &Context<'_>) {
+        if self.delta.is_some() {
+            context.tell(Event::KeptInPlace { files, bytes });
+        }
+    }
 }
 
 /// What goes over a directory: its names, and what stays besides.

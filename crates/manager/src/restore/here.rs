@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 
 use tapster_copy::delta::Sums;
 use tapster_copy::extract::ControlFile;
+use tapster_copy::sync::Background;
 use tapster_copy::tree::{OverTree, Plan, RESTORE_EXCLUDES, TreeError, TreeOptions};
 use tapster_copy::{publish, sync};
 use walfile::WalName;
@@ -18,6 +19,9 @@ use super::destination::{Destination, Job, NewFile, WalFiles, io_at};
 use super::execute::{Bytes, CONTROL};
 use super::{RestoreError, wals};
 use crate::event::Event;
+
+/// Threads that bring WAL to disk.
+const SYNC_THREADS: usize = 4;
 
 /// Of a plain backup, besides what Barman leaves out: the control file comes last, and the rest is of the old server.
 pub(super) const NOT_RESTORED: [&str; 4] =
@@ -43,21 +47,25 @@ impl Destination for Here {
         let status = wals.dir.join("archive_status");
         sync::create_dir_all(wals.dir, 0o700).map_err(TreeError::from)?;
         sync::create_dir_all(&status, 0o700).map_err(TreeError::from)?;
+        // What is decompressed goes to disk while the next is.
+        let queue = Background::start(SYNC_THREADS);
         wals::side_by_side(wals.names, usize::MAX, |names| {
             for name in names {
-                fetch(job, name, wals.dir)?;
+                fetch(job, name, wals.dir, &queue)?;
             }
             Ok(())
         })?;
         if let Some(partial) = wals.partial {
             job.context.tell(Event::CopyingPartialWals);
-            fetch(job, partial, wals.dir)?;
+            fetch(job, partial, wals.dir, &queue)?;
         }
+        queue.finish().map_err(TreeError::from)?;
         if wals.marked {
             job.context.tell(Event::GeneratingArchiveStatus);
             for name in wals.names {
                 let path = status.join(format!("{name}.done"));
-                create(&path)?.sync_all().map_err(io_at(&path))?;
+                // An empty file is nothing but its name, which goes to disk with the directory.
+                create(&path)?;
             }
         }
         sync::directory(&status).map_err(TreeError::from)?;
@@ -142,20 +150,24 @@ fn copy_trees(job: Job<'_>) -> Result<(), RestoreError> {
     }
     let total = trees.iter().map(|(tree, _)| tree.bytes).sum();
     let bytes = Bytes { context, done: AtomicU64::new(0), total };
+    let (mut files, mut kept) = (0_u64, 0_u64);
     for (tree, target) in &trees {
-        tree.execute(target, &bytes, &context.stop).map_err(|error| match error {
+        let report = tree.execute(target, &bytes, &context.stop).map_err(|error| match error {
             TreeError::Stopped => job.stopped(),
             other => RestoreError::Copy(other),
         })?;
+        files = files.saturating_add(report.kept);
+        kept = kept.saturating_add(report.kept_bytes);
     }
+    plan.tell_kept(files, kept, context);
     for place in &plan.tablespaces {
         link_tablespace(&plan.destination, place.oid, &place.location)?;
     }
     Ok(())
 }
 
-/// One file from the archive, durably.
-fn fetch(job: Job<'_>, name: WalName, dir: &Path) -> Result<(), RestoreError> {
+/// One file from the archive, on its way to disk.
+fn fetch(job: Job<'_>, name: WalName, dir: &Path, queue: &Background) -> Result<(), RestoreError> {
     let path = dir.join(name.to_string());
     let mut wal = wals::Wal::open(job, name)?;
     let mut file = create(&path)?;
@@ -171,7 +183,7 @@ fn fetch(job: Job<'_>, name: WalName, dir: &Path) -> Result<(), RestoreError> {
     if let Some(size) = wal.whole()? {
         file.set_len(size).map_err(io_at(&path))?;
     }
-    file.sync_all().map_err(io_at(&path))
+    Ok(queue.submit(file, path).map_err(TreeError::from)?)
 }
 
 fn create(path: &Path) -> Result<File, RestoreError> {
