@@ -85,6 +85,7 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         Command::RebuildXlogdb(args) => commands::rebuild_xlogdb::run(&args, session),
         Command::ReceiveWal(args) => commands::receive_wal::run(&args, session),
         Command::ReplicationStatus(args) => commands::replication_status::run(&args, session),
+        Command::Report(args) => commands::report::run(&args, session),
         Command::Restore(args) => commands::restore::run(&args, session),
         Command::ShowBackup(args) => commands::show_backup::run(&args, session),
         Command::ShowServers(args) => commands::show_servers::run(&args, session),

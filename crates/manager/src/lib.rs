@@ -43,6 +43,7 @@ pub mod list_files;
 pub mod live_status;
 pub mod metrics;
 pub mod put_wal;
+pub mod report;
 pub mod restore;
 pub mod show_backup;
 pub mod show_server;
@@ -108,6 +109,7 @@ pub use remote::{ArchiverStatus, Remote, SlotLag, SlotStatus};
 pub use replication_status::{
     ClientKind, ReplicationStatus, ReplicationStatusError, StatusSource, StreamingClient, SyncStage,
 };
+pub use report::{ReportOptions, ServerReport};
 pub use restore::{RestoreError, RestoreOptions, RestorePlan, RestorePlanError, RestoreReport};
 pub use server::{OpenError, Server, ServerConnectError};
 pub use show_backup::BackupDetails;

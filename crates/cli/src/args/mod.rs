@@ -34,6 +34,7 @@ pub(crate) mod put_wal;
 pub(crate) mod rebuild_xlogdb;
 pub(crate) mod receive_wal;
 pub(crate) mod replication_status;
+pub(crate) mod report;
 pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod show_backup;
@@ -120,6 +121,8 @@ pub(crate) enum Command {
     PgReceiveWal(Box<pg::receivewal::ReceiveWal>),
     /// `replication-status`
     ReplicationStatus(replication_status::ReplicationStatusArgs),
+    /// `report`
+    Report(report::ReportArgs),
     /// `restore`
     Restore(Box<restore::RestoreArgs>),
     /// `show-backup`

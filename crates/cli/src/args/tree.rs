@@ -9,8 +9,8 @@ use super::{
     Command, archive_wal, backup, check, check_backup, check_wal_archive, completions, config_switch,
     config_update, cron, delete, diagnose, export_backup, generate_manifest, get_wal, keep, list_backups,
     list_files, list_servers, man, metrics, pg, processes, put_wal, rebuild_xlogdb, receive_wal,
-    replication_status, restore, run, show_backup, show_servers, status, switch_wal, sync, verify_backup,
-    verify_restore, wal, wal_archive, wal_restore,
+    replication_status, report, restore, run, show_backup, show_servers, status, switch_wal, sync,
+    verify_backup, verify_restore, wal, wal_archive, wal_restore,
 };
 use crate::invocation::Program;
 
@@ -186,6 +186,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         },
     },
     entry!("replication-status", replication_status::ReplicationStatusArgs, Command::ReplicationStatus),
+    entry!("report", report::ReportArgs, Command::Report, true, Dialect::Argparse(Spelling::LongFirst)),
     entry!("restore" | "recover", restore::RestoreArgs, |args| Command::Restore(Box::new(args))),
     entry!("run", run::RunArgs, Command::Run, true, Dialect::Argparse(Spelling::LongFirst)),
     entry!("show-backup" | "show-backups", show_backup::ShowBackupArgs, Command::ShowBackup),

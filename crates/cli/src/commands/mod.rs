@@ -29,6 +29,7 @@ pub(crate) mod rebuild_xlogdb;
 pub(crate) mod receive_wal;
 pub(crate) mod receivewal;
 pub(crate) mod replication_status;
+pub(crate) mod report;
 pub(crate) mod restore;
 mod restore_remote;
 pub(crate) mod run;

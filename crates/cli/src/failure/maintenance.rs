@@ -1,6 +1,7 @@
 //! The index of the WAL archive, and processes.
 
 use tapster_catalog::XlogDbError;
+use tapster_catalog::durable::DurableError;
 use tapster_catalog::locks::LockError;
 
 use tapster_copy::manifest::{GenerateError, VerifyError};
@@ -43,6 +44,11 @@ impl Failure {
                 .with_hint(format!("Please run \"{}\" to solve this issue", place.command("rebuild-xlogdb"))),
             _ => failure,
         }
+    }
+
+    /// A report that was not written.
+    pub(crate) fn report_file(error: &DurableError) -> Self {
+        Self::user(format!("the report is not written: {}", chain(error)))
     }
 
     /// A round of `cron` that did not reach its end.

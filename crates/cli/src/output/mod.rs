@@ -15,6 +15,8 @@ mod live_facts;
 mod mask;
 mod progress;
 pub(crate) mod replication;
+pub(crate) mod report;
+pub(crate) mod report_html;
 pub(crate) mod restore;
 pub(crate) mod server_details;
 pub(crate) mod server_status;

@@ -49,6 +49,7 @@ mod passive;
 mod pg_tools;
 mod program;
 mod replication;
+mod report;
 mod restore_delta;
 mod restore_remote;
 mod restore_targets;

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Server {
-    pub(super) fn postgres_metrics(
+    pub(crate) fn postgres_metrics(
         &self,
         context: &Context<'_>,
     ) -> Result<PostgresMetrics, ReplicationStatusError> {

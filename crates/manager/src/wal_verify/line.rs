@@ -21,7 +21,7 @@ pub(crate) struct Line {
 
 impl Line {
     /// The way from `start` on to the timeline whose history this is.
-    pub(super) fn new(
+    pub(crate) fn new(
         history: TimelineHistory,
         start: Lsn,
         archived: &SegmentRuns,

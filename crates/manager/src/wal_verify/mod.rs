@@ -79,9 +79,9 @@ pub enum WalVerifyError {
 /// Where recovery of a backup begins and where the backup becomes consistent.
 #[derive(Clone, Copy)]
 pub(crate) struct Position {
-    timeline: Timeline,
-    begin: Lsn,
-    consistent: Lsn,
+    pub(crate) timeline: Timeline,
+    pub(crate) begin: Lsn,
+    pub(crate) consistent: Lsn,
 }
 
 impl Position {
