@@ -142,6 +142,13 @@ const EXAMPLES: &[Examples] = &[
         lines: &[("into a directory, compressed, with a slot", "-h db1 -D /srv/wal -S archive -Z gzip:6")],
     },
     Examples {
+        command: "report",
+        lines: &[
+            ("all servers on one page, for a web server or a mail", "--html /var/www/html/backups.html"),
+            ("one server in a few lines, without asking PostgreSQL", "--no-check main"),
+        ],
+    },
+    Examples {
         command: "restore",
         lines: &[
             ("can it be done, and what would be? Nothing is written", "--dry-run main latest /srv/restored"),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Show from when to when one can recover, and what stands against it; as a page for a browser with --html.
+/// Show from when to when one can recover, and what stands in the way; with --html as a page for a browser.
 #[derive(Clone, Debug, clap::Parser)]
 pub(crate) struct ReportArgs {
     /// write one self-contained page to this file
