@@ -217,6 +217,20 @@ fn what_goes_wrong_there_is_said_and_nothing_can_be_started() {
     sshd.remote_program("rsync", &format!("head -c 4 > /dev/null; {parent}"));
     says(&fails(&ssh, "plain", &["--delta-restore"]), "rsync failed while");
 
+    // Tried again, it goes on, over connections of its own.
+    let once = place.space.parent().unwrap().join("once");
+    let rsync = find("rsync").unwrap();
+    let script = format!(
+        "if mkdir {} 2>/dev/null; then head -c 4 > /dev/null; {parent}; fi\nexec {} \"$@\"",
+        once.display(),
+        rsync.display()
+    );
+    sshd.remote_program("rsync", &script);
+    let run =
+        place.restore(&lab, &ssh, "plain", &["--delta-restore", "--retry-times", "1", "--retry-sleep", "0"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(once.exists() && place.data.join("global/pg_control").exists());
+
     // A full disk, as tar says it, and one that is never said to be synced.
     sshd.no_remote_program("rsync");
     sshd.remote_program(

@@ -19,21 +19,23 @@ pub(super) const LOOK: &str = "for p in \"$@\"; do \
      echo \"$a\"; (cd -P \"$a\" 2>/dev/null && pwd -P || echo \"$a\"); done";
 
 /// `$1`: a data directory to be restored over, then number and place of each tablespace: what it is, and which tablespaces are
-/// perhaps not its own.
-pub(super) const OVER: &str = "cd \"$1\" 2>/dev/null || { echo nothing; exit 0; }; shift; \
+/// perhaps not its own: neither its links lead there, nor has a restore to it left its mark.
+pub(super) const OVER: &str = "r=$1; shift; if cd \"$r\" 2>/dev/null; then \
      p=$(head -n 1 postmaster.pid 2>/dev/null | tr -cd 0-9); \
      if [ -n \"$p\" ] && { kill -0 \"$p\" 2>/dev/null || [ -d \"/proc/$p\" ]; }; then echo running; \
      elif [ -z \"$(ls -A . | head -n 1)\" ]; then echo nothing; \
      elif [ -f .tapster-restore ] || [ -f .barman-recover.info ] || { [ -f PG_VERSION ] && [ -d base ]; }; then echo cluster; \
-     else echo other; fi; \
-     while [ $# -gt 1 ]; do if [ -n \"$(ls -A \"$2\" 2>/dev/null | head -n 1)\" ] && ! [ -f \"$2/.tapster-restore\" ] && \
+     else echo other; fi; else cd / && echo nothing; fi; \
+     while [ $# -gt 1 ]; do if [ -n \"$(ls -A \"$2\" 2>/dev/null | head -n 1)\" ] && \
+     ! grep -qxF \"destination=$r\" \"$2/.tapster-restore\" 2>/dev/null && \
      [ \"$(readlink \"pg_tblspc/$1\")\" != \"$2\" ]; then echo \"$1\"; fi; shift 2; done";
 
-/// Makes directories for the server alone, and marks them as what a restore has begun. With `new` as `$1` none of them may be
-/// marked yet, whoever comes at the same time; else it is `over`.
-pub(super) const MAKE: &str = "umask 077; how=$1; shift; for d in \"$@\"; do mkdir -p \"$d\" && chmod 700 \"$d\" || exit 1; \
-     m=$d/.tapster-restore; if [ $how = over ]; then : > \"$m\" || exit 1; \
-     elif ! (set -C; : > \"$m\") 2>/dev/null; then echo \"another restore has begun in $d\" >&2; exit 1; fi; done";
+/// Makes directories for the server alone, the data directory first, and marks them as what a restore has begun. With `new` as
+/// `$1` none of them may be marked yet, whoever comes at the same time; else it is `over`.
+pub(super) const MAKE: &str = "umask 077; how=$1; r=$2; shift; for d in \"$@\"; do mkdir -p \"$d\" && chmod 700 \"$d\" || exit 1; \
+     m=$d/.tapster-restore; if [ $how = over ]; then rm -f \"$m\"; fi; \
+     if ! (set -C; printf 'destination=%s\\n' \"$r\" > \"$m\") 2>/dev/null; then \
+     echo \"cannot write $m: perhaps another restore has begun\" >&2; exit 1; fi; done";
 
 /// The same without a mark.
 pub(super) const MAKE_PLAIN: &str =
@@ -79,7 +81,8 @@ pub(super) const SEAL: &str = "cd \"$1\" || exit 1; id=$2; size=$3; mode=$4; shi
      store() { case \"$(sync --help 2>&1)\" in *-f*) sync -f \"$@\" ;; *) sync ;; esac; }; \
      if [ -f backup_manifest ]; then mv -f backup_manifest \"backup_manifest.$id\" || exit 1; fi; \
      umask 077; new=global/.pg_control.new; cat > \"$new\" && [ \"$(wc -c < \"$new\")\" -eq \"$size\" ] && \
-     chmod \"$mode\" \"$new\" && store \"$@\" && mv -f \"$new\" global/pg_control && store \"$@\" && \
+     chmod \"$mode\" \"$new\" && store \"$@\" && mv -f \"$new\" global/pg_control && \
+     { store \"$@\" || { rm -f global/pg_control; false; }; } && \
      for d in \"$@\"; do rm -f \"$d/.tapster-restore\"; done && echo sealed";
 
 /// What [`READ`] says about so many files.
@@ -167,6 +170,39 @@ mod tests {
         }
         for bad in [&b""[..], b"-", b"5\nab\n", b"x\n", b"1\nab\n", b"-\n-\n", b"99999999999999999999\n"] {
             assert_eq!(parse_files(bad, 1), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_clusters_own_tablespaces_are_gone_over() {
+        for shell in shells() {
+            let dir = tempfile::tempdir().unwrap();
+            let (data, space) = (dir.path().join("da'ta"), dir.path().join("sp ace"));
+            std::fs::create_dir_all(space.join("PG_15_1")).unwrap();
+            let over = || {
+                let words = [data.as_os_str(), "16385".as_ref(), space.as_os_str()];
+                String::from_utf8(run(shell, OVER, &words, &[]).stdout).unwrap()
+            };
+            // Of whom?
+            assert_eq!(over(), "nothing\n16385\n", "{shell}");
+            std::fs::create_dir_all(data.join("pg_tblspc")).unwrap();
+            assert_eq!(over(), "other\n16385\n", "{shell}");
+            std::fs::create_dir(data.join("base")).unwrap();
+            std::fs::File::create(data.join("PG_VERSION")).unwrap();
+            assert_eq!(over(), "cluster\n16385\n", "{shell}");
+            std::os::unix::fs::symlink(&space, data.join("pg_tblspc/16385")).unwrap();
+            assert_eq!(over(), "cluster\n", "{shell}");
+            let mut pid = std::fs::File::create(data.join("postmaster.pid")).unwrap();
+            pid.write_all(format!("{}\n/x\n", std::process::id()).as_bytes()).unwrap();
+            assert_eq!(over(), "running\n", "{shell}");
+            // A restore to another place that broke off is not this one's.
+            std::fs::remove_dir_all(&data).unwrap();
+            let make =
+                |data: &Path| run(shell, MAKE, &["over".as_ref(), data.as_os_str(), space.as_os_str()], &[]);
+            assert!(make(&dir.path().join("else")).status.success());
+            assert_eq!(over(), "nothing\n16385\n", "{shell}");
+            assert!(make(&data).status.success());
+            assert_eq!(over(), "cluster\n", "{shell}");
         }
     }
 
