@@ -83,7 +83,9 @@ impl Failure {
     /// A restore that broke off.
     pub(crate) fn restore(error: &RestoreError) -> Self {
         match error {
-            RestoreError::Stopped { .. } => Self::interrupted().with_details(error.to_string()),
+            RestoreError::Stopped { .. } => Self::interrupted()
+                .with_details(error.to_string())
+                .with_hint("continue with --delta-restore, or empty it"),
             RestoreError::Busy { .. }
             | RestoreError::Deleted { .. }
             | RestoreError::Catalog(_)

@@ -172,3 +172,54 @@ pub(super) fn user_of(dir: &Path) -> Option<u32> {
         open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|path| path.starts_with(&real))
     })
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test's own files")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_only_has_the_number_of_a_server_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        assert_eq!(server_on(&data), None);
+        std::fs::create_dir(&data).unwrap();
+        assert_eq!(server_on(&data), None);
+        // We are alive and stand elsewhere; no process has so high a number.
+        for pid in [std::process::id().to_string(), "2147483632".to_owned(), "garbage".to_owned()] {
+            std::fs::write(data.join("postmaster.pid"), format!("{pid}\n{}\n", data.display())).unwrap();
+            assert_eq!(server_on(&data), None, "{pid}");
+        }
+        // One that stands there is taken for the server its number says it is.
+        let sleep = std::process::Command::new("sleep").arg("60").current_dir(&data).spawn();
+        let mut sleep = sleep.unwrap();
+        std::fs::write(data.join("postmaster.pid"), format!("-{}\n", sleep.id())).unwrap();
+        let found = server_on(&data);
+        sleep.kill().unwrap();
+        sleep.wait().unwrap();
+        assert_eq!(found, Some(sleep.id()));
+    }
+
+    #[test]
+    fn what_a_directory_holds_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        assert_eq!(look(&at("none")).unwrap(), Found::Nothing);
+        assert_eq!(look(dir.path()).unwrap(), Found::Nothing);
+        std::fs::write(at("PG_VERSION"), "15\n").unwrap();
+        assert_eq!(look(dir.path()).unwrap(), Found::Other("PG_VERSION".to_owned()));
+        std::fs::create_dir_all(at("base")).unwrap();
+        std::fs::create_dir_all(at("global")).unwrap();
+        assert_eq!(look(dir.path()).unwrap(), Found::Cluster);
+        std::fs::write(at(MARKER), "17\nserver=main\nbackup=20261121T000000\ndestination=/data\n").unwrap();
+        let Found::Unfinished(unfinished) = look(dir.path()).unwrap() else { panic!("unfinished") };
+        assert_eq!(
+            (unfinished.server.as_deref(), unfinished.backup.as_deref()),
+            (Some("main"), Some("20261121T000000"))
+        );
+        assert_eq!(unfinished.destination, Some("/data".into()));
+        // Its last step was done.
+        std::fs::write(at("global/pg_control"), "").unwrap();
+        assert_eq!(look(dir.path()).unwrap(), Found::Cluster);
+    }
+}
