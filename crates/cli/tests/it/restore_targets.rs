@@ -654,17 +654,29 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Up to release 11 the settings of a recovery stand in a file of their own; later ones refuse to start where there is one.
+/// Up to release 11 the settings of a recovery stand in a file of their own; later ones refuse to start where there is one. From a
+/// backup in archives, and from 17 on from an incremental one, targets are found as from any other.
 #[test]
-fn settings_go_where_the_release_looks_for_them() {
+fn settings_go_where_the_release_looks_for_them_from_every_form_of_backup() {
     for binaries in tapster_protocol::testing::servers() {
-        let Some(lab) = Lab::with(|builder| builder.binaries(&binaries).wal_segment_mb(1)) else {
-            return;
-        };
+        let major = binaries.major;
+        let lab = Lab::with(|builder| {
+            let builder = builder.binaries(&binaries).wal_segment_mb(1);
+            if major >= 17 { builder.config("summarize_wal = on") } else { builder }
+        });
+        let Some(lab) = lab else { return };
+        let conninfo = lab.cluster.conninfo().to_conninfo_string();
         let receiver = lab.receive();
         lab.ok(&["switch-wal", "--force", "--archive", "main"]);
         lab.cluster.sql("CREATE TABLE t(id serial, v text)");
-        lab.ok(&["backup", "main", "--wait"]);
+        lab.configure("tapster.conf", &conninfo, "backup_compression = gzip\n");
+        lab.ok(&["backup", "main", "--wait", "--name", "packed"]);
+        lab.configure("tapster.conf", &conninfo, "");
+        lab.ok(&["backup", "main", "--wait", "--name", "plain"]);
+        if major >= 17 {
+            lab.cluster.sql("CREATE TABLE changed AS SELECT g FROM generate_series(1, 1000) g");
+            lab.ok(&["backup", "main", "--wait", "--incremental", "latest"]);
+        }
         let a = moment(&lab.cluster, "a");
         restore_point(&lab.cluster, "one");
         moment(&lab.cluster, "b");
@@ -672,37 +684,34 @@ fn settings_go_where_the_release_looks_for_them() {
         lab.cluster.sql("CREATE TABLE next()");
         lab.ok(&["switch-wal", "--archive", "main"]);
         drop(receiver);
-        let (file, other) = match binaries.major {
+        let (file, other) = match major {
             ..12 => ("recovery.conf", "postgresql.auto.conf"),
             _ => ("postgresql.auto.conf", "recovery.conf"),
         };
-        for (name, target) in [
-            ("name", ["--target-name", "one"]),
-            ("xid", ["--target-xid", &a.xid]),
-            ("time", ["--target-time", &a.time]),
-            ("lsn", ["--target-lsn", &a.lsn]),
+        for (name, target, backup) in [
+            ("name", ["--target-name", "one"], "auto"),
+            ("xid", ["--target-xid", &a.xid], "auto"),
+            ("time", ["--target-time", &a.time], "auto"),
+            ("lsn", ["--target-lsn", &a.lsn], "auto"),
+            ("packed", ["--target-name", "one"], "packed"),
         ] {
             let data = lab.destination(name);
             let action = ["--target-action", "promote", "--target-tli", "current"];
-            lab.ok(&[&["restore"], &target[..], &action, &["main", "auto", data.to_str().unwrap()]].concat());
+            lab.ok(&[&["restore"], &target[..], &action, &["main", backup, data.to_str().unwrap()]].concat());
             let has = |file: &str| {
                 std::fs::read_to_string(data.join(file)).unwrap_or_default().contains("recovery_target")
             };
-            assert!(has(file) && !has(other), "{}", binaries.major);
-            assert_eq!(data.join("recovery.signal").exists(), binaries.major >= 12);
-            assert_eq!(
-                lab.ask_restored(&data, "SELECT string_agg(v, '' ORDER BY id) FROM t"),
-                "a",
-                "{} {name}",
-                binaries.major
-            );
+            assert!(has(file) && !has(other), "{major}");
+            assert_eq!(data.join("recovery.signal").exists(), major >= 12);
+            let rows = lab.ask_restored(&data, "SELECT string_agg(v, '' ORDER BY id) FROM t");
+            assert_eq!(rows, "a", "{major} {name}");
         }
         let data = lab.destination("standby");
         let standby = ["restore", "--standby-mode", "--primary-conninfo", "host=x", "main", "auto"];
         lab.ok(&[&standby[..], &[data.to_str().unwrap()]].concat());
         let lines = std::fs::read_to_string(data.join(file)).unwrap();
         assert!(lines.contains("primary_conninfo = 'host=x'\n"), "{lines}");
-        assert_eq!(lines.contains("standby_mode = 'on'\n"), binaries.major < 12);
-        assert_eq!(data.join("standby.signal").exists(), binaries.major >= 12);
+        assert_eq!(lines.contains("standby_mode = 'on'\n"), major < 12);
+        assert_eq!(data.join("standby.signal").exists(), major >= 12);
     }
 }

@@ -151,9 +151,12 @@ impl Archive<'_> {
         is_end: bool,
     ) -> Result<Option<Result<LongPageHeader, String>>, RestorePlanError> {
         let open = || -> Result<_, WalStoreError> {
-            // To decrypt takes a process for each.
-            if !is_end && self.store.open_raw(name.into(), false)?.encryption.is_some() {
-                return Ok(None);
+            if !is_end {
+                let raw = self.store.open_raw(name.into(), false)?;
+                // To decrypt, or to undo the user's own filter, takes a process for each.
+                if raw.encryption.is_some() || raw.custom {
+                    return Ok(None);
+                }
             }
             self.store.open(name.into(), false).map(Some)
         };

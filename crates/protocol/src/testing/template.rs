@@ -37,7 +37,11 @@ fn template(binaries: &Binaries, options: InitOptions, account: Option<Account>)
     let new = build.path().join("data");
     let mut command = Account::command(account, binaries.program("initdb"));
     command.args(["--no-sync", "--auth=trust", "-U", "postgres", "-E", "UTF8", "--no-locale"]);
-    command.arg(format!("--wal-segsize={}", options.wal_segment_mb)).arg("-D").arg(&new);
+    // Before that it was an option of the build.
+    if binaries.major >= 11 {
+        command.arg(format!("--wal-segsize={}", options.wal_segment_mb));
+    }
+    command.arg("-D").arg(&new);
     if options.checksums {
         command.arg("--data-checksums");
     } else if binaries.major >= 18 {
