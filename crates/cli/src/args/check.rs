@@ -12,7 +12,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "TIMEOUT", value_parser = non_negative, allow_negative_numbers = true)]
     pub(crate) check_timeout: Option<u64>,
     /// also look for WAL missing behind any backup, free space, slots that fall behind, and restores that were not verified
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) extended: bool,
     /// servers to check, or 'all'
     #[arg(value_name = "server_name", required = true)]

@@ -29,6 +29,10 @@ const COMMANDS: [&str; 24] = [
     "config-update",
 ];
 
+/// Our own additions to Barman's commands.
+const OWN: [&str; 6] =
+    ["--accept-invalid", "--dry-run", "--explain", "--extended", "--primary-conninfo", "--primary-slot-name"];
+
 /// The text up to the first empty line, which is the usage of a help text.
 fn usage_of(run: &Run) -> String {
     run.stdout.split("\n\n").next().unwrap().trim_end().to_owned()
@@ -66,8 +70,7 @@ fn every_command_accepts_the_spellings_of_the_original() {
                         .map(str::to_owned)
                 })
                 .collect();
-            // Our own additions to Barman's commands.
-            words.retain(|word| !["--accept-invalid", "--dry-run", "--explain"].contains(&word.as_str()));
+            words.retain(|word| !OWN.contains(&word.as_str()));
             words.sort_unstable();
             words
         };
