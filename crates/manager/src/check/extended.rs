@@ -38,7 +38,8 @@ impl Server {
         match self.missing_wal() {
             Err(error) => report.failed(line, error.to_string()),
             Ok((backups, missing)) if missing.is_empty() => {
-                report.push(line, true, Some(format!("nothing is missing for {backups} backups")));
+                let what = if backups == 1 { "backup" } else { "backups" };
+                report.push(line, true, Some(format!("nothing is missing for {backups} {what}")));
             }
             Ok((_, missing)) => {
                 let named = missing.iter().take(MAX_NAMED).map(|((first, last), (count, backups))| {

@@ -22,8 +22,12 @@ impl MetricsCollector {
     pub fn collect(&mut self, server: &Server, context: &Context<'_>) -> ServerMetrics {
         let mut problems = Vec::new();
         let mut note = |part: MetricsPart, error: String| problems.push((part, error));
-        let postgres =
-            server.postgres_metrics(context).map_err(|e| note(MetricsPart::Postgres, e.to_string())).ok();
+        let passive = server.config().is_passive();
+        let postgres = (!passive)
+            .then(|| {
+                server.postgres_metrics(context).map_err(|e| note(MetricsPart::Postgres, e.to_string())).ok()
+            })
+            .flatten();
         let layout = server.layout();
         let mut count = |dir: &Path, is_counted: fn(&str) -> bool| {
             count(dir, is_counted)
@@ -65,6 +69,7 @@ impl MetricsCollector {
         ServerMetrics {
             server: server.name().to_owned(),
             collected: context.now(),
+            passive,
             postgres,
             archive,
             streaming_queue,

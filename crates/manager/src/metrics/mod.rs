@@ -39,6 +39,8 @@ pub struct ServerMetrics {
     pub server: String,
     /// When it was gathered.
     pub collected: OffsetDateTime,
+    /// Whether it is a copy of another catalog: then PostgreSQL is not asked.
+    pub passive: bool,
     /// What PostgreSQL says; `None` when it cannot be reached.
     pub postgres: Option<PostgresMetrics>,
     /// The WAL in the archive.

@@ -16,7 +16,9 @@ const GAUGES: &[(&str, &str, Value)] = &[
     ("tapster_collected_timestamp_seconds", "When the figures of the server were gathered.", |m, _| {
         time(m.collected)
     }),
-    ("tapster_postgres_up", "Whether PostgreSQL answered.", |m, _| flag(m.postgres.is_some())),
+    ("tapster_postgres_up", "Whether PostgreSQL answered.", |m, _| {
+        if m.passive { None } else { flag(m.postgres.is_some()) }
+    }),
     ("tapster_postgres_in_recovery", "Whether the server WAL comes from is a standby.", |m, _| {
         flag(m.postgres.as_ref()?.in_recovery)
     }),
@@ -213,6 +215,7 @@ mod tests {
         ServerMetrics {
             server: server.to_owned(),
             collected: datetime!(2026-11-21 10:00 UTC),
+            passive: false,
             postgres: None,
             archive: ArchiveMetrics::default(),
             streaming_queue: None,

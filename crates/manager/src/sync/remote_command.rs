@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
+use tapster_copy::rsync::SSH_OPTIONS;
+
+use super::transfer::PATIENT_SSH;
 use crate::wal_client::watch::{Ended, Watch};
 
 /// How long the primary node may be silent. It may have a long index to read, or wait for its lock.
@@ -37,7 +40,8 @@ pub(super) fn run(
     take: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>,
 ) -> Result<(), RemoteFailure> {
     let mut command = Command::new("/bin/sh");
-    let script = format!("{ssh_command} \"$@\"");
+    // As rsync and the check have it: what they find in order must not fail here, where Barman leaves these out.
+    let script = format!("{ssh_command} {PATIENT_SSH} {SSH_OPTIONS} \"$@\"");
     match path_prefix.filter(|prefix| !prefix.is_empty()) {
         None => command.args(["-c", &script, "sh", words]),
         Some(prefix) => command.args([

@@ -13,7 +13,7 @@ use crate::backup::in_path_prefix;
 use crate::config::ReuseBackup;
 
 /// A host that vanished without a word would be waited for for ever. What the configured command says itself comes first, and counts.
-const PATIENT_SSH: &str = "-o ServerAliveInterval=30 -o ServerAliveCountMax=10";
+pub(super) const PATIENT_SSH: &str = "-o ServerAliveInterval=30 -o ServerAliveCountMax=10";
 
 impl Server {
     /// `rsync` through `primary_ssh_command`, for files that do not change.
