@@ -65,12 +65,13 @@ impl WalTrim {
     pub fn listed(&self, catalog: &Catalog, stop: &AtomicBool) -> Result<Vec<WalName>, DeleteError> {
         let index = XlogDb::lock(catalog.disk(), catalog.layout(), stop)?;
         let mut names = Vec::new();
-        for entry in index.entries()? {
-            let entry = entry?;
-            if !self.keeps_entry(&entry) {
-                names.push(entry.name);
+        index.scan(|brief| {
+            let is_young = self.written_before.is_some_and(|time| brief.mtime.seconds() >= time);
+            if !is_young && !self.keeps(brief.name) {
+                names.push(brief.name);
             }
-        }
+            ControlFlow::Continue(())
+        })?;
         Ok(names)
     }
 
