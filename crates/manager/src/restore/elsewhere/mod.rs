@@ -11,6 +11,7 @@
 mod aside;
 mod base;
 mod ground;
+mod look;
 mod shell;
 mod wals;
 
