@@ -1,5 +1,6 @@
 //! `config-switch` and `config-update` next to the original's, each with a configuration of its own.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -140,6 +141,10 @@ fn options_are_changed_where_they_are_set() {
                 postgres\n";
     assert_eq!(twins.file("home/.barman.auto.conf"), auto);
     assert_eq!(twins.file("home/cfg_changes.queue"), "[]");
+    for file in ["home/.barman.auto.conf", "home/cfg_changes.queue"] {
+        let mode = std::fs::metadata(twins.ours.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "passwords are nobody else's business");
+    }
     // New options of two sections of one file, where Barman would break it; a number and a truth value.
     let run = update(
         r#"[{"scope":"model","model_name":"new","parallel_jobs":7},{"scope":"server","server_name":"main","archiver":true},

@@ -5,9 +5,10 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tapster_catalog::durable::{self, Disk};
+use tapster_catalog::durable::Disk;
 
 use super::UpdateError;
+use super::write::replace;
 
 /// The largest queue read, in bytes.
 const MAX_QUEUE: u64 = 16 << 20;
@@ -56,5 +57,5 @@ pub(super) fn read(path: &Path) -> Result<Vec<ChangeSet>, UpdateError> {
 pub(super) fn write(disk: &dyn Disk, path: &Path, queue: &[ChangeSet]) -> Result<(), UpdateError> {
     // Strings and lists: cannot fail.
     let text = serde_json::to_vec_pretty(queue).unwrap_or_default();
-    Ok(durable::replace(disk, path, &text)?)
+    Ok(replace(disk, path, &text)?)
 }

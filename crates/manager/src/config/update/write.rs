@@ -4,7 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use tapster_catalog::durable::{self, Disk};
+use tapster_catalog::DurableError;
+use tapster_catalog::durable::{Clobber, Disk, Publish};
 
 use super::edit::set_option;
 use super::{ChangeSet, UpdateError};
@@ -40,11 +41,22 @@ fn read(path: &Path) -> Result<String, UpdateError> {
     Ok(text)
 }
 
+/// Writes a file durably. A new one is for its owner alone: connection strings may hold passwords.
+pub(super) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), DurableError> {
+    let mut file = if path.exists() {
+        Publish::replacing(disk, path)?
+    } else {
+        Publish::create(disk, path, Some(0o600))?
+    };
+    file.write_all(bytes)?;
+    file.publish(Clobber::Replace)
+}
+
 /// In one step, where the directory lets us; a file of our own in a directory of somebody else's (`/etc`) is written over.
 fn write(disk: &dyn Disk, path: &Path, text: &str) -> Result<(), UpdateError> {
     // A link stays one.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    match durable::replace(disk, &path, text.as_bytes()) {
+    match replace(disk, &path, text.as_bytes()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             overwrite(&path, text).map_err(|source| UpdateError::Write { path, source })
