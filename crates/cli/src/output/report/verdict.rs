@@ -117,18 +117,26 @@ fn behind(report: &ServerReport) -> Option<String> {
 }
 
 fn recoverable(report: &ServerReport) -> String {
-    let time =
+    let moment =
         |time: Option<OffsetDateTime>| time.map_or_else(|| "an unknown time".to_owned(), words::minute);
     let windows: Vec<_> = open_windows(report).collect();
     match windows.as_slice() {
         [] => nothing(report),
-        [one] => {
-            format!("Recoverable to any moment between {} and {} UTC", time(one.from.time), time(one.to.time))
-        }
+        [one] => match one.from.time.zip(one.to.time) {
+            // Of a young server minutes would be the same.
+            Some((from, to)) if to - from < time::Duration::HOUR => {
+                format!("Recoverable to any moment between {} and {}", words::second(from), words::second(to))
+            }
+            _ => format!(
+                "Recoverable to any moment between {} and {} UTC",
+                moment(one.from.time),
+                moment(one.to.time)
+            ),
+        },
         [first, .., last] => format!(
             "Recoverable between {} and {} UTC, but not to every moment: {} with gaps between",
-            time(first.from.time),
-            time(last.to.time),
+            moment(first.from.time),
+            moment(last.to.time),
             words::number(windows.len(), "window", "windows")
         ),
     }

@@ -294,7 +294,7 @@ fn moments(page: &mut Page<'_>, report: &ServerReport) {
         (Some(first), Some(last)) => {
             let length = first.from.time.zip(last.to.time).map(|(from, to)| words::span(to - from));
             let from = first.from.time.map_or_else(|| "not known".to_owned(), words::minute);
-            let more = format!("UTC; {} until {}", length.unwrap_or_default(), since(last.to.time));
+            let more = format!("UTC; {}, up to {}", length.unwrap_or_default(), since(last.to.time));
             fact(out, "Recoverable since", &title(first.from.time), &from, &more);
         }
         _ => fact(out, "Recoverable since", "", "never", ""),

@@ -59,9 +59,9 @@ const STEPS: [i64; 21] = [
 const TICKS: i64 = 9;
 
 impl TimeScale {
-    /// From the one to the other, a minute at least.
+    /// From the one to the other, a minute at least; from the end backwards when they are the wrong way round.
     pub(super) fn new(from: OffsetDateTime, to: OffsetDateTime) -> Self {
-        let to = to.max(from.saturating_add(Duration::MINUTE));
+        // The end stays where it is: it is now.
         Self { from: from.min(to.saturating_sub(Duration::MINUTE)), to }
     }
 

@@ -59,7 +59,7 @@ pub(super) fn draw(page: &mut Markup, report: &ServerReport, scale: &TimeScale) 
 fn chart(page: &mut Markup, title: &str, class: &'static str, columns: &[Column], scale: &TimeScale) {
     let columns: Vec<&Column> = columns
         .iter()
-        .filter(|column| scale.holds(column.to.unwrap_or(column.from)) || scale.holds(column.from))
+        .filter(|column| scale.touches(column.from, column.to.unwrap_or(column.from)))
         .collect();
     let Some(most) = columns.iter().map(|column| column.bytes).max().filter(|most| *most > 0) else { return };
     page.raw("<div>").element("h3", &[], title);

@@ -247,7 +247,7 @@ fn draw_timeline(
             );
         } else {
             let end = Percent(x.0 + width.0);
-            let title = format!("No longer kept: {name}");
+            let title = format!("Not there, needed by no backup: {name}");
             let y = bar + 3;
             let shape: [super::markup::Attribute<'_>; 5] =
                 [("class", &"gone"), ("x1", &x), ("x2", &end), ("y1", &y), ("y2", &y)];
@@ -293,7 +293,7 @@ pub(super) fn legend(page: &mut Markup, report: &ServerReport, scale: &TimeScale
     );
     entry(true, "<rect class=\"wal\" y=\"5\" width=\"18\" height=\"6\" rx=\"2\"/>", "archived WAL");
     entry(gaps(true), "<rect class=\"gap\" x=\".5\" y=\"1\" width=\"17\" height=\"14\"/>", "WAL is missing");
-    entry(gaps(false), "<path class=\"gone\" d=\"M0 8H18\"/>", "WAL no longer kept");
+    entry(gaps(false), "<path class=\"gone\" d=\"M0 8H18\"/>", "no WAL, needed by no backup");
     let older = report.backups.iter().filter_map(time_of).filter(|time| !scale.holds(*time)).count();
     if older > 0 {
         let backups = words::number(older, "backup", "backups");
