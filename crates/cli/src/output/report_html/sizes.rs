@@ -1,18 +1,17 @@
 //! Sizes over time: a column for each backup, and the WAL archived in each hour, day or week.
 
+use std::collections::BTreeMap;
+
 use tapster_manager::ServerReport;
 use time::{Duration, OffsetDateTime};
 
 use super::markup::Markup;
 use super::scale::{Percent, TimeScale};
-use super::timeline::time_of;
+use super::timeline::{key, time_of};
 use crate::output::report::words;
 
 const TOP: i32 = 22;
 const HEIGHT: f64 = 84.0;
-/// Columns of backups that are drawn: the newest.
-const MOST: usize = 300;
-
 struct Column {
     from: OffsetDateTime,
     /// Where it ends; `None` for a moment.
@@ -24,7 +23,7 @@ struct Column {
 /// Draws both.
 pub(super) fn draw(page: &mut Markup, report: &ServerReport, scale: &TimeScale) {
     let copied = report.backups.iter().filter(|backup| backup.listed.is_copied());
-    let backups = copied.take(MOST).filter_map(|backup| {
+    let backups = copied.filter_map(|backup| {
         let (from, bytes) = (time_of(backup)?, backup.listed.record.size?);
         let title = format!("{}: {}", backup.listed.record.id, words::size(bytes));
         Some(Column { from, to: None, bytes, title })
@@ -41,7 +40,15 @@ pub(super) fn draw(page: &mut Markup, report: &ServerReport, scale: &TimeScale) 
             words::number(usize::try_from(column.files).unwrap_or(usize::MAX), "file", "files")
         ),
     });
-    let (backups, wal): (Vec<_>, Vec<_>) = (backups.collect(), wal.collect());
+    // On one place the largest is seen.
+    let mut places: BTreeMap<i64, Column> = BTreeMap::new();
+    for column in backups.filter(|column| scale.holds(column.from)) {
+        let place = key(scale.at(column.from));
+        if places.get(&place).is_none_or(|known| known.bytes < column.bytes) {
+            places.insert(place, column);
+        }
+    }
+    let (backups, wal): (Vec<_>, Vec<_>) = (places.into_values().collect(), wal.collect());
     if backups.is_empty() && wal.is_empty() {
         return;
     }

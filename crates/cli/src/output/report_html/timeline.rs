@@ -18,7 +18,7 @@ const MOST_LANES: usize = 8;
 const MOST_SHAPES: usize = 400;
 const AXIS: i32 = 24;
 const BACKUPS: i32 = 58;
-const LANE: i32 = 58;
+const LANE: i32 = 64;
 
 /// From the first thing there is to now; `None` when there is nothing. A backup kept by itself from long ago does not press
 /// the rest into a corner: it is left out of the picture.
@@ -121,14 +121,17 @@ fn backups(page: &mut Markup, report: &ServerReport, scale: &TimeScale) {
         }
     }
     let mut drawn = HashSet::new();
-    // The oldest first, so that a newer one lies above.
-    for backup in report.backups.iter().rev() {
+    let mut shown = Vec::new();
+    for backup in &report.backups {
         let Some(x) = place(backup) else { continue };
         let (shape, class) = symbol(backup);
-        let kept = backup.keep.is_some();
-        if drawn.len() >= MOST_SHAPES || !drawn.insert((key(x), shape, kept)) {
-            continue;
+        if drawn.len() < MOST_SHAPES && drawn.insert((key(x), shape, backup.keep.is_some())) {
+            shown.push((backup, x, shape, class));
         }
+    }
+    // The oldest first, so that a newer one lies above.
+    for (backup, x, shape, class) in shown.into_iter().rev() {
+        let kept = backup.keep.is_some();
         page.open("g", &[("class", &class)]).element("title", &[], title(backup));
         page.shape("use", &[("href", &format_args!("#{shape}")), ("x", &x), ("y", &middle)], "");
         if kept {
@@ -140,8 +143,8 @@ fn backups(page: &mut Markup, report: &ServerReport, scale: &TimeScale) {
 
 /// Places that look the same.
 #[expect(clippy::cast_possible_truncation, reason = "a place is between 0 and 100")]
-fn key(x: Percent) -> i64 {
-    (x.0 * 8.0).round() as i64
+pub(super) fn key(x: Percent) -> i64 {
+    (x.0 * 4.0).round() as i64
 }
 
 /// The form of a backup and the class of its colour.
@@ -185,7 +188,7 @@ fn draw_timeline(
         page.element("tspan", &[("class", &"more")], format_args!("  from timeline {parent} at {at}"));
     }
     page.raw("</text>");
-    let (band, bar) = (top + 26, top + 33);
+    let (band, bar) = (top + 32, top + 39);
     for window in &timeline.windows {
         let (Some(from), Some(to)) = (window.from.time, window.to.time) else { continue };
         if !scale.touches(from, to) {
