@@ -44,6 +44,7 @@ mod incremental;
 mod lab;
 mod links;
 mod maintenance;
+mod manual;
 mod parity_catalog;
 mod passive;
 mod pg_tools;
