@@ -93,7 +93,6 @@ fn restore(
 
 fn refuse_unsupported(args: &RestoreArgs) -> Result<(), Failure> {
     for (given, option) in [
-        (args.bwlimit.is_some_and(|limit| limit > 0) && args.remote_ssh_command.is_none(), "--bwlimit"),
         (args.snapshot_recovery_instance.is_some(), "--snapshot-recovery-instance"),
         (args.snapshot_recovery_zone.is_some(), "--snapshot-recovery-zone"),
         (args.gcp_zone.is_some(), "--gcp-zone"),

@@ -71,11 +71,11 @@ pub(super) fn apply(
     let local = local.filter(|_| config.staging_path.is_none() || args.local_staging_path.is_some());
     options.staging_path = staging.filter(|_| !is_there).or(local);
     options.staging_is_given = is_given;
-    let Some(command) = &args.remote_ssh_command else { return Ok(()) };
     let number = |value: Option<u64>| value.map(|value| u32::try_from(value).unwrap_or(u32::MAX));
+    options.bandwidth_limit = number(args.bwlimit);
+    let Some(command) = &args.remote_ssh_command else { return Ok(()) };
     let mut remote = RemoteOptions::default();
     remote.ssh_command.clone_from(command);
-    remote.bandwidth_limit = number(args.bwlimit);
     remote.network_compression = args.network_compression();
     remote.retry_times = number(args.retry_times());
     remote.retry_sleep = args.retry_sleep.map(Duration::from_secs);

@@ -108,8 +108,10 @@ fn l_c10_half_a_restore_cannot_be_started_and_half_a_deletion_not_restored() {
     lab.ok(&["backup", "main", "--wait"]);
     let id = backups(&lab)[0].0.clone();
     let data = lab.destination("half");
-    let mut restore = Running::start(&lab, &["restore", "main", &id, data.to_str().unwrap()]);
+    let slowly = ["restore", "--bwlimit", "3000", "main", &id, data.to_str().unwrap()];
+    let mut restore = Running::start(&lab, &slowly);
     wait_for("some files", || files(&data) > 50 || !restore.is_running());
+    assert!(restore.is_running(), "{:?}", restore.end());
     restore.kill();
     assert!(files(&data) > 50 && !data.join("global/pg_control").exists());
     let again = lab.run(&["restore", "main", &id, data.to_str().unwrap()]);

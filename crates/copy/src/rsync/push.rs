@@ -109,7 +109,7 @@ impl Rsync {
             self.send(&|| self.push_list(tree, &list, false), &what, &Silent, retried, stop)?;
             let mut buckets = Buckets::new(lists.path(), &prefix, self.jobs, compares);
             for (path, size) in plan.files() {
-                buckets.add(path, size)?;
+                buckets.add(&path, size)?;
             }
             work.extend(buckets.finish()?.into_iter().map(|bucket| Work { tree, bucket }));
         }

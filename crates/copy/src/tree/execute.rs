@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::files::Slot;
 use super::plan::{Entry, Plan};
 use super::{TreeError, file};
 use crate::observer::CopyObserver;
@@ -104,14 +105,20 @@ impl Plan {
         let next = AtomicUsize::new(0);
         let failed = AtomicBool::new(false);
         let failure = Mutex::new(None);
-        let one = |entry: &Entry| -> Result<(), TreeError> {
+        let one = |slot: &Slot| -> Result<(), TreeError> {
             if stop.load(Ordering::Relaxed) {
                 return Err(TreeError::Stopped);
             }
-            let (from, to) = (self.source.join(&entry.path), target.join(&entry.path));
+            let path = self.path(slot);
+            let (from, to) = (self.source.join(&path), target.join(&path));
+            let metadata = std::fs::symlink_metadata(&from).map_err(at("read", &from))?;
+            if !metadata.is_file() {
+                return Err(TreeError::Kind { path: from });
+            }
+            let entry = Entry { size: slot.size, ..Entry::new(path, &metadata) };
             let (copied, is_kept) = match &self.options.over {
-                None => (file::copy(&from, &to, entry, observer, stop)?, false),
-                Some(over) => file::copy_over(&from, &to, entry, over, observer, stop)?,
+                None => (file::copy(&from, &to, &entry, observer, stop)?, false),
+                Some(over) => file::copy_over(&from, &to, &entry, over, observer, stop)?,
             };
             if is_kept {
                 kept.fetch_add(1, Ordering::Relaxed);
@@ -126,11 +133,11 @@ impl Plan {
         std::thread::scope(|scope| {
             for _ in 0..self.options.threads.max(1) {
                 scope.spawn(|| {
-                    while let Some(entry) = self.regular.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    while let Some(slot) = self.regular.slots().get(next.fetch_add(1, Ordering::Relaxed)) {
                         if failed.load(Ordering::Relaxed) {
                             return;
                         }
-                        if let Err(error) = one(entry) {
+                        if let Err(error) = one(slot) {
                             failed.store(true, Ordering::Relaxed);
                             failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                             return;

@@ -6,6 +6,7 @@
 
 mod execute;
 pub(crate) mod file;
+mod files;
 mod plan;
 mod sizes;
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::TreeError;
+use super::files::{Files, Slot};
 use crate::delta::{Inventory, Kind, Sums};
 use crate::sync::{SyncMethod, at};
 
@@ -56,7 +57,7 @@ pub struct OverTree {
     pub prefix: PathBuf,
 }
 
-/// A walked tree. Memory: about 100 bytes and the name for each file.
+/// A walked tree. Memory: 24 bytes and the name for each file, and some 100 for each directory.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Plan {
@@ -68,7 +69,7 @@ pub struct Plan {
     pub(super) options: TreeOptions,
     /// Parents before children; the root itself first.
     pub(super) directories: Vec<Entry>,
-    pub(super) regular: Vec<Entry>,
+    pub(super) regular: Files,
     pub(super) links: Vec<(PathBuf, PathBuf)>,
     pub(super) last: Option<Entry>,
 }
@@ -82,7 +83,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn new(path: PathBuf, metadata: &std::fs::Metadata) -> Self {
+    pub(super) fn new(path: PathBuf, metadata: &std::fs::Metadata) -> Self {
         Self {
             path,
             size: metadata.len(),
@@ -105,16 +106,15 @@ impl Plan {
             source: source.to_path_buf(),
             options,
             directories: vec![Entry::new(PathBuf::new(), &root)],
-            regular: Vec::new(),
+            regular: Files::default(),
             links: Vec::new(),
             last: None,
         };
-        let mut pending = vec![PathBuf::new()];
+        let mut pending = vec![0];
         while let Some(directory) = pending.pop() {
-            plan.list(&directory, &mut pending)?;
+            plan.list(directory, &mut pending)?;
         }
-        // The largest first, so that no thread is left with one at the end.
-        plan.regular.sort_by_key(|entry| std::cmp::Reverse(entry.size));
+        plan.regular.sort();
         Ok(plan)
     }
 
@@ -129,8 +129,14 @@ impl Plan {
     }
 
     /// The regular files with their sizes, the largest first.
-    pub(crate) fn files(&self) -> impl Iterator<Item = (&Path, u64)> {
-        self.regular.iter().map(|entry| (entry.path.as_path(), entry.size))
+    pub(crate) fn files(&self) -> impl Iterator<Item = (PathBuf, u64)> {
+        self.regular.slots().iter().map(|slot| (self.path(slot), slot.size))
+    }
+
+    /// The path of a regular file.
+    pub(super) fn path(&self, slot: &Slot) -> PathBuf {
+        let directory = self.directories.get(slot.directory as usize);
+        directory.map(|entry| entry.path.as_path()).unwrap_or(Path::new("")).join(self.regular.name(slot))
     }
 
     /// The names the target will hold, but for the links, which are made anew.
@@ -139,15 +145,20 @@ impl Plan {
         for entry in self.directories.iter().skip(1) {
             inventory.add(&entry.path, Kind::Directory);
         }
-        for entry in self.regular.iter().chain(&self.last) {
+        for (path, _) in self.files() {
+            inventory.add(&path, Kind::File);
+        }
+        if let Some(entry) = &self.last {
             inventory.add(&entry.path, Kind::File);
         }
         inventory.sort();
         inventory
     }
 
-    fn list(&mut self, directory: &Path, pending: &mut Vec<PathBuf>) -> Result<(), TreeError> {
-        let place = self.source.join(directory);
+    fn list(&mut self, index: usize, pending: &mut Vec<usize>) -> Result<(), TreeError> {
+        let Some(directory) = self.directories.get(index) else { return Ok(()) };
+        let directory = directory.path.clone();
+        let place = self.source.join(&directory);
         for entry in std::fs::read_dir(&place).map_err(at("read", &place))? {
             let entry = entry.map_err(at("read", &place))?;
             let path = directory.join(entry.file_name());
@@ -156,8 +167,8 @@ impl Plan {
             }
             let metadata = entry.metadata().map_err(at("read", &entry.path()))?;
             if metadata.is_dir() {
-                self.directories.push(Entry::new(path.clone(), &metadata));
-                pending.push(path);
+                pending.push(self.directories.len());
+                self.directories.push(Entry::new(path, &metadata));
             } else if metadata.is_symlink() {
                 let target = match self.remapped(&path) {
                     Some(target) => target,
@@ -167,11 +178,10 @@ impl Plan {
             } else if metadata.is_file() {
                 self.files = self.files.saturating_add(1);
                 self.bytes = self.bytes.saturating_add(metadata.len());
-                let entry = Entry::new(path, &metadata);
-                if self.options.last.as_deref() == Some(&entry.path) {
-                    self.last = Some(entry);
+                if self.options.last.as_deref() == Some(&path) {
+                    self.last = Some(Entry::new(path, &metadata));
                 } else {
-                    self.regular.push(entry);
+                    self.regular.push(index, &entry.file_name(), metadata.len());
                 }
             } else {
                 return Err(TreeError::Kind { path: entry.path() });

@@ -12,12 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tapster_catalog::BackupRecord;
 use tapster_copy::extract::{ControlFile, Outlet, TablespaceTarget};
+use tapster_copy::live::Limiter;
 use tapster_copy::manifest::ManifestFile;
 use tapster_copy::{ChecksumAlgorithm, ExtractOptions, ManifestReader, TarExtractor, Unpacker};
 use walfile::codec::{Compression, decoder};
 
 use super::archived_wal::file_names;
 use super::destination::io_at;
+use super::pace::limiter;
 use super::{RestoreError, RestorePlan, RestorePlanError};
 use crate::event::Progress;
 use crate::{Context, Server};
@@ -147,6 +149,7 @@ impl Server {
             Some(outlet) => TarExtractor::relay(destination, options, outlet)?,
         });
         let bytes = AtomicU64::new(0);
+        let limiter = limiter(self, plan, None);
         for archive in &archives {
             unpacker.start_archive(archive.oid, Compression::None)?;
             let file = File::open(&archive.path).map_err(io_at(&archive.path))?;
@@ -158,12 +161,12 @@ impl Server {
             };
             let reader = decoder(BufReader::with_capacity(PIECE, stored), archive.compression)
                 .map_err(|error| io_at(&archive.path)(error.into()))?;
-            feed(&mut unpacker, reader, &archive.path, plan, &bytes, context)?;
+            feed(&mut unpacker, reader, &archive.path, plan, (&bytes, limiter.as_ref()), context)?;
         }
         if is_compared {
             unpacker.start_manifest()?;
             let file = File::open(&manifest).map_err(io_at(&manifest))?;
-            feed(&mut unpacker, file, &manifest, plan, &bytes, context)?;
+            feed(&mut unpacker, file, &manifest, plan, (&bytes, None), context)?;
         }
         let (report, control) = unpacker.into_extractor()?.finish_without_control()?;
         if is_over {
@@ -192,7 +195,7 @@ fn feed(
     mut reader: impl Read,
     path: &Path,
     plan: &RestorePlan,
-    bytes: &AtomicU64,
+    (bytes, limiter): (&AtomicU64, Option<&Limiter>),
     context: &Context<'_>,
 ) -> Result<(), RestoreError> {
     let mut buffer = vec![0; PIECE];
@@ -209,6 +212,9 @@ fn feed(
         unpacker.feed(buffer.get(..count).unwrap_or_default())?;
         let done = bytes.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
         context.observer.progress(Progress { done, total: plan.record.cluster_size });
+        if let Some(limiter) = limiter {
+            limiter.take(count as u64, &context.stop);
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use tapster_copy::{ChecksumAlgorithm, ExtractOptions, ManifestReader, SyncMethod
 use super::archives::is_archived;
 use super::destination::io_at;
 use super::execute::Bytes;
+use super::pace::{Paced, limiter};
 use super::{RestoreError, RestorePlan};
 use crate::event::Event;
 use crate::{Context, Server};
@@ -64,7 +65,8 @@ impl Server {
         options.manifest = has_manifest.then_some(ChecksumAlgorithm::Crc32c);
         let total = plan.record.cluster_size.unwrap_or(0);
         let bytes = Bytes { context, done: AtomicU64::new(0), total };
-        let report = combine(&sources, &plan.destination, &options, &bytes, &context.stop);
+        let paced = Paced { inner: &bytes, limiter: limiter(self, plan, None), stop: &context.stop };
+        let report = combine(&sources, &plan.destination, &options, &paced, &context.stop);
         let report = report.map_err(|source| match source {
             _ if context.stopped() => RestoreError::Stopped { destination: plan.destination.clone() },
             source => RestoreError::Combine { id: plan.record.id, source: Box::new(source) },

@@ -17,6 +17,7 @@ use walfile::WalName;
 use super::archives::is_archived;
 use super::destination::{Destination, Job, NewFile, WalFiles, io_at};
 use super::execute::{Bytes, CONTROL};
+use super::pace::{Paced, limiter};
 use super::{RestoreError, wals};
 use crate::event::Event;
 
@@ -151,8 +152,10 @@ fn copy_trees(job: Job<'_>) -> Result<(), RestoreError> {
     let total = trees.iter().map(|(tree, _)| tree.bytes).sum();
     let bytes = Bytes { context, done: AtomicU64::new(0), total };
     let (mut files, mut kept) = (0_u64, 0_u64);
-    for (tree, target) in &trees {
-        let report = tree.execute(target, &bytes, &context.stop).map_err(|error| match error {
+    let names = std::iter::once(None).chain(plan.tablespaces.iter().map(|place| Some(place.name.as_str())));
+    for ((tree, target), name) in trees.iter().zip(names) {
+        let paced = Paced { inner: &bytes, limiter: limiter(server, plan, name), stop: &context.stop };
+        let report = tree.execute(target, &paced, &context.stop).map_err(|error| match error {
             TreeError::Stopped => job.stopped(),
             other => RestoreError::Copy(other),
         })?;

@@ -13,6 +13,7 @@ mod here;
 mod hooks;
 mod occupied;
 mod options;
+mod pace;
 mod places;
 mod plan;
 mod reach;

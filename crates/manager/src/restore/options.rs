@@ -63,8 +63,6 @@ pub enum BackupChoice {
 pub struct RemoteOptions {
     /// The ssh command that leads there, with the host.
     pub ssh_command: String,
-    /// Kilobytes per second at most.
-    pub bandwidth_limit: Option<u32>,
     /// Compress on the way.
     pub network_compression: Option<bool>,
     /// Further attempts of a copy that failed.
@@ -103,6 +101,8 @@ pub struct RestoreOptions {
     pub staging_path: Option<PathBuf>,
     /// Somebody has said where to stage, and is told when nothing is staged.
     pub staging_is_given: bool,
+    /// Kilobytes per second at most; the configuration's `bandwidth_limit` without it, and for a tablespace its own.
+    pub bandwidth_limit: Option<u32>,
     /// New places for tablespaces, by name.
     pub tablespaces: Vec<(String, PathBuf)>,
     /// Where all other tablespaces go, each into a directory named by its OID, instead of where they were.
@@ -151,6 +151,7 @@ impl RestoreOptions {
             delta: None,
             staging_path: None,
             staging_is_given: false,
+            bandwidth_limit: None,
             tablespaces: Vec::new(),
             tablespace_root: None,
             target: RecoveryTarget::End,

@@ -115,14 +115,14 @@ impl Elsewhere {
     fn push(&self, job: Job<'_>, stored: &Stored) -> Result<(), RestoreError> {
         let Job { server, plan, context } = job;
         let rsync = self.rsync(job);
-        let remote = remote(job);
         let mut excludes: Vec<String> =
             RESTORE_EXCLUDES.iter().map(|pattern| (*pattern).to_owned()).collect();
         excludes.extend(["/global/pg_control", "/recovery.signal", "/standby.signal"].map(str::to_owned));
         // The links are made there.
         excludes.extend(plan.tablespaces.iter().map(|place| format!("/pg_tblspc/{}", place.oid)));
-        let limit =
-            |tablespace: Option<&str>| bandwidth_limit(&server.config, remote.bandwidth_limit, tablespace);
+        let limit = |tablespace: Option<&str>| {
+            bandwidth_limit(&server.config, plan.options.bandwidth_limit, tablespace)
+        };
         let mut tree = PushTree::new("pgdata", &stored.data, &plan.destination);
         (tree.excludes, tree.limit) = (excludes, limit(None));
         let mut trees = vec![tree];
@@ -190,7 +190,7 @@ impl Elsewhere {
         let (config, remote) = (&job.server.config, remote(job));
         let mut transfer = Transfer::default();
         transfer.compress = remote.network_compression.unwrap_or(config.network_compression);
-        let limit = bandwidth_limit(config, remote.bandwidth_limit, None);
+        let limit = bandwidth_limit(config, job.plan.options.bandwidth_limit, None);
         transfer.limit = limit.map(|kilobytes| Arc::new(Limiter::new(u64::from(kilobytes) * 1024)));
         transfer.stop = Arc::clone(&job.context.stop);
         transfer
