@@ -26,7 +26,7 @@ pub struct TreeReport {
 
 impl Plan {
     /// Copies into `target`. Directories may be there already; files may not, and none is overwritten, unless
-    /// [`TreeOptions::over`] says so.
+    /// [`TreeOptions::over`](super::TreeOptions::over) says so.
     ///
     /// # Errors
     /// The first failure; threads at work finish the file they have. What was copied so far stays, without
