@@ -1,5 +1,6 @@
 //! Whom PostgreSQL runs as: it refuses to be root.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -46,7 +47,20 @@ impl Account {
         command
     }
 
-    /// Gives a tree to the user. Links themselves are given, not what they lead to.
+    /// Whether it is the user with this number.
+    pub(super) const fn is(self, uid: u32) -> bool {
+        self.uid == uid
+    }
+
+    /// Lets the user's group read an open file of ours.
+    pub(super) fn show(self, file: &std::fs::File) -> std::io::Result<()> {
+        // The process's mask may have taken it away.
+        file.set_permissions(std::fs::Permissions::from_mode(0o640))?;
+        std::os::unix::fs::fchown(file, None, Some(self.gid))
+    }
+
+    /// Gives a tree to the user. Links themselves are given, not what they lead to. The top is given last, and nobody else gets
+    /// below it before: no name there can become another file's while this goes on.
     pub(super) fn give(self, root: &Path) -> Result<(), VerifyRestoreError> {
         let fail = |path: &Path| {
             let path = path.to_owned();
@@ -54,7 +68,8 @@ impl Account {
         };
         let own =
             |path: &Path| std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid)).map_err(fail(path));
-        own(root)?;
+        let closed = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(root, closed).map_err(fail(root))?;
         let mut pending = vec![root.to_owned()];
         while let Some(directory) = pending.pop() {
             for entry in std::fs::read_dir(&directory).map_err(fail(&directory))? {
@@ -66,7 +81,7 @@ impl Account {
                 }
             }
         }
-        Ok(())
+        own(root)
     }
 }
 

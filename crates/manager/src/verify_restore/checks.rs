@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::binaries::Binaries;
 use super::instance::Instance;
 use super::report::RestoredDatabase;
+use super::scratch::new_file;
 use super::{VerifyRestoreError, VerifyRestoreOptions};
 use crate::Context;
 
@@ -147,7 +148,9 @@ fn run(
         let path = path.to_owned();
         move |source| VerifyRestoreError::Io { path, source }
     };
-    let file = File::create(output).map_err(io(output))?;
+    // The one before is read, and the directory is ours alone.
+    drop(std::fs::remove_file(output));
+    let file = new_file(output, 0o600).map_err(io(output))?;
     let copy = file.try_clone().map_err(io(output))?;
     let mut child = command.stdout(copy).stderr(file).spawn().map_err(io(program))?;
     let mut ended = None;

@@ -1,14 +1,15 @@
 //! A PostgreSQL server that nobody but us can reach, and that reaches nobody.
 
 use std::fmt::Write as _;
-use std::fs::{File, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tapster_protocol::{ConnInfo, ConnectOptions, Connection, Environment, Mode};
 use walfile::{ControlFile, WalLevel};
@@ -16,7 +17,7 @@ use walfile::{ControlFile, WalLevel};
 use super::account::Account;
 use super::binaries::Binaries;
 use super::log::{Recovery, last_words};
-use super::scratch::Scratch;
+use super::scratch::{Scratch, new_file};
 use super::{VerifyRestoreError, VerifyRestoreOptions};
 use crate::Context;
 use crate::restore::settings::quote;
@@ -39,9 +40,16 @@ fn io_at(path: &Path) -> impl FnOnce(std::io::Error) -> VerifyRestoreError + '_ 
     move |source| VerifyRestoreError::Io { path: path.to_owned(), source }
 }
 
-/// Writes a file of the scratch directory.
-fn put(path: &Path, content: &str) -> Result<(), VerifyRestoreError> {
-    let written = File::create(path).and_then(|mut file| file.write_all(content.as_bytes()));
+/// Writes a file that the server is to read. What has its name is removed, not written through: in a backup it may be a link.
+fn put(path: &Path, content: &str, account: Option<Account>) -> Result<(), VerifyRestoreError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io_at(path)(error)),
+        _ => {}
+    }
+    let written = new_file(path, 0o640).and_then(|mut file| {
+        account.map_or(Ok(()), |account| account.show(&file))?;
+        file.write_all(content.as_bytes())
+    });
     written.map_err(io_at(path))
 }
 
@@ -63,16 +71,15 @@ impl<'a> Instance<'a> {
             ControlFile::parse(&bytes).map_err(|error| io_at(&control)(std::io::Error::other(error)))?;
         // What ALTER SYSTEM set on the old server holds there, not here.
         let auto = data.join("postgresql.auto.conf");
-        put(&auto, "")?;
-        put(&scratch.file("pg_hba.conf"), "local all all trust\n")?;
-        put(&scratch.file("pg_ident.conf"), "")?;
-        put(&scratch.file("postgresql.conf"), &configuration(scratch, &found, options)?)?;
+        put(&auto, "", account)?;
+        put(&scratch.file("pg_hba.conf"), "local all all trust\n", account)?;
+        put(&scratch.file("pg_ident.conf"), "", account)?;
+        put(&scratch.file("postgresql.conf"), &configuration(scratch, &found, options)?, account)?;
         let log = scratch.log();
-        let file = File::create(&log).map_err(io_at(&log))?;
+        let file = new_file(&log, 0o600).map_err(io_at(&log))?;
         std::fs::set_permissions(&data, Permissions::from_mode(0o700)).map_err(io_at(&data))?;
         if let Some(account) = account {
-            account.give(scratch.root())?;
-            account.give(scratch.sockets())?;
+            scratch.give(account)?;
         }
         let program = binaries.postgres();
         let mut command = Account::command(account, &program);
@@ -122,7 +129,16 @@ impl<'a> Instance<'a> {
 
     /// The last line of `postmaster.pid` says it, as `pg_ctl` reads it.
     fn is_ready(&self) -> bool {
-        let text = std::fs::read_to_string(self.scratch.data().join("postmaster.pid")).unwrap_or_default();
+        let mut text = String::new();
+        // Its directory is another user's, who could put anything there.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags.bits().cast_signed())
+            .open(self.scratch.data().join("postmaster.pid"));
+        if let Ok(file) = opened {
+            drop(file.take(4096).read_to_string(&mut text));
+        }
         text.lines().nth(7).is_some_and(|status| status.trim() == "ready")
     }
 
