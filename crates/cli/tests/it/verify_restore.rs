@@ -152,9 +152,20 @@ fn ended_early(lab: &Lab, scratch: &Path, kept: &[&Path]) {
     wait_for("the query", sleeping);
     running.kill();
     assert!(!servers(scratch).is_empty());
+    let sockets = sockets(scratch);
+    assert!(sockets.is_dir(), "{}", sockets.display());
     let run = verify(lab, scratch, &["--sql", script, "--timeout", "1"]);
     assert!(run.code == 1 && says(&run, "which is as long as it may take"), "{run:?}");
     only(scratch, kept);
+    assert!(!sockets.exists(), "{}", sockets.display());
+}
+
+/// Where the test restore that was killed has its sockets, as its marker says.
+fn sockets(scratch: &Path) -> PathBuf {
+    let runs = fs::read_dir(scratch).unwrap().map(|entry| entry.unwrap().path());
+    let markers: Vec<_> = runs.filter_map(|run| fs::read_to_string(run.join("test-restore")).ok()).collect();
+    assert_eq!(markers.len(), 1, "{markers:?}");
+    markers[0].trim().strip_prefix("sockets=").unwrap().into()
 }
 
 fn lab_is_asleep(scratch: &Path) -> bool {

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::VerifyRestoreError;
+use super::{VerifyRestoreError, VerifyRestoreOptions};
 
 /// Another user, when we are root.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,17 +32,20 @@ impl Account {
         if account.uid == 0 { Err(unknown()) } else { Ok(Some(account)) }
     }
 
-    /// A program run as that user, with nothing of this process's environment but where programs are.
-    pub(super) fn command(account: Option<Self>, program: &Path) -> Command {
+    /// A program run as that user. Of this process's environment, in which passwords may be, it gets where programs are and,
+    /// when it stays the same user, where the home directory is: what `get-wal` decrypts with lies there.
+    pub(super) fn command(account: Option<Self>, program: &Path, options: &VerifyRestoreOptions) -> Command {
         let mut command = Command::new(program);
-        for name in
-            ["PGDATA", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGOPTIONS", "PGSERVICE", "PGSERVICEFILE"]
-        {
-            command.env_remove(name);
-        }
-        command.env("LC_ALL", "C");
-        if let Some(account) = account {
-            command.uid(account.uid).gid(account.gid).current_dir("/").env("HOME", "/");
+        let path = std::env::join_paths(&options.path).unwrap_or_default();
+        let path = if path.is_empty() { "/usr/local/bin:/usr/bin:/bin".into() } else { path };
+        command.env_clear().env("PATH", path).env("LC_ALL", "C");
+        match account {
+            Some(account) => {
+                command.uid(account.uid).gid(account.gid).current_dir("/").env("HOME", "/");
+            }
+            None => {
+                command.env("HOME", options.home.as_deref().unwrap_or(Path::new("/")));
+            }
         }
         command
     }
@@ -105,5 +108,18 @@ mod tests {
         let text = "root:x:0:0::/root:/bin/sh\npostgres2:x:9:9:::\npostgres:x:105:110:x:/var/lib/postgresql:/bin/bash\n";
         assert_eq!(find(text, "postgres"), Some(Account { uid: 105, gid: 110 }));
         assert_eq!(find(text, "post"), None);
+    }
+
+    #[test]
+    fn a_program_gets_nothing_of_the_environment_that_it_does_not_need() {
+        let restore = crate::RestoreOptions::new(crate::restore::BackupChoice::Auto, "/nowhere");
+        let mut options = VerifyRestoreOptions::new(restore);
+        options.path = vec!["/usr/bin".into(), "/bin".into()];
+        options.home = Some("/home/somebody".into());
+        let output = Account::command(None, Path::new("env"), &options).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["HOME=/home/somebody", "LC_ALL=C", "PATH=/usr/bin:/bin"]);
     }
 }

@@ -34,6 +34,7 @@ pub(super) struct Instance<'a> {
     child: Child,
     scratch: &'a Scratch,
     account: Option<Account>,
+    options: &'a VerifyRestoreOptions,
 }
 
 fn io_at(path: &Path) -> impl FnOnce(std::io::Error) -> VerifyRestoreError + '_ {
@@ -58,7 +59,7 @@ impl<'a> Instance<'a> {
     pub(super) fn start(
         scratch: &'a Scratch,
         binaries: &Binaries,
-        options: &VerifyRestoreOptions,
+        options: &'a VerifyRestoreOptions,
         account: Option<Account>,
     ) -> Result<Self, VerifyRestoreError> {
         let data = scratch.data();
@@ -82,14 +83,14 @@ impl<'a> Instance<'a> {
             scratch.give(account)?;
         }
         let program = binaries.postgres();
-        let mut command = Account::command(account, &program);
+        let mut command = Account::command(account, &program, options);
         command.arg("-D").arg(&data).arg("-c");
         command.arg(format!("config_file={}", scratch.file("postgresql.conf").display()));
         let copy = file.try_clone().map_err(io_at(&log))?;
         // Signals from a terminal are for us; the server is stopped by us.
         command.stdin(Stdio::null()).stdout(copy).stderr(file).process_group(0);
         let child = command.spawn().map_err(io_at(&program))?;
-        Ok(Self { child, scratch, account })
+        Ok(Self { child, scratch, account, options })
     }
 
     /// Waits until recovery has ended.
@@ -182,7 +183,7 @@ impl<'a> Instance<'a> {
 
     /// A client program that connects to this server.
     pub(super) fn client(&self, program: &Path, user: &str) -> std::process::Command {
-        let mut command = Account::command(self.account, program);
+        let mut command = Account::command(self.account, program, self.options);
         command.arg("-h").arg(self.scratch.sockets()).args(["-p", &PORT.to_string(), "-U", user]);
         command
     }

@@ -27,6 +27,8 @@ pub struct VerifyRestoreOptions {
     pub bindir: Option<PathBuf>,
     /// Directories to look for them in, after Debian's.
     pub path: Vec<PathBuf>,
+    /// The home directory of the user we are, for what the server starts as that user (`get-wal`).
+    pub home: Option<PathBuf>,
     /// How long the server may take to get to the target, and each check.
     pub timeout: Duration,
     /// `shared_preload_libraries` of the started server: none unless told, since what they start is not under our control.
@@ -50,6 +52,7 @@ impl VerifyRestoreOptions {
             keep: false,
             bindir: None,
             path: Vec::new(),
+            home: None,
             timeout: Duration::from_secs(6 * 3600),
             preload: String::new(),
             os_user: None,

@@ -77,7 +77,7 @@ impl Server {
             *backup = Some(record.id.to_string());
         }
         let parent = options.scratch.as_deref().unwrap_or(&self.layout().root);
-        let scratch = Scratch::create(parent, self.name(), started, account, context)?;
+        let scratch = Scratch::create(parent, self.name(), started, account, options, context)?;
         let plan = self.plan_restore(&restore_options(options, &scratch, account), context)?;
         *backup = Some(plan.record.id.to_string());
         let version = plan.record.version.unwrap_or_default();

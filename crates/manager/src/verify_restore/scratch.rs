@@ -13,8 +13,8 @@ use tapster_catalog::locks::{Lock, LockError};
 use tapster_copy::sync;
 use time::OffsetDateTime;
 
-use super::VerifyRestoreError;
 use super::account::Account;
+use super::{VerifyRestoreError, VerifyRestoreOptions};
 use crate::Context;
 use crate::restore::server_on;
 
@@ -46,6 +46,7 @@ impl Scratch {
         server: &str,
         started: OffsetDateTime,
         account: Option<Account>,
+        options: &VerifyRestoreOptions,
         context: &Context<'_>,
     ) -> Result<Self, VerifyRestoreError> {
         let parent = std::path::absolute(parent).map_err(io_at(parent))?;
@@ -96,7 +97,7 @@ impl Scratch {
             // The process's mask may have taken it away.
             let open = Permissions::from_mode(mode);
             std::fs::set_permissions(&scratch.root, open).map_err(io_at(&scratch.root))?;
-            scratch.check_reachable(account)?;
+            scratch.check_reachable(account, options)?;
         }
         Ok(scratch)
     }
@@ -112,8 +113,12 @@ impl Scratch {
     }
 
     /// That the server's user can get here, which is better found out before a restore than after it.
-    fn check_reachable(&self, account: Account) -> Result<(), VerifyRestoreError> {
-        let mut test = Account::command(Some(account), Path::new("test"));
+    fn check_reachable(
+        &self,
+        account: Account,
+        options: &VerifyRestoreOptions,
+    ) -> Result<(), VerifyRestoreError> {
+        let mut test = Account::command(Some(account), Path::new("test"), options);
         test.arg("-x").arg(&self.root).stdout(Stdio::null()).stderr(Stdio::null());
         match test.status() {
             Ok(status) if !status.success() => {
