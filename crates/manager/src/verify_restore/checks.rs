@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::binaries::Binaries;
+use super::blame::answer;
 use super::instance::Instance;
 use super::report::RestoredDatabase;
 use super::scratch::new_file;
@@ -34,13 +35,13 @@ pub(super) fn superuser(
     candidates: &[String],
     context: &Context<'_>,
 ) -> Result<String, VerifyRestoreError> {
-    let mut refused = VerifyRestoreError::Server { reason: "there is no role to connect as".to_owned() };
+    let mut refused = VerifyRestoreError::Unasked { reason: "there is no role to connect as".to_owned() };
     for user in candidates {
         match instance.connect(user, "template1", context) {
             Ok(mut connection) => {
                 let rows = connection
                     .query("SELECT rolname FROM pg_catalog.pg_roles WHERE oid = 10 AND rolcanlogin")
-                    .map_err(|error| VerifyRestoreError::Server { reason: error.to_string() })?;
+                    .map_err(|error| answer(&error, "", &instance.log()))?;
                 return Ok(rows.value(0, 0).map_or_else(|| user.clone(), str::to_owned));
             }
             Err(error) => refused = error,
@@ -55,14 +56,13 @@ pub(super) fn databases(
     user: &str,
     context: &Context<'_>,
 ) -> Result<Vec<RestoredDatabase>, VerifyRestoreError> {
-    let answer = |reason: String| VerifyRestoreError::Server { reason };
     let mut connection = instance.connect(user, "template1", context)?;
     let listed = connection
         .query(
             "SELECT datname, pg_catalog.pg_database_size(oid) FROM pg_catalog.pg_database \
              WHERE datallowconn AND datconnlimit <> -2 ORDER BY datname",
         )
-        .map_err(|error| answer(error.to_string()))?;
+        .map_err(|error| answer(&error, "", &instance.log()))?;
     drop(connection);
     let mut found = Vec::new();
     for row in listed.iter() {
@@ -75,7 +75,7 @@ pub(super) fn databases(
         let mut connection = instance.connect(user, &name, context)?;
         let rows = connection
             .query("SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid")
-            .map_err(|error| answer(format!("database \"{name}\": {error}")))?;
+            .map_err(|error| answer(&error, &format!("database \"{name}\": "), &instance.log()))?;
         drop(rows);
         found.push(RestoredDatabase { name, size });
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::blame;
 use crate::{RestoreError, RestorePlanError};
 
 /// A test restore that did not prove the backup. The server is stopped, and the scratch directory removed unless it was to be
@@ -74,7 +75,13 @@ pub enum VerifyRestoreError {
         /// The end of its log.
         log: Vec<String>,
     },
-    /// The server runs and refuses what we ask.
+    /// The server runs and cannot be asked.
+    #[error("the restored server cannot be asked: {reason}")]
+    Unasked {
+        /// Why.
+        reason: String,
+    },
+    /// The server runs and refuses what we ask, because of what it was restored from.
     #[error("the restored server answered: {reason}")]
     Server {
         /// The answer.
@@ -94,15 +101,8 @@ pub enum VerifyRestoreError {
 }
 
 impl VerifyRestoreError {
-    /// Whether it says something about the backup, rather than about this host or what was asked for.
-    pub const fn is_about_backup(&self) -> bool {
-        matches!(
-            self,
-            Self::Plan(_)
-                | Self::Restore(_)
-                | Self::NotStarted { .. }
-                | Self::Timeout { .. }
-                | Self::Server { .. }
-        )
+    /// Whether it says something about the backup or the archived WAL, rather than about this host or what was asked for.
+    pub fn is_about_backup(&self) -> bool {
+        blame::verify(self)
     }
 }

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tapster_protocol::{ConnInfo, ConnectOptions, Connection, Environment, Mode};
+use tapster_protocol::{ConnInfo, ConnectError, ConnectOptions, Connection, Environment, Mode, QueryError};
 use walfile::{ControlFile, WalLevel};
 
 use super::account::Account;
 use super::binaries::Binaries;
+use super::blame::answer;
 use super::log::{Recovery, last_words};
 use super::scratch::{Scratch, new_file};
 use super::{VerifyRestoreError, VerifyRestoreOptions};
@@ -165,7 +166,7 @@ impl<'a> Instance<'a> {
         context: &Context<'_>,
     ) -> Result<Connection, VerifyRestoreError> {
         let refused =
-            |error: &dyn std::fmt::Display| VerifyRestoreError::Server { reason: error.to_string() };
+            |error: &dyn std::fmt::Display| VerifyRestoreError::Unasked { reason: error.to_string() };
         let mut conninfo =
             ConnInfo::parse("application_name=verify-restore").map_err(|error| refused(&error))?;
         let sockets = self.scratch.sockets().display().to_string();
@@ -178,7 +179,10 @@ impl<'a> Instance<'a> {
         let options =
             ConnectOptions::resolve(&conninfo, &Environment::default()).map_err(|error| refused(&error))?;
         let stop = std::sync::Arc::clone(&context.stop);
-        Connection::connect_with_stop(&options, Mode::Sql, stop).map_err(|error| refused(&error))
+        Connection::connect_with_stop(&options, Mode::Sql, stop).map_err(|error| match error {
+            ConnectError::Server { error, .. } => answer(&QueryError::Server(error), "", ""),
+            error => refused(&error),
+        })
     }
 
     /// A client program that connects to this server.

@@ -8,6 +8,7 @@
 
 mod account;
 mod binaries;
+mod blame;
 mod checks;
 mod error;
 mod instance;

@@ -54,6 +54,8 @@ impl Server {
                     test.failure = Some("a check of the restored server failed".to_owned());
                 }
             }
+            // Whatever broke off for it.
+            Err(_) if context.stopped() => return result,
             Err(error) if error.is_about_backup() => test.failure = Some(error.to_string()),
             // It says nothing about the backup.
             Err(_) => return result,
