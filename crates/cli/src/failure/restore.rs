@@ -53,6 +53,9 @@ impl Failure {
             RestorePlanError::NotACluster { .. } | RestorePlanError::ForeignTablespace { .. } => {
                 "choose another place, or empty this one; it was left as it is".to_owned()
             }
+            RestorePlanError::OtherCluster { .. } => {
+                "look whether it is the right place; to give this one up, empty it".to_owned()
+            }
             RestorePlanError::ServerRunning { .. } => "stop the server first".to_owned(),
             RestorePlanError::LsnBeyondArchive { last, .. } => {
                 let earlier = last.map_or_else(

@@ -100,6 +100,22 @@ fn a_delta_restore_makes_what_a_restore_makes() {
     let fresh = restore(&lab, "fresh", &[]);
     let aged = restore(&lab, "aged", &[]);
     age(&lab, &aged);
+    // WAL that nobody else has: history, the beginning of a segment, and what a newer release wrote.
+    let orphans = ["0000000A.history", "0000000900000000000000FE.partial", "0000000900000000000000FF"];
+    for name in orphans {
+        fs::write(aged.0.join("pg_wal").join(name), "nobody has this").unwrap();
+    }
+    let zeros = aged.0.join("pg_wal/0000000900000000000001FF");
+    fs::write(&zeros, [0; 1000]).unwrap();
+
+    // Another cluster is not gone over.
+    let (control, own_control) = (aged.0.join("global/pg_control"), aged.0.join("global/own"));
+    fs::rename(&control, &own_control).unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../walfile/tests/data/15/pg_control.production");
+    fs::copy(data, &control).unwrap();
+    refused(&lab, "aged", &["--delta-restore"], "is another cluster: its system identifier is ");
+    assert!(aged.0.join("base/99999").exists());
+    fs::rename(&own_control, &control).unwrap();
 
     refused(&lab, "aged", &[], "is not empty. To prevent accidental data loss");
     let plan = lab.json(
@@ -117,7 +133,11 @@ fn a_delta_restore_makes_what_a_restore_makes() {
     );
     assert!(!is_removed("log") && aged.0.join("base/99999").exists());
     let kept = plan["main"]["delta"]["not_archived"].as_array().unwrap();
-    assert!(!kept.is_empty(), "{plan}");
+    assert!(
+        kept.len() > orphans.len() && orphans.iter().all(|name| kept.contains(&(*name).into())),
+        "{plan}"
+    );
+    assert!(is_removed("pg_wal/0000000900000000000001FF"), "{plan}");
     let (_, _, words) = words(&lab, "aged", &["--delta-restore"]);
     let said = lab.ok(&words.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(said.contains(" MiB) that were right already.\n"), "{said}");

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use tapster_catalog::BackupRecord;
@@ -14,19 +14,18 @@ use tapster_catalog::locks::Lock;
 use tapster_copy::delta::{Inventory, Kind, Prune, disarm};
 use tapster_copy::tree::{Plan, RESTORE_EXCLUDES, TreeError, TreeOptions};
 use tapster_copy::{manifest, publish, sync};
-use walfile::{LongPageHeader, SegmentName, WalName};
+use walfile::{ControlFile, SystemId, WalName};
 
 use super::archived_wal::file_names;
 use super::archives::is_archived;
+use super::execute::CONTROL;
 use super::here::NOT_RESTORED;
 use super::occupied::{Found, MARKER, Unfinished, look, server_on, user_of};
 use super::places::{is_empty, resolved};
+use super::unarchived::SET_ASIDE;
 use super::{RestoreError, RestorePlan, RestorePlanError, TablespacePlace};
 use crate::event::Event;
 use crate::{Context, Server};
-
-/// Where WAL goes that the archive does not have.
-pub(super) const SET_ASIDE: &str = "not-archived";
 
 /// What a restore finds in its destination and goes over.
 #[derive(Clone, Debug, Default)]
@@ -36,8 +35,9 @@ pub struct DeltaPlan {
     pub removed: Vec<PathBuf>,
     /// Bytes that are there, removed or not.
     pub present_bytes: u64,
-    /// WAL of the destination that the archive does not have. It is moved to `pg_wal/not-archived`.
-    pub set_aside: Vec<SegmentName>,
+    /// WAL files of the destination that the archive does not have. They are moved to `pg_wal/not-archived`; so is what
+    /// has come until then.
+    pub set_aside: Vec<WalName>,
     /// The restore that broke off here.
     pub unfinished: Option<Unfinished>,
 }
@@ -67,6 +67,7 @@ impl Server {
         tablespaces: &[TablespacePlace],
         asked_for: bool,
         warnings: &mut Vec<String>,
+        context: &Context<'_>,
     ) -> Result<Option<DeltaPlan>, RestorePlanError> {
         let path = || destination.to_owned();
         let found = look(destination)?;
@@ -88,52 +89,53 @@ impl Server {
             Found::Cluster => None,
             Found::Unfinished(unfinished) => Some(unfinished),
         };
+        let Some(record) = chain.last() else { return Ok(None) };
+        check_cluster(destination, record)?;
         if let Some(pid) = server_on(destination) {
             return Err(RestorePlanError::ServerRunning { path: path(), pid });
         }
         for place in tablespaces {
             check_owner(destination, place)?;
         }
-        let Some(record) = chain.last() else { return Ok(None) };
         let mut delta = DeltaPlan { unfinished, ..DeltaPlan::default() };
         for root in self.roots(chain, destination, tablespaces)? {
             let prune = Prune::plan(&root.path, &root.inventory, &root.keep).map_err(io)?;
             delta.present_bytes = delta.present_bytes.saturating_add(prune.bytes);
             delta.removed.extend(prune.removed);
         }
-        delta.set_aside = self.not_archived(record, destination, delta.unfinished.is_some())?;
+        delta.set_aside = self.not_archived(record, destination, &context.stop)?;
         if let (Some(first), Some(last)) = (delta.set_aside.first(), delta.set_aside.last()) {
             warnings.push(format!(
                 "'{}' holds {} WAL files that are not in the archive, {first} to {last}: they are moved to '{}'",
                 destination.join("pg_wal").display(),
                 delta.set_aside.len(),
-                destination.join("pg_wal").join(SET_ASIDE).display()
+                destination.join(SET_ASIDE).display()
             ));
         }
         links_left(destination, tablespaces, warnings)?;
         Ok(Some(delta))
     }
 
-    /// Takes away what must not be in the restored cluster; after the WAL that is set aside the control file, so that from here
-    /// on to the end of the restore no server starts on what is there.
-    pub(super) fn clear(&self, plan: &RestorePlan, delta: &DeltaPlan) -> Result<(), RestoreError> {
+    /// Takes away what must not be in the restored cluster; first of all the control file, so that from here on to the end of the
+    /// restore no server starts on what is there. Then no WAL comes any more, and what the archive does not have is saved: a
+    /// server that started without it would take the hole for the end.
+    pub(super) fn clear(&self, plan: &RestorePlan, context: &Context<'_>) -> Result<(), RestoreError> {
         let destination = &plan.destination;
         if let Some(pid) = server_on(destination) {
             return Err(RestoreError::ServerRunning { path: destination.clone(), pid });
         }
-        let wal = destination.join("pg_wal");
-        let aside = wal.join(SET_ASIDE);
-        if !delta.set_aside.is_empty() {
+        disarm(destination).map_err(TreeError::from)?;
+        let (wal, aside) = (destination.join("pg_wal"), destination.join(SET_ASIDE));
+        let saved = self.not_archived(&plan.record, destination, &context.stop);
+        let saved = saved.map_err(RestoreError::Destination)?;
+        if !saved.is_empty() {
             sync::create_dir_all(&aside, 0o700).map_err(TreeError::from)?;
         }
-        for segment in &delta.set_aside {
-            let (from, to) = (wal.join(segment.to_string()), aside.join(segment.to_string()));
-            let to = if to.exists() { free_name(&to) } else { to };
+        for name in saved {
+            let (from, to) = (wal.join(name.to_string()), aside.join(name.to_string()));
+            let to = if to.symlink_metadata().is_ok() { free_name(&to) } else { to };
             publish::publish(&from, &to).map_err(TreeError::from)?;
         }
-        sync::directory(destination).map_err(TreeError::from)?;
-        // Without WAL there is nothing to start it with, without this nothing to start.
-        disarm(destination).map_err(TreeError::from)?;
         for root in
             self.roots(&plan.chain, destination, &plan.tablespaces).map_err(RestoreError::Destination)?
         {
@@ -197,70 +199,19 @@ impl Server {
         }
         Ok(roots)
     }
-
-    /// The segments in the destination's `pg_wal` that the archive does not have: perhaps the last transactions of a server
-    /// that crashed. Segments that were only made ready for use hold other positions than their names say, and do not count.
-    /// What an unfinished restore copied is in the archive, complete or not here.
-    fn not_archived(
-        &self,
-        record: &BackupRecord,
-        destination: &Path,
-        is_unfinished: bool,
-    ) -> Result<Vec<SegmentName>, RestorePlanError> {
-        let dir = destination.join("pg_wal");
-        // Behind a link it is not touched.
-        if std::fs::symlink_metadata(&dir).map_or(true, |found| !found.is_dir()) {
-            return Ok(Vec::new());
-        }
-        let size = record.segment_size();
-        let store = self.wal_store().with_segment_size(size);
-        let mut found = Vec::new();
-        for name in file_names(&dir)? {
-            let Ok(WalName::Segment(segment)) = name.parse() else { continue };
-            let mut bytes = Vec::new();
-            let read = File::open(dir.join(&name)).and_then(|file| file.take(8192).read_to_end(&mut bytes));
-            let begins = segment.start(size);
-            let is_used = read.is_ok()
-                && LongPageHeader::parse(&bytes)
-                    .is_ok_and(|header| begins.is_ok_and(|at| at == header.page.address));
-            if !is_used {
-                continue;
-            }
-            let is_archived = match store.find(segment.into(), is_unfinished)? {
-                None => false,
-                Some(_) => {
-                    is_unfinished || is_same(&mut store.open(segment.into(), false)?, &dir.join(&name))
-                }
-            };
-            if !is_archived {
-                found.push(segment);
-            }
-        }
-        found.sort();
-        Ok(found)
-    }
-}
-
-/// Whether a file holds what the archive has under its name. Nothing is lost by one that is kept although it is.
-fn is_same(archived: &mut impl Read, path: &Path) -> bool {
-    let Ok(mut file) = File::open(path) else { return false };
-    let (mut ours, mut theirs) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    loop {
-        let Ok(length) = archived.read(&mut theirs) else { return false };
-        let piece = ours.get_mut(..length.max(1)).unwrap_or_default();
-        if length == 0 {
-            return matches!(file.read(piece), Ok(0));
-        }
-        if file.read_exact(piece).is_err() || Some(&*piece) != theirs.get(..length) {
-            return false;
-        }
-    }
 }
 
 /// Besides what the backup has: the server's own logs, as Barman leaves them, what we need until the end, and WAL that was set
 /// aside.
-const KEPT: [&str; 6] =
-    ["/log", "/pg_log", "/.tapster-restore", "/.barman-recover.info", "/lost+found", "/pg_wal/not-archived"];
+const KEPT: [&str; 7] = [
+    "/log",
+    "/pg_log",
+    "/.tapster-restore",
+    "/.barman-recover.info",
+    "/lost+found",
+    "/pg_wal/lost+found",
+    "/pg_wal/not-archived",
+];
 
 fn io(error: tapster_copy::SyncError) -> RestorePlanError {
     RestorePlanError::Io { path: error.path, source: error.source }
@@ -296,6 +247,22 @@ fn is_free(tablespaces: &[TablespacePlace]) -> Result<(), RestorePlanError> {
         }
     }
     Ok(())
+}
+
+/// That the cluster that is gone over is the one of the backup, as far as its control file tells.
+fn check_cluster(destination: &Path, record: &BackupRecord) -> Result<(), RestorePlanError> {
+    let mut bytes = Vec::new();
+    let file = File::open(destination.join(CONTROL));
+    if file.and_then(|file| file.take(ControlFile::FILE_LEN as u64).read_to_end(&mut bytes)).is_err() {
+        return Ok(());
+    }
+    let expected: Option<SystemId> = record.systemid.as_ref().and_then(|text| text.parse().ok());
+    match (ControlFile::parse(&bytes), expected) {
+        (Ok(ControlFile { system_id: found, .. }), Some(expected)) if found != expected => {
+            Err(RestorePlanError::OtherCluster { path: destination.to_owned(), expected, found })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// That what is in the place of a tablespace is of the cluster that is gone over: its link leads there, or a restore to it

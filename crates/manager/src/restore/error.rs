@@ -287,6 +287,19 @@ pub enum RestorePlanError {
         /// Something in it.
         name: String,
     },
+    /// The destination is a cluster, but not the one of the backup.
+    #[error(
+        "'{}' is another cluster: its system identifier is {found}, that of the backup {expected}",
+        path.display()
+    )]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// The backup's system identifier.
+        expected: SystemId,
+        /// The destination's.
+        found: SystemId,
+    },
     /// A server works there.
     #[error("'{}' is used by a running server (process {pid})", path.display())]
     ServerRunning {
@@ -493,7 +506,7 @@ pub enum RestoreError {
         /// A process of it.
         pid: u32,
     },
-    /// What the destination holds has changed since the restore was planned, or cannot be read. Nothing was written.
+    /// What the destination holds has changed since the restore was planned, or cannot be read.
     #[error(transparent)]
     Destination(RestorePlanError),
     /// The backup was deleted after the restore was planned, or its deletion has begun. Nothing was written.

@@ -95,8 +95,12 @@ impl Server {
         }
         // What goes to another host is not ours to lock.
         let claim = elsewhere.is_none().then(|| Claim::take(&plan, self.name())).transpose()?;
-        if let Some(delta) = &plan.delta {
-            self.clear(&plan, delta)?;
+        if plan.delta.is_some() {
+            self.clear(&plan, context).map_err(|error| match error {
+                error @ RestoreError::ServerRunning { .. } => error,
+                _ if context.stopped() => job.stopped(),
+                error => error,
+            })?;
         }
         context.tell(Event::CopyingBaseBackup);
         for place in &plan.tablespaces {

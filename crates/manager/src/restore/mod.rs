@@ -26,6 +26,7 @@ mod standby;
 mod stop_point;
 mod target_time;
 mod time_reach;
+mod unarchived;
 mod wal_plan;
 mod wal_proof;
 mod wals;

@@ -96,7 +96,7 @@ impl Server {
         let delta = match &there {
             None => {
                 check_places(&destination, &tablespaces)?;
-                self.plan_delta(&chain, &destination, &tablespaces, delta, &mut warnings)?
+                self.plan_delta(&chain, &destination, &tablespaces, delta, &mut warnings, context)?
             }
             Some(there) => {
                 there.check(&destination, &tablespaces, delta)?;
