@@ -53,6 +53,9 @@ impl Failure {
             RestorePlanError::NotACluster { .. } | RestorePlanError::ForeignTablespace { .. } => {
                 "choose another place, or empty this one; it was left as it is".to_owned()
             }
+            RestorePlanError::MountedBelow { .. } => {
+                "unmount it first; nothing was removed from it".to_owned()
+            }
             RestorePlanError::OtherCluster { .. } => {
                 "look whether it is the right place; to give this one up, empty it".to_owned()
             }

@@ -108,6 +108,9 @@ fn a_delta_restore_makes_what_a_restore_makes() {
     let zeros = aged.0.join("pg_wal/0000000900000000000001FF");
     fs::write(&zeros, [0; 1000]).unwrap();
 
+    // On a file system of its own.
+    fs::create_dir(aged.0.join("pg_wal/lost+found")).unwrap();
+
     // Another cluster is not gone over.
     let (control, own_control) = (aged.0.join("global/pg_control"), aged.0.join("global/own"));
     fs::rename(&control, &own_control).unwrap();
@@ -131,6 +134,8 @@ fn a_delta_restore_makes_what_a_restore_makes() {
         ["base/99999", "standby.signal", "tablespace_map", "pg_stat"].into_iter().all(is_removed),
         "{plan}"
     );
+    assert!(!is_removed("pg_wal/lost+found"));
+    fs::remove_dir(aged.0.join("pg_wal/lost+found")).unwrap();
     assert!(!is_removed("log") && aged.0.join("base/99999").exists());
     let kept = plan["main"]["delta"]["not_archived"].as_array().unwrap();
     assert!(
@@ -164,6 +169,17 @@ fn a_delta_restore_makes_what_a_restore_makes() {
     let run = lab.run(&["restore", "--delta-restore", "main", "latest", live.to_str().unwrap()]);
     assert!(run.code == 1 && run.stderr.contains("is used by a running server"), "{run:?}");
     assert_eq!(lab.cluster.value("SELECT count(*) FROM t"), "20000");
+
+    // A tablespace inside a data directory that is reached through a link.
+    let (real, link) = (lab.cluster.directory().join("real"), lab.cluster.directory().join("link"));
+    fs::create_dir(&real).unwrap();
+    symlink(&real, &link).unwrap();
+    let (data, rule) = (link.join("data"), format!("space:{}", real.join("data/space").display()));
+    let inside = ["restore", "--tablespace", &rule, "main", "latest", data.to_str().unwrap()];
+    lab.ok(&inside);
+    let plan = lab.json(&[&inside[..1], &["--delta-restore", "--dry-run"], &inside[1..]].concat());
+    let removed = plan["main"]["delta"]["removed"].as_array().unwrap();
+    assert!(removed.iter().all(|path| !path.as_str().unwrap().contains("space")), "{plan}");
 
     // The default of the configuration; an empty destination is as without it.
     let conninfo = lab.cluster.conninfo().to_conninfo_string();

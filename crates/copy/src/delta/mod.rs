@@ -14,5 +14,5 @@ mod sums;
 
 pub use inventory::{Inventory, Kind};
 pub(crate) use over::{Over, open_at};
-pub use prune::{Prune, disarm};
+pub use prune::{Prune, PruneError, PruneOptions, disarm};
 pub use sums::Sums;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
-use tapster_copy::delta::{Prune, Sums, disarm};
+use tapster_copy::delta::{Prune, PruneOptions, Sums, disarm};
 use tapster_copy::manifest::{self, ManifestWriter};
 use tapster_copy::tar::member_header;
 use tapster_copy::tree::{OverTree, Plan, TreeOptions, TreeReport};
@@ -117,7 +117,10 @@ fn over(from: &Path, to: &Path, sums: Option<Sums>) -> TreeReport {
     options.over = Some(over);
     let plan = Plan::new(from, options).unwrap();
     disarm(to).unwrap();
-    Prune::plan(to, &plan.inventory(), &[]).unwrap().execute().unwrap();
+    Prune::plan(to, &plan.inventory(), &PruneOptions::default())
+        .unwrap()
+        .execute(&AtomicBool::new(false))
+        .unwrap();
     plan.execute(to, &Silent, &AtomicBool::new(false)).unwrap()
 }
 
@@ -219,7 +222,10 @@ fn archives_go_over_what_is_there() {
     spoil(&to, &outside);
     disarm(&to).unwrap();
     let plan = Plan::new(&from, TreeOptions::default()).unwrap();
-    Prune::plan(&to, &plan.inventory(), &[]).unwrap().execute().unwrap();
+    Prune::plan(&to, &plan.inventory(), &PruneOptions::default())
+        .unwrap()
+        .execute(&AtomicBool::new(false))
+        .unwrap();
     assert_eq!(extract(true).unwrap().kept, 0);
     assert_eq!(listed(&to), listed(&from));
     disarm(&to).unwrap();

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use tapster_catalog::BackupRecord;
 use tapster_catalog::locks::Lock;
-use tapster_copy::delta::{Inventory, Kind, Prune, disarm};
+use tapster_copy::delta::{Inventory, Kind, Prune, PruneError, PruneOptions, disarm};
 use tapster_copy::tree::{Plan, RESTORE_EXCLUDES, TreeError, TreeOptions};
 use tapster_copy::{manifest, publish, sync};
 use walfile::{ControlFile, SystemId, WalName};
@@ -35,6 +35,8 @@ pub struct DeltaPlan {
     pub removed: Vec<PathBuf>,
     /// Bytes that are there, removed or not.
     pub present_bytes: u64,
+    /// The same by the number of the file system (`st_dev`).
+    pub present: BTreeMap<u64, u64>,
     /// WAL files of the destination that the archive does not have. They are moved to `pg_wal/not-archived`; so is what
     /// has come until then.
     pub set_aside: Vec<WalName>,
@@ -56,6 +58,16 @@ struct Root {
     path: PathBuf,
     inventory: Inventory,
     keep: Vec<String>,
+}
+
+impl Root {
+    fn options(&self, context: &Context<'_>) -> PruneOptions {
+        let mut options = PruneOptions::default();
+        options.keep.clone_from(&self.keep);
+        options.mounts = vec![PathBuf::from("pg_wal")];
+        options.stop = std::sync::Arc::clone(&context.stop);
+        options
+    }
 }
 
 impl Server {
@@ -99,8 +111,12 @@ impl Server {
         }
         let mut delta = DeltaPlan { unfinished, ..DeltaPlan::default() };
         for root in self.roots(chain, destination, tablespaces)? {
-            let prune = Prune::plan(&root.path, &root.inventory, &root.keep).map_err(io)?;
-            delta.present_bytes = delta.present_bytes.saturating_add(prune.bytes);
+            let prune = Prune::plan(&root.path, &root.inventory, &root.options(context)).map_err(refusal)?;
+            for (device, bytes) in prune.bytes {
+                let present = delta.present.entry(device).or_default();
+                *present = present.saturating_add(bytes);
+                delta.present_bytes = delta.present_bytes.saturating_add(bytes);
+            }
             delta.removed.extend(prune.removed);
         }
         delta.set_aside = self.not_archived(record, destination, &context.stop)?;
@@ -139,8 +155,9 @@ impl Server {
         for root in
             self.roots(&plan.chain, destination, &plan.tablespaces).map_err(RestoreError::Destination)?
         {
-            let prune = Prune::plan(&root.path, &root.inventory, &root.keep).map_err(TreeError::from)?;
-            prune.execute().map_err(TreeError::from)?;
+            let prune = Prune::plan(&root.path, &root.inventory, &root.options(context))
+                .map_err(|error| RestoreError::Destination(refusal(error)))?;
+            prune.execute(&context.stop).map_err(|error| RestoreError::Destination(refusal(error)))?;
         }
         Ok(())
     }
@@ -176,8 +193,9 @@ impl Server {
         };
         let mut keep: Vec<String> = KEPT.iter().map(|name| (*name).to_owned()).collect();
         data.add(Path::new("pg_wal"), Kind::Directory);
+        let real = resolved(destination);
         for place in tablespaces {
-            if let Ok(inside) = place.location.strip_prefix(destination) {
+            if let Ok(inside) = resolved(&place.location).strip_prefix(&real) {
                 data.add(inside, Kind::Directory);
                 keep.push(format!("/{}", inside.display()));
             }
@@ -213,8 +231,13 @@ const KEPT: [&str; 7] = [
     "/pg_wal/not-archived",
 ];
 
-fn io(error: tapster_copy::SyncError) -> RestorePlanError {
-    RestorePlanError::Io { path: error.path, source: error.source }
+fn refusal(error: PruneError) -> RestorePlanError {
+    match error {
+        PruneError::Sync(error) => RestorePlanError::Io { path: error.path, source: error.source },
+        PruneError::Mounted { path } => RestorePlanError::MountedBelow { path },
+        PruneError::Stopped => RestorePlanError::Stopped,
+        error => RestorePlanError::Io { path: PathBuf::new(), source: std::io::Error::other(error) },
+    }
 }
 
 /// `PG_15_`

@@ -287,6 +287,12 @@ pub enum RestorePlanError {
         /// Something in it.
         name: String,
     },
+    /// A file system is mounted among what would be gone over: what is on it may be anybody's.
+    #[error("another file system is mounted on '{}', and what is on it would be removed", path.display())]
+    MountedBelow {
+        /// The mount point.
+        path: PathBuf,
+    },
     /// The destination is a cluster, but not the one of the backup.
     #[error(
         "'{}' is another cluster: its system identifier is {found}, that of the backup {expected}",

@@ -51,11 +51,10 @@ impl Server {
             add(dir, segments.saturating_mul(record.segment_size().bytes()));
         }
         // What is there goes, or is kept.
-        let present = plan.delta.as_ref().map_or(0, |delta| delta.present_bytes);
         for (device, Need { bytes: needed, path }) in needs {
             let Ok(stat) = rustix::fs::statvfs(&path) else { continue };
-            let present = if home == Some(device) { present } else { 0 };
-            let free = stat.f_bavail.saturating_mul(stat.f_frsize).saturating_add(present);
+            let present = plan.delta.as_ref().and_then(|delta| delta.present.get(&device)).copied();
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize).saturating_add(present.unwrap_or(0));
             if free < needed {
                 return Err(RestorePlanError::Space { path, free, needed });
             }
