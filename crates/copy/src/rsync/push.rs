@@ -30,6 +30,8 @@ pub struct PushTree {
     pub excludes: Vec<String>,
     /// What is not deleted there though the tree does not have it, likewise.
     pub keep: Vec<String>,
+    /// Nothing else is deleted there than this, likewise; with `None`, whatever the tree does not have.
+    pub deletable: Option<String>,
     /// Kilobytes per second at most, of each process.
     pub limit: Option<u32>,
 }
@@ -43,6 +45,7 @@ impl PushTree {
             target: target.into(),
             excludes: Vec::new(),
             keep: Vec::new(),
+            deletable: None,
             limit: None,
         }
     }
@@ -54,7 +57,8 @@ pub enum Existing {
     /// There are none, but for those of an attempt that broke off.
     #[default]
     None,
-    /// They are compared by checksum, only what differs is sent, and what the tree does not have is deleted.
+    /// They are compared by checksum, only what differs is sent, and what the tree does not have is deleted. A file that
+    /// differs is replaced by a new one: other names of the old one, as in a copy made of hard links, keep their content.
     Compare,
 }
 
@@ -102,11 +106,10 @@ impl Rsync {
             let names = plan.directories().chain(plan.links());
             write_list(&list, names)?;
             if compares {
-                let what = format!("removing what is not in {}", tree.label);
-                self.send(&|| self.deletion(tree), &what, &Silent, retried, stop)?;
+                self.delete(tree, retried, stop)?;
             }
             let what = format!("making the directories of {}", tree.label);
-            self.send(&|| self.push_list(tree, &list, false), &what, &Silent, retried, stop)?;
+            self.send(&|| self.push_list(tree, &list, false, compares), &what, &Silent, retried, stop)?;
             let mut buckets = Buckets::new(lists.path(), &prefix, self.jobs, compares);
             for (path, size) in plan.files() {
                 buckets.add(&path, size)?;
@@ -117,12 +120,30 @@ impl Rsync {
         work.sort_by_key(|work| std::cmp::Reverse(work.bucket.bytes));
         let mut files = self.clone();
         files.ssh_command = options.side_by_side.clone().or(files.ssh_command);
-        files.send_all(&work, observer, retried, stop)
+        let broke_off = AtomicBool::new(false);
+        let noted = |attempt, error: &RsyncError| {
+            broke_off.store(true, Ordering::Relaxed);
+            retried(attempt, error);
+        };
+        files.send_all(&work, compares, observer, &noted, stop)?;
+        if compares && broke_off.load(Ordering::Relaxed) {
+            // The file an attempt was at has left a temporary name.
+            for tree in trees {
+                self.delete(tree, retried, stop)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn delete(&self, tree: &PushTree, retried: Retried<'_>, stop: &AtomicBool) -> Result<(), RsyncError> {
+        let what = format!("removing what is not in {}", tree.label);
+        self.send(&|| self.deletion(tree), &what, &Silent, retried, stop)
     }
 
     fn send_all(
         &self,
         work: &[Work<'_>],
+        anew: bool,
         observer: &dyn CopyObserver,
         retried: Retried<'_>,
         stop: &AtomicBool,
@@ -139,7 +160,7 @@ impl Rsync {
                             return;
                         }
                         pace.wait(stop);
-                        let command = || self.push_list(tree, &bucket.list, bucket.checksum);
+                        let command = || self.push_list(tree, &bucket.list, bucket.checksum, anew);
                         let what = format!("copying {}", tree.label);
                         if let Err(error) = self.send(&command, &what, observer, retried, stop) {
                             lock().get_or_insert(error);
@@ -169,10 +190,14 @@ impl Rsync {
         })
     }
 
-    /// Sends the files of a list; its directories are made, and what is in them is not sent.
-    fn push_list(&self, tree: &PushTree, list: &Path, checksum: bool) -> Command {
+    /// Sends the files of a list; its directories are made, and what is in them is not sent. With `anew` no file is written
+    /// that is there already.
+    fn push_list(&self, tree: &PushTree, list: &Path, checksum: bool, anew: bool) -> Command {
         let mut command = self.base();
-        command.args(["-lptOs", "--inplace", "--from0", "--out-format=%i %l"]);
+        command.args(["-lptOs", "--from0", "--out-format=%i %l"]);
+        if !anew {
+            command.arg("--inplace");
+        }
         if checksum {
             command.arg("--checksum");
         }
@@ -190,6 +215,9 @@ impl Rsync {
         let mut command = self.base();
         command.args(["-rls", "--delete", "--delete-excluded", "--force", "--existing", "--ignore-existing"]);
         command.args(tree.keep.iter().map(|pattern| format!("--filter=P {pattern}")));
+        if let Some(pattern) = &tree.deletable {
+            command.arg(format!("--filter=R {pattern}")).arg("--filter=P /**");
+        }
         command.args(tree.excludes.iter().map(|pattern| format!("--exclude={pattern}")));
         command.args(self.ends(tree));
         command
@@ -234,8 +262,8 @@ mod tests {
         let words = |command: Command| -> Vec<String> {
             command.get_args().map(|word| word.to_str().unwrap().to_owned()).collect()
         };
-        let list = words(rsync.push_list(&tree, Path::new("/l"), true));
-        assert_eq!(list[2..6], ["-lptOs", "--inplace", "--from0", "--out-format=%i %l"]);
+        let list = words(rsync.push_list(&tree, Path::new("/l"), true, false));
+        assert_eq!(list[2..6], ["-lptOs", "--from0", "--out-format=%i %l", "--inplace"]);
         assert_eq!(
             list[6..],
             ["--checksum", "--bwlimit=7", "--files-from=/l", "/b/data/", ":/srv/it's new/"]
@@ -297,9 +325,32 @@ mod tests {
             .unwrap();
         put(&to, "pg_wal/old", "old");
         put(&to, "stray", "stray");
+        std::fs::hard_link(to.join("base/5/1"), dir.path().join("safe")).unwrap();
         push(Existing::Compare);
         assert_eq!(text("base/5/1"), "one");
+        assert_eq!(std::fs::read_to_string(dir.path().join("safe")).unwrap(), "ONE");
         assert!(!to.join("stray").exists() && !to.join("pg_wal/old").exists());
         assert_eq!(to.join("base/5/2").metadata().unwrap().modified().unwrap(), before);
+    }
+
+    #[test]
+    fn only_what_may_be_deleted_is() {
+        if !Path::new("/usr/bin/rsync").exists() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        for path in ["from/PG_15_1/5", "to/PG_15_1/6", "to/PG_15_0", "to/PG_14_1/5", "to/own/PG_15_1"] {
+            std::fs::create_dir_all(dir.path().join(path)).unwrap();
+            Write::write_all(&mut std::fs::File::create(dir.path().join(path).join("1")).unwrap(), b"x")
+                .unwrap();
+        }
+        let mut tree = PushTree::new("space", &from, &to);
+        tree.deletable = Some("/PG_15_*/***".to_owned());
+        let options = PushOptions { existing: Existing::Compare, ..PushOptions::default() };
+        Rsync::default().push(&[tree], &options, &Silent, &|_, _| {}, &AtomicBool::new(false)).unwrap();
+        let there = |name: &str| to.join(name).exists();
+        assert!(there("PG_15_1/5/1") && there("PG_14_1/5/1") && there("own/PG_15_1/1"));
+        assert!(!there("PG_15_1/6") && !there("PG_15_0"));
     }
 }
