@@ -27,6 +27,7 @@ mod stop_point;
 mod target_time;
 mod time_reach;
 mod unarchived;
+mod wal_end;
 mod wal_plan;
 mod wal_proof;
 mod wals;

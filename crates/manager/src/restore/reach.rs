@@ -41,7 +41,7 @@ impl<'a> Route<'a> {
     }
 
     /// WAL that is not there yet can still come.
-    const fn is_open(&self) -> bool {
+    pub(super) const fn is_open(&self) -> bool {
         self.get_wal || self.options.standby_mode
     }
 
@@ -293,7 +293,11 @@ impl Archive<'_> {
     }
 
     /// Where the last record on the way begins, when the backup is consistent there.
-    fn last_record(&self, route: Route<'_>, context: &Context<'_>) -> Result<Option<Lsn>, RestorePlanError> {
+    pub(super) fn last_record(
+        &self,
+        route: Route<'_>,
+        context: &Context<'_>,
+    ) -> Result<Option<Lsn>, RestorePlanError> {
         let wal = self.plan_until(route, None)?;
         let end = WalPlan { segments: wal.segments.iter().rev().take(2).copied().collect(), ..wal };
         let facts = self.server.segment_facts(&end, context)?;
@@ -324,7 +328,7 @@ impl Archive<'_> {
     }
 
     /// The segment that would come after those of a plan.
-    fn next_after(&self, wal: &WalPlan) -> Option<SegmentName> {
+    pub(super) fn next_after(&self, wal: &WalPlan) -> Option<SegmentName> {
         let at = self.covered(wal);
         Some(at.segment(self.size).name(self.history(wal).timeline_at(at), self.size))
     }

@@ -38,7 +38,8 @@ impl Archive<'_> {
             reached.warnings.push(format!("{damage}, unless the standby gets it by streaming"));
         }
         self.check_headers(route, reached, context)?;
-        self.check_switches(route, reached)
+        self.check_switches(route, reached)?;
+        self.check_end(route, reached, context)
     }
 
     /// Where recovery would end before it is where it is to go.

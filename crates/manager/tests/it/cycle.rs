@@ -166,6 +166,19 @@ fn cycle(cluster: &Cluster) {
         server.plan_restore(&beyond, &context).unwrap_err(),
         RestorePlanError::LsnBeyondArchive { last: Some(_), .. }
     ));
+    // The last position there is: inside the last segment, behind its last record.
+    if cluster.major() >= 13 {
+        let whole = server.plan_restore(&RestoreOptions::new(choice(), &restored), &context).unwrap();
+        beyond.target = RecoveryTarget::Lsn(Lsn::new(whole.wal.reach.get() - 1));
+        let refused = server.plan_restore(&beyond, &context).unwrap_err();
+        let RestorePlanError::LsnBeyondArchive { last: Some(last), .. } = refused else {
+            panic!("{refused}")
+        };
+        beyond.target = RecoveryTarget::Lsn(last);
+        assert_eq!(server.plan_restore(&beyond, &context).unwrap().stop.unwrap().lsn, last);
+        beyond.target = RecoveryTarget::Lsn(Lsn::new(last.get() + 1));
+        assert!(server.plan_restore(&beyond, &context).is_err());
+    }
     let mut before = RestoreOptions::new(choice(), &restored);
     before.target = RecoveryTarget::Lsn(record.begin_xlog.unwrap());
     assert!(matches!(
