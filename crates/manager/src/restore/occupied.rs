@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, test_kill_process};
@@ -38,8 +39,10 @@ impl Unfinished {
     pub(super) fn read(dir: &Path) -> Option<Self> {
         let mut text = String::new();
         File::open(dir.join(MARKER)).ok()?.take(16 * 1024).read_to_string(&mut text).ok()?;
+        // Who continues a restore writes behind what is there; a line that was cut off says nothing.
+        let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
         let value = |key: &str| {
-            text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
+            whole.lines().rev().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
         };
         Some(Self {
             server: value("server"),
@@ -90,12 +93,16 @@ pub(crate) fn server_on(dir: &Path) -> Option<u32> {
     }
     // That of a single-user server is negative.
     let named = text.lines().next().and_then(|line| line.trim().trim_start_matches('-').parse::<u32>().ok());
-    let real = dir.canonicalize().ok()?;
-    let stands = |pid: u32| std::fs::read_link(format!("/proc/{pid}/cwd"));
+    let own = dir.metadata().ok()?;
+    // Not by its path: a server in a container has another one for the same directory.
+    let stands = |pid: u32| {
+        let place = std::fs::metadata(format!("/proc/{pid}/cwd"))?;
+        Ok::<_, std::io::Error>((place.dev(), place.ino()) == (own.dev(), own.ino()))
+    };
     if let Some(pid) = named.filter(|pid| is_alive(*pid)) {
         // Where one may look, a process that stands elsewhere has only got the number of one that is gone.
         match stands(pid) {
-            Ok(place) if place != real => {}
+            Ok(false) => {}
             _ => return Some(pid),
         }
     }
@@ -106,11 +113,17 @@ pub(crate) fn server_on(dir: &Path) -> Option<u32> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     processes
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| stands(*pid).is_ok_and(|place| place == real))
+        .filter(|pid| stands(*pid).is_ok_and(|stands| stands))
         .find(is_server)
 }
 
 fn is_alive(pid: u32) -> bool {
+    // What has ended and was not waited for, as in a container without an init, still has its number.
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(|byte| *byte == b')').next().and_then(|rest| rest.get(1));
+    if matches!(state, Some(b'Z' | b'X')) {
+        return false;
+    }
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.is_some_and(|pid| match test_kill_process(pid) {
         Ok(()) => true,
@@ -201,6 +214,21 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_has_ended_and_was_not_waited_for_is_none() {
+        let data = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").current_dir(&data).spawn().unwrap();
+        std::fs::write(data.path().join("postmaster.pid"), format!("{}\n", child.id())).unwrap();
+        assert_eq!(server_on(data.path()), Some(child.id()));
+        child.kill().unwrap();
+        let ends = (0..1000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            server_on(data.path()).is_none()
+        });
+        child.wait().unwrap();
+        assert!(ends);
+    }
+
+    #[test]
     fn what_a_directory_holds_is_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
@@ -218,6 +246,10 @@ mod tests {
             (Some("main"), Some("20261121T000000"))
         );
         assert_eq!(unfinished.destination, Some("/data".into()));
+        // It was continued with another backup, and that again, not far.
+        let text = "18\nserver=main\nbackup=1\ndestination=/data\nserver=main\nbackup=2\ndestination=/data\nbackup=3";
+        std::fs::write(at(MARKER), text).unwrap();
+        assert_eq!(Unfinished::read(dir.path()).unwrap().backup.as_deref(), Some("2"));
         // Its last step was done.
         std::fs::write(at("global/pg_control"), "").unwrap();
         assert_eq!(look(dir.path()).unwrap(), Found::Cluster);
