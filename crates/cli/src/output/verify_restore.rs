@@ -14,6 +14,9 @@ pub(crate) fn show(output: &Output, server: &str, report: &VerifyRestoreReport) 
     } else {
         to_text(output, server, report);
     }
+    if let Some(problem) = &report.shortfall {
+        output.error(format!("not all WAL was replayed: {problem}"));
+    }
     for (name, outcome) in [("pg_amcheck", &report.amcheck), ("the SQL file", &report.sql)] {
         if outcome.as_ref().is_some_and(|outcome| !outcome.passed) {
             output.error(format!("{name} failed on the restored server"));
@@ -85,6 +88,7 @@ fn to_json(report: &VerifyRestoreReport) -> Value {
         "reached_lsn": report.reached.map(|lsn| lsn.to_string()),
         "last_transaction": report.last_transaction,
         "target": report.stopped,
+        "shortfall": report.shortfall,
         "databases": databases,
         "amcheck": check(&report.amcheck),
         "sql": check(&report.sql),

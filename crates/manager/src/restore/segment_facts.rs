@@ -42,6 +42,20 @@ impl From<&SegmentContent> for Facts {
 pub(super) type SegmentFacts = BTreeMap<SegmentName, Facts>;
 
 impl Server {
+    /// Where the last record begins that a plan's whole segments hold to its end; `None` when nobody can tell.
+    ///
+    /// # Errors
+    /// As [`Self::segment_facts`].
+    pub(crate) fn last_record_of(
+        &self,
+        wal: &WalPlan,
+        context: &Context<'_>,
+    ) -> Result<Option<Lsn>, RestorePlanError> {
+        let end = WalPlan { segments: wal.segments.iter().rev().take(2).copied().collect(), ..wal.clone() };
+        let last = self.segment_facts(&end, context)?.values().map(|facts| facts.last).max();
+        Ok(last.filter(|last| !last.is_invalid()))
+    }
+
     /// The facts about the whole segments of a plan.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -26,8 +26,8 @@ use crate::restore::settings::quote;
 /// The file a restore writes recovery settings to, instead of the old server's `postgresql.auto.conf`.
 pub(super) const RECOVERY: &str = "verify-restore.conf";
 const PORT: u16 = 5432;
-/// Of a log that is read.
-const MOST_LOG: u64 = 8 * 1024 * 1024;
+/// Of a log that is read, at its beginning and at its end.
+const MOST_LOG: u64 = 4 * 1024 * 1024;
 
 /// A started server, stopped when dropped.
 #[derive(Debug)]
@@ -144,13 +144,9 @@ impl<'a> Instance<'a> {
         text.lines().nth(7).is_some_and(|status| status.trim() == "ready")
     }
 
-    /// What the server has logged.
+    /// What the server has logged: how it began and how it went on last.
     pub(super) fn log(&self) -> String {
-        let mut bytes = Vec::new();
-        if let Ok(file) = File::open(self.scratch.log()) {
-            drop(file.take(MOST_LOG).read_to_end(&mut bytes));
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
+        File::open(self.scratch.log()).and_then(|file| ends_of(file, MOST_LOG)).unwrap_or_default()
     }
 
     /// How far recovery came.
@@ -220,6 +216,21 @@ impl Drop for Instance<'_> {
     fn drop(&mut self) {
         self.stop(false);
     }
+}
+
+/// The first and the last `most` bytes of a file.
+fn ends_of(mut file: File, most: u64) -> std::io::Result<String> {
+    let length = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    (&mut file).take(most).read_to_end(&mut bytes)?;
+    let tail = length.saturating_sub(most);
+    if tail > most {
+        // Both lines are cut.
+        bytes.push(b'\n');
+        file.seek(SeekFrom::Start(tail))?;
+    }
+    (&mut file).take(most).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The whole configuration of the server: nothing comes from that of the old one.
@@ -293,4 +304,22 @@ fn has_inner_tablespaces(data: &Path) -> Result<bool, VerifyRestoreError> {
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_log_the_beginning_and_the_end_are_read() {
+        let ends = |text: &str| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            file.rewind().unwrap();
+            ends_of(file, 4).unwrap()
+        };
+        assert_eq!(ends("abc"), "abc");
+        assert_eq!(ends("abcdefgh"), "abcdefgh");
+        assert_eq!(ends("abcdefghij"), "abcd\nghij");
+    }
 }

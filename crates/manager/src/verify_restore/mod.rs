@@ -15,6 +15,7 @@ mod instance;
 mod log;
 mod memory;
 mod options;
+mod reach;
 mod report;
 mod run;
 mod scratch;

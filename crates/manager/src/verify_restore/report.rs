@@ -37,6 +37,8 @@ pub struct VerifyRestoreReport {
     pub last_transaction: Option<String>,
     /// What recovery stopped at, in the server's words; `None` when it came to the end of the WAL.
     pub stopped: Option<String>,
+    /// What is missing of what recovery was to replay; `None` when it came as far as the plan said.
+    pub shortfall: Option<String>,
     /// The databases that could be connected to.
     pub databases: Vec<RestoredDatabase>,
     /// What `pg_amcheck` found.
@@ -60,6 +62,7 @@ pub struct VerifyRestoreReport {
 impl VerifyRestoreReport {
     /// Whether everything that was looked at is right.
     pub fn is_proven(&self) -> bool {
-        [&self.amcheck, &self.sql].into_iter().flatten().all(|outcome| outcome.passed)
+        self.shortfall.is_none()
+            && [&self.amcheck, &self.sql].into_iter().flatten().all(|outcome| outcome.passed)
     }
 }

@@ -9,6 +9,7 @@ use super::binaries::Binaries;
 use super::checks;
 use super::instance::{Instance, RECOVERY};
 use super::memory::{RestoreTest, remember};
+use super::reach::{Ended, Planned};
 use super::scratch::Scratch;
 use super::{VerifyRestoreError, VerifyRestoreOptions, VerifyRestoreReport};
 use crate::event::Event;
@@ -51,7 +52,8 @@ impl Server {
                 test.timeline = Some(report.timeline.get());
                 test.last_transaction.clone_from(&report.last_transaction);
                 if !test.proven {
-                    test.failure = Some("a check of the restored server failed".to_owned());
+                    let failed = || "a check of the restored server failed".to_owned();
+                    test.failure = Some(report.shortfall.clone().unwrap_or_else(failed));
                 }
             }
             // Whatever broke off for it.
@@ -90,6 +92,7 @@ impl Server {
         let amcheck = options.amcheck.then(|| program("pg_amcheck")).transpose()?;
         let (timeline, warnings) = (plan.wal.timeline, plan.warnings.clone());
         let id = plan.record.id;
+        let planned = Planned::of(self, &plan, context)?;
         // Without the scripts around a restore: they are to know of real ones.
         self.execute_restore(plan, context)?;
         let restored = context.now();
@@ -101,6 +104,8 @@ impl Server {
         let recovery = instance.recovery();
         context.tell(Event::TestServerStarted { reached: recovery.done.or(recovery.consistent) });
         let user = checks::superuser(&instance, &self.roles(), context)?;
+        let ended = Ended::ask(&instance, &user, context)?;
+        let shortfall = planned.shortfall(ended, recovery.stopped.as_deref());
         let databases = checks::databases(&instance, &user, context)?;
         let output = scratch.file("output");
         let mut amchecked = None;
@@ -126,6 +131,7 @@ impl Server {
             reached: recovery.done,
             last_transaction: recovery.last_transaction,
             stopped: recovery.stopped,
+            shortfall,
             databases,
             amcheck: amchecked,
             sql,
