@@ -240,8 +240,7 @@ fn what_goes_wrong_there_is_said_and_nothing_can_be_started() {
     let said = fails(&ssh, "packed", &["--delta-restore"]);
     says(&said, "failed on the target host (exit status: 2): tar: x: Cannot write: No space left on device");
     sshd.no_remote_program("tar");
-    let lying =
-        "case $1 in --help) echo -f;; *) echo 'sync: error syncing: Input/output error' >&2; exit 1;; esac";
+    let lying = "case $* in --help) echo -f;; '-f .') ;; *) echo 'sync: error syncing: Input/output error' >&2; exit 1;; esac";
     sshd.remote_program("sync", lying);
     says(
         &fails(&ssh, "plain", &["--delta-restore"]),

@@ -241,7 +241,7 @@ fn refusal(error: PruneError) -> RestorePlanError {
 }
 
 /// `PG_15_`
-fn version_prefix(version: u32) -> String {
+pub(super) fn version_prefix(version: u32) -> String {
     if version >= 100_000 {
         format!("PG_{}_", version / 10_000)
     } else {

@@ -88,7 +88,7 @@ impl Server {
             context.tell(Event::RecoveryTarget { description });
         }
         let job = Job { server: self, plan: &plan, context };
-        let elsewhere = plan.host.clone().map(|host| Elsewhere { host });
+        let elsewhere = plan.host.clone().map(Elsewhere::new);
         let destination: &dyn Destination = elsewhere.as_ref().map_or(&Here, |there| there);
         if plan.options.staging_is_given && plan.chain.len() == 1 {
             context.tell(Event::NothingStaged);

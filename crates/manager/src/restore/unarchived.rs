@@ -68,11 +68,16 @@ fn is_unused(path: &Path, segment: SegmentName, stop: &AtomicBool) -> bool {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(8192).read_to_end(&mut bytes));
     match read.map(|_| LongPageHeader::parse(&bytes)) {
-        // By the size of its own cluster, which need not be that of the backup.
-        Ok(Ok(header)) => segment.start(header.segment_size).is_ok_and(|start| start != header.page.address),
+        Ok(Ok(header)) => is_of_another(&header, segment),
         Ok(Err(PageError::Zero)) => is_zero(path, stop).unwrap_or(false),
         _ => false,
     }
+}
+
+/// Whether a page is that of another segment than the name says, by the segment size of its own cluster, which need not be that
+/// of the backup.
+pub(super) fn is_of_another(header: &LongPageHeader, segment: SegmentName) -> bool {
+    segment.start(header.segment_size).is_ok_and(|start| start != header.page.address)
 }
 
 /// Whether there is nothing but zeros in a file.

@@ -1,14 +1,17 @@
 //! WAL of the destination that the archive does not have: perhaps the last transactions of a server that crashed.
 
 use std::ffi::OsStr;
+use std::io::Read as _;
 
 use tapster_copy::remote::{RemoteError, Script};
-use walfile::{LongPageHeader, SegmentName, SegmentSize};
+use walfile::{LongPageHeader, PageError, WalName};
 
+use super::cksum::cksum;
 use super::{Elsewhere, shell};
 use crate::event::Event;
 use crate::restore::RestoreError;
 use crate::restore::destination::Job;
+use crate::restore::unarchived::is_of_another;
 
 /// What the list of a directory full of segments may have.
 const MOST_LISTED: usize = 64 * 1024 * 1024;
@@ -16,8 +19,8 @@ const MOST_LISTED: usize = 64 * 1024 * 1024;
 const NAMES: usize = 500;
 
 impl Elsewhere {
-    /// Moves it to `pg_wal/not-archived`. A segment that was only made ready for use holds another position than its name says,
-    /// and does not count.
+    /// Moves it to `pg_wal/not-archived`, unless the archive has the same content. A segment that was only made ready for use
+    /// holds another position than its name says, and does not count.
     pub(super) fn keep_wal(&self, job: Job<'_>) -> Result<(), RestoreError> {
         let what = "looking for WAL";
         let destination = job.plan.destination.as_os_str();
@@ -27,15 +30,50 @@ impl Elsewhere {
         let said = self.host.run(&script, &job.context.stop)?;
         let size = job.plan.record.segment_size();
         let store = job.server.wal_store().with_segment_size(size);
-        // One that an unfinished restore has copied.
-        let with_partial = job.plan.options.partial_wal;
-        let mut kept = Vec::new();
-        for line in String::from_utf8_lossy(&said).lines() {
-            let (name, header) =
-                line.split_once(' ').ok_or_else(|| RemoteError::answer(what, line.as_bytes()))?;
-            let Ok(segment) = name.parse::<SegmentName>() else { continue };
-            if is_used(segment, header, size) && store.find(segment.into(), with_partial)?.is_none() {
-                kept.push(segment.to_string());
+        let text = String::from_utf8_lossy(&said);
+        let lines = text.strip_suffix("end\n").ok_or_else(|| RemoteError::answer(what, &said))?;
+        let (mut kept, mut known) = (Vec::new(), Vec::new());
+        for line in lines.lines() {
+            let (name, header) = line.split_once(' ').unwrap_or((line, ""));
+            let Ok(wal) = name.parse::<WalName>() else { continue };
+            if let WalName::Segment(segment) = wal {
+                match parse_header(header) {
+                    Some(Ok(header)) if is_of_another(&header, segment) => continue,
+                    Some(Err(PageError::Zero)) => {
+                        known.push((name, None));
+                        continue;
+                    }
+                    // What cannot be read may be anything.
+                    _ => {}
+                }
+            }
+            // The beginning of a segment is not the segment.
+            match store.find(wal, false)? {
+                None => kept.push(name.to_owned()),
+                Some(_) => known.push((name, Some(wal))),
+            }
+        }
+        // Made for use and never written to.
+        let zeros = match known.iter().any(|(_, wal)| wal.is_none()) {
+            true => cksum(&mut std::io::repeat(0).take(size.bytes())).ok(),
+            false => None,
+        };
+        for some in known.chunks(NAMES) {
+            let mut arguments = vec![destination];
+            arguments.extend(some.iter().map(|(name, _)| OsStr::new(name)));
+            let said = self.ask(job, "comparing WAL", shell::CKSUM, &arguments, &[])?;
+            let theirs = parse_sums(&said, some.len()).ok_or_else(|| RemoteError::answer(what, &said))?;
+            for ((name, wal), theirs) in some.iter().zip(theirs) {
+                if job.context.stopped() {
+                    return Err(job.stopped());
+                }
+                let ours = match wal {
+                    Some(wal) => store.open(*wal, false).ok().and_then(|mut file| cksum(&mut file).ok()),
+                    None => zeros,
+                };
+                if ours != Some(theirs) {
+                    kept.push((*name).to_owned());
+                }
             }
         }
         for names in kept.chunks(NAMES) {
@@ -55,27 +93,30 @@ impl Elsewhere {
     }
 }
 
-/// Whether the first page, in hexadecimal digits, is of this segment.
-fn is_used(segment: SegmentName, header: &str, size: SegmentSize) -> bool {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let bytes: Option<Vec<u8>> = (header.as_bytes().chunks_exact(2))
-        .map(|pair| match pair {
-            [high, low] => Some(digit(high)? << 4 | digit(low)?),
-            _ => None,
-        })
-        .collect();
-    let header = bytes.and_then(|bytes| LongPageHeader::parse(&bytes).ok());
-    header.is_some_and(|header| segment.start(size).is_ok_and(|at| at == header.page.address))
+/// What [`CKSUM`](shell::CKSUM) says about so many files.
+fn parse_sums(said: &[u8], count: usize) -> Option<Vec<(u32, u64)>> {
+    let sums = std::str::from_utf8(said).ok()?.lines().map(|line| {
+        let (sum, size) = line.trim_end().split_once(' ')?;
+        Some((sum.parse().ok()?, size.parse().ok()?))
+    });
+    sums.collect::<Option<Vec<_>>>().filter(|sums| sums.len() == count)
+}
+
+/// The first page's header, in hexadecimal digits.
+fn parse_header(header: &str) -> Option<Result<LongPageHeader, PageError>> {
+    let bytes = header.split_ascii_whitespace().map(|byte| u8::from_str_radix(byte, 16).ok());
+    Some(LongPageHeader::parse(&bytes.collect::<Option<Vec<u8>>>()?))
 }
 
 #[cfg(test)]
 mod tests {
+    use walfile::SegmentName;
+
     use super::*;
 
     #[test]
     fn a_segment_made_ready_is_not_in_use() {
         let segment: SegmentName = "000000010000000000000003".parse().unwrap();
-        let size = SegmentSize::new(16 << 20).unwrap();
         let page = |address: u64| {
             let parts: [&[u8]; 8] = [
                 &0xD110_u16.to_le_bytes(),
@@ -87,12 +128,24 @@ mod tests {
                 &(16_u32 << 20).to_le_bytes(),
                 &8192_u32.to_le_bytes(),
             ];
-            parts.concat().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+            parts.concat().iter().map(|byte| format!("{byte:02x} ")).collect::<String>()
         };
-        assert!(is_used(segment, &page(3 << 24), size));
-        assert!(!is_used(segment, &page(2 << 24), size));
-        for bad in ["", "zz", "10d1", "é"] {
-            assert!(!is_used(segment, bad, size), "{bad}");
+        let is_recycled = |header: &str| matches!(parse_header(header), Some(Ok(header)) if is_of_another(&header, segment));
+        assert!(!is_recycled(&page(3 << 24)));
+        assert!(is_recycled(&page(2 << 24)));
+        // Of an unknown release, or unreadable.
+        assert!(!is_recycled(&page(2 << 24).replacen("10", "ff", 1)));
+        for bad in ["", "zz", "10 d1", "é"] {
+            assert!(!matches!(parse_header(bad), Some(Ok(_) | Err(PageError::Zero))), "{bad}");
+        }
+        assert_eq!(parse_header(&"00 ".repeat(40)), Some(Err(PageError::Zero)));
+    }
+
+    #[test]
+    fn sums_as_the_other_host_tells_them() {
+        assert_eq!(parse_sums(b"4294967295 0\n1 16777216\n", 2), Some(vec![(u32::MAX, 0), (1, 16 << 20)]));
+        for bad in [&b""[..], b"1\n", b"1 2\n3 4\n", b"1 x\n", b"4294967296 0\n", b"\xff 1\n"] {
+            assert_eq!(parse_sums(bad, 1), None, "{bad:?}");
         }
     }
 }

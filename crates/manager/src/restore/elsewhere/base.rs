@@ -15,11 +15,12 @@ use tapster_copy::rsync::{Existing, PushOptions, PushTree, Rsync, RsyncError};
 use tapster_copy::tree::{RESTORE_EXCLUDES, TreeError};
 use tapster_copy::{ExtractOptions, sync};
 
-use super::{Elsewhere, shell};
+use super::{Elsewhere, roots, shell};
 use crate::backup::files::limits::bandwidth_limit;
 use crate::backup::files::remote::in_path_prefix;
 use crate::event::Event;
 use crate::restore::archives::{is_archived, targets};
+use crate::restore::delta::version_prefix;
 use crate::restore::destination::{Job, io_at};
 use crate::restore::execute::Bytes;
 use crate::restore::{RemoteOptions, RestoreError};
@@ -31,21 +32,27 @@ struct Stored {
 }
 
 /// What a restore over something leaves there: besides its own mark the server's logs, as Barman does, and WAL that was put aside.
-const KEPT: [&str; 5] =
-    ["/.tapster-restore", "/lost+found", "/log/***", "/pg_log/***", "/pg_wal/not-archived/***"];
+const KEPT: [&str; 6] = [
+    "/.tapster-restore",
+    "/lost+found",
+    "/log/***",
+    "/pg_log/***",
+    "/pg_wal/lost+found",
+    "/pg_wal/not-archived/***",
+];
 
 impl Elsewhere {
     pub(super) fn base(&self, job: Job<'_>) -> Result<ControlFile, RestoreError> {
         let Job { server, plan, .. } = job;
-        let mut places = vec![plan.destination.as_os_str()];
-        places.extend(plan.tablespaces.iter().map(|place| place.location.as_os_str()));
         let how = OsStr::new(if is_delta(job) { "over" } else { "new" });
-        let arguments: Vec<&OsStr> = std::iter::once(how).chain(places.iter().copied()).collect();
+        let token = OsStr::new(&self.token);
+        let arguments: Vec<&OsStr> = [how, token].into_iter().chain(roots(job)).collect();
         self.ask(job, "making the destination", shell::MAKE, &arguments, &[])?;
         if is_delta(job) {
-            self.keep_wal(job)?;
-            let arguments = [plan.destination.as_os_str()];
+            // First: a server that started without the WAL that is put aside would take the hole for the end.
+            let arguments: Vec<&OsStr> = std::iter::once(token).chain(roots(job)).collect();
             self.ask(job, "clearing the destination", shell::UNSEAL, &arguments, &[])?;
+            self.keep_wal(job)?;
         }
         if plan.chain.len() > 1 {
             return self.combined(job);
@@ -53,7 +60,10 @@ impl Elsewhere {
         if is_archived(&plan.record) {
             if is_delta(job) {
                 // An archive is sent as a whole; nothing of what is there is of use.
-                self.ask(job, "clearing the destination", shell::EMPTY, &places, &[])?;
+                let own = own_directories(job);
+                let arguments: Vec<&OsStr> =
+                    [token, OsStr::new(&own)].into_iter().chain(roots(job)).collect();
+                self.ask(job, "clearing the destination", shell::EMPTY, &arguments, &[])?;
             }
             return self.unpacked(job);
         }
@@ -71,6 +81,7 @@ impl Elsewhere {
 
     /// A backup in archives, decrypted and decompressed here, unpacked there.
     fn unpacked(&self, job: Job<'_>) -> Result<ControlFile, RestoreError> {
+        self.hold(job)?;
         let mut options = ExtractOptions::default();
         options.tablespaces = targets(job.plan);
         let outlet = RemoteOutlet { host: Arc::clone(&self.host), transfer: self.transfer(job) };
@@ -135,9 +146,19 @@ impl Elsewhere {
         options.existing = if is_delta(job) { Existing::Compare } else { Existing::None };
         // Several are asked for where one connection does not carry enough.
         options.side_by_side = (rsync.jobs > 1).then(|| self.host.ssh_command(true));
-        for tree in &mut trees {
-            tree.keep.extend(KEPT.map(str::to_owned));
+        // Those in the data directory.
+        let inside =
+            plan.tablespaces.iter().filter_map(|place| place.location.strip_prefix(&plan.destination).ok());
+        let inside: Vec<String> = inside.map(|inside| format!("/{}/***", inside.display())).collect();
+        let own = format!("/{}*/***", own_directories(job));
+        for (index, tree) in trees.iter_mut().enumerate() {
+            if index == 0 {
+                tree.keep.extend(KEPT.map(str::to_owned).into_iter().chain(inside.iter().cloned()));
+            } else {
+                tree.deletable = Some(own.clone());
+            }
         }
+        self.hold(job)?;
         let total = plan.record.size.unwrap_or(0);
         let bytes = Bytes { context, done: AtomicU64::new(0), total };
         let retried = |attempt: u32, error: &RsyncError| {
@@ -195,6 +216,11 @@ impl Elsewhere {
         transfer.stop = Arc::clone(&job.context.stop);
         transfer
     }
+}
+
+/// How the directories in tablespaces begin that a restore over them may delete; those of other releases stay.
+fn own_directories(job: Job<'_>) -> String {
+    job.plan.record.version.map_or_else(|| "PG_".to_owned(), version_prefix)
 }
 
 fn is_delta(job: Job<'_>) -> bool {

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LOOKING: &str = "looking at the destination";
 /// What is looked for, and told when it is missing.
 const PROGRAMS: [&str; 3] = ["rsync", "tar", "gzip"];
+/// What is mounted where, on Linux.
+const MOUNTINFO: &str = "/proc/self/mountinfo";
 
 /// The other host, as far as it was looked at.
 #[derive(Debug)]
@@ -215,10 +217,25 @@ impl There {
             _ => return Err(RemoteError::answer(LOOKING, &said).into()),
         }
         if let Some(line) = lines.next() {
-            let Some(place) = tablespaces.iter().find(|place| place.oid.to_string() == line) else {
+            let (oid, name) = line.split_once(' ').map_or((line, None), |(oid, name)| (oid, Some(name)));
+            let Some(place) = tablespaces.iter().find(|place| place.oid.to_string() == oid) else {
                 return Err(RemoteError::answer(LOOKING, &said).into());
             };
-            return refuse(&place.location, "it is not empty, and may belong to another cluster");
+            let problem = name.map_or_else(
+                || "it is not empty, and may belong to another cluster".to_owned(),
+                |name| format!("it holds '{name}', which is of no tablespace"),
+            );
+            return refuse(&place.location, &problem);
+        }
+        let roots = tablespaces.iter().map(|place| place.location.as_os_str());
+        let arguments: Vec<&OsStr> =
+            [OsStr::new(MOUNTINFO), destination.as_os_str()].into_iter().chain(roots).collect();
+        let said = self.host.run(&Script::new(LOOKING, shell::MOUNTS, &arguments), &self.stop)?;
+        if let Some(mounted) = String::from_utf8_lossy(&said).lines().next() {
+            return refuse(
+                Path::new(mounted),
+                "a file system of its own is mounted there, and would be emptied",
+            );
         }
         Ok(())
     }

@@ -10,12 +10,14 @@
 
 mod aside;
 mod base;
+mod cksum;
 mod ground;
 mod look;
 mod shell;
 mod wals;
 
 use std::ffi::OsStr;
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,7 +32,9 @@ use super::destination::{Destination, Job, NewFile, WalFiles};
 
 /// The data directory on another host.
 pub(super) struct Elsewhere {
-    pub(super) host: Arc<Host>,
+    host: Arc<Host>,
+    /// What the marks of this restore say, and those of no other.
+    token: String,
 }
 
 impl Destination for Elsewhere {
@@ -54,6 +58,7 @@ impl Destination for Elsewhere {
     }
 
     fn write(&self, job: Job<'_>, files: Vec<NewFile>) -> Result<(), RestoreError> {
+        self.hold(job)?;
         let mut archive = RemoteArchive::open(&self.host, &job.plan.destination, &self.transfer(job))?;
         for file in &files {
             let mut member = Member::file(Path::new(&file.name), file.content.len() as u64);
@@ -79,10 +84,9 @@ impl Destination for Elsewhere {
         let id = plan.record.id.to_string();
         let (size, mode) = (control.content.len().to_string(), format!("{:o}", control.mode));
         let mut arguments: Vec<&OsStr> = vec![plan.destination.as_os_str()];
-        arguments.extend([&id, &size, &mode].map(OsStr::new));
-        arguments.push(plan.destination.as_os_str());
-        arguments.extend(plan.tablespaces.iter().map(|place| place.location.as_os_str()));
-        arguments.extend(plan.wal_directory.as_ref().map(|dir| dir.as_os_str()));
+        arguments.extend([&id, &size, &mode, &self.token].map(OsStr::new));
+        arguments.push(plan.wal_directory.as_ref().map_or(OsStr::new(""), |dir| dir.as_os_str()));
+        arguments.extend(roots(job));
         let said = self.ask(job, "bringing everything to disk", shell::SEAL, &arguments, &control.content)?;
         // Whatever else may end the script early, it has not said this.
         if said != b"sealed\n" {
@@ -92,7 +96,26 @@ impl Destination for Elsewhere {
     }
 }
 
+/// The data directory and its tablespaces.
+fn roots(job: Job<'_>) -> impl Iterator<Item = &OsStr> {
+    let places = job.plan.tablespaces.iter().map(|place| place.location.as_os_str());
+    std::iter::once(job.plan.destination.as_os_str()).chain(places)
+}
+
 impl Elsewhere {
+    pub(super) fn new(host: Arc<Host>) -> Self {
+        // Each is made of other random keys.
+        let [first, second] = [RandomState::new(), RandomState::new()].map(|state| state.hash_one(0));
+        Self { host, token: format!("{}-{first:016x}{second:016x}", std::process::id()) }
+    }
+
+    /// That no other restore has begun there in the meantime.
+    fn hold(&self, job: Job<'_>) -> Result<(), RestoreError> {
+        let arguments: Vec<&OsStr> = std::iter::once(OsStr::new(&self.token)).chain(roots(job)).collect();
+        self.ask(job, "looking whether the destination is still this restore's", shell::HOLD, &arguments, &[])
+            .map(drop)
+    }
+
     /// Runs a script that says little.
     fn ask(
         &self,

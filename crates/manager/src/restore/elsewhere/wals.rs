@@ -20,6 +20,7 @@ const PIECE: usize = 256 * 1024;
 
 impl Elsewhere {
     pub(super) fn wals(&self, job: Job<'_>, wals: &WalFiles<'_>) -> Result<(), RestoreError> {
+        self.hold(job)?;
         let status = wals.dir.join("archive_status");
         let arguments: [&OsStr; 2] = [wals.dir.as_os_str(), status.as_os_str()];
         self.ask(job, "making the directory for WAL", shell::MAKE_PLAIN, &arguments, &[])?;
