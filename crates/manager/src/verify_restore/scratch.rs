@@ -231,10 +231,6 @@ fn remove_sockets(root: &Path, account: Option<Account>) {
 fn remove(root: &Path, patience: Duration, stopped: &dyn Fn() -> bool) -> Result<(), VerifyRestoreError> {
     let begun = Instant::now();
     while let Some(pid) = server_on(&root.join("data")) {
-        // It has ended, and whoever started it has not asked how.
-        if is_zombie(pid) {
-            break;
-        }
         if stopped() {
             return Err(VerifyRestoreError::Stopped);
         }
@@ -268,17 +264,17 @@ fn remove(root: &Path, patience: Duration, stopped: &dyn Fn() -> bool) -> Result
     std::fs::remove_dir_all(root).map_err(io_at(root))
 }
 
-/// Whether it has ended and only its number is left, as Linux says it.
-fn is_zombie(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name before it is in parentheses, and may hold some.
-    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
-}
-
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test's own files")]
 mod tests {
     use super::*;
+
+    /// Whether it has ended and only its number is left, as Linux says it.
+    fn is_zombie(pid: u32) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name before it is in parentheses, and may hold some.
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+    }
 
     #[test]
     fn a_directory_is_that_of_one_server() {
