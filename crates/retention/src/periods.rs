@@ -218,15 +218,19 @@ fn hold_ancestors<B: Candidate>(backups: &[B], verdicts: &mut [Verdict]) {
         backups.iter().enumerate().filter(|(at, b)| stays(*at, b, verdicts)).map(|(_, b)| b).collect();
     for backup in staying {
         let mut parent = backup.parent_id();
-        // As far as the first that is held already; a chain cannot be longer than the list.
+        // As far as the first that stays itself, whose own turn it is; a chain cannot be longer than the list. One that FAILED is
+        // not held by the policy, and what it builds on is needed all the same.
         for _ in 0..backups.len() {
             let Some(at) = parent.and_then(|parent| places.get(parent).copied()) else { break };
-            let Some(verdict) = verdicts.get_mut(at).filter(|verdict| verdict.status.is_deletable()) else {
+            let Some(ancestor) = backups.get(at) else { break };
+            if stays(at, ancestor, verdicts) {
                 break;
-            };
-            let reason = Reason::NeededBy { backup: backup.id().to_owned() };
-            *verdict = Verdict { status: Status::Valid, reason };
-            parent = backups.get(at).and_then(Candidate::parent_id);
+            }
+            if let Some(verdict) = verdicts.get_mut(at).filter(|verdict| verdict.status.is_deletable()) {
+                let reason = Reason::NeededBy { backup: backup.id().to_owned() };
+                *verdict = Verdict { status: Status::Valid, reason };
+            }
+            parent = ancestor.parent_id();
         }
     }
 }

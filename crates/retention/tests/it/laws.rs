@@ -125,6 +125,20 @@ proptest! {
     }
 
     #[test]
+    fn a_failed_link_does_not_let_go_of_what_is_below_it(policy in policy(), minimum in 0u32..5, ages in (0i64..30, 1i64..30, 1i64..30)) {
+        let (tip, link, root) = (ages.0, ages.0 + ages.1, ages.0 + ages.1 + ages.2);
+        let failed = Some(NOW - Duration::days(link));
+        let chain = [
+            Backup::aged(tip).child_of(link),
+            Backup { failed, ..Backup::aged(link).child_of(root).failed() },
+            Backup::aged(root),
+        ];
+        let verdicts = evaluate(&policy, minimum, &chain, NOW);
+        let goes = |at: usize| verdicts[at].status.is_deletable();
+        prop_assert!(goes(0) || !goes(2), "{:?}", verdicts);
+    }
+
+    #[test]
     fn what_stays_would_stay_without_what_goes(policy in policy(), backups in backups(), minimum in 0u32..5) {
         let verdicts = evaluate(&policy, minimum, &backups, NOW);
         let left: Vec<Backup> = backups.iter().zip(&verdicts)
