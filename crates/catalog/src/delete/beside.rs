@@ -18,6 +18,8 @@ pub(super) struct Running {
     id: BackupId,
     /// What its files may be linked to.
     reference: Option<BackupId>,
+    /// Whether its record says from where on it needs WAL.
+    has_begun: bool,
     /// When whoever takes it got the lock.
     since: SystemTime,
 }
@@ -38,7 +40,7 @@ impl Running {
             .filter(is_written_since);
         let (Some(record), None) = (running.next(), running.next()) else { return Ok(None) };
         let reference = previous_of(&records, &record.id).map(|previous| previous.id);
-        Ok(Some(Self { id: record.id, reference, since }))
+        Ok(Some(Self { id: record.id, reference, has_begun: record.begin_wal.is_some(), since }))
     }
 
     /// Whether nobody else has got the lock since. Who gets it later finds the markers that were set before.
@@ -48,15 +50,17 @@ impl Running {
 
     /// The steps as they may be taken beside it; `None` when they may not.
     ///
-    /// Where it begins in the WAL may not be known yet. But that is behind the beginning of every other backup of its
-    /// timeline, before which alone WAL goes; and on other timelines it stays.
+    /// While it is not known where it begins in the WAL, none goes: that may be before the beginning of the others, if the server
+    /// was set back to an older state or its standby is behind. Afterwards WAL goes before the beginning of every other backup of
+    /// the same timeline, this one's included; on other timelines it stays.
     pub(super) fn restrict(&self, mut steps: Vec<DeleteStep>) -> Option<Vec<DeleteStep>> {
         for step in &mut steps {
             let id = step.record.id;
             if id == self.id || Some(id) == self.reference {
                 return None;
             }
-            step.trim = step.trim.take().filter(|trim| trim.before.is_some()).map(|mut trim| {
+            let trim = step.trim.take().filter(|trim| self.has_begun && trim.before.is_some());
+            step.trim = trim.map(|mut trim| {
                 trim.only = trim.before.map(|before| before.timeline());
                 trim
             });

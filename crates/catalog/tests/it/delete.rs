@@ -431,13 +431,14 @@ fn l_d4_the_policy_goes_on_beside_a_backup_and_beside_nothing_else() {
     busy(1, retention());
     let mut running = record("20260104T000000", BackupStatus::Empty);
     running.parent_backup_id = Some(id("20260102T000000"));
+    running.begin_wal = Some(S(6).parse().unwrap());
     catalog.save(&running).unwrap();
     busy(1, DeleteOptions::default());
     // What it builds on, and what its files may be linked to.
     busy(2, retention());
     busy(3, retention());
     plan(1, retention()).execute(&catalog, &GO, &mut drop).unwrap();
-    assert_eq!(listed(&catalog), [S(3), S(4), S(5), other]);
+    assert_eq!(listed(&catalog), [S(3), S(4), S(5), other.clone()]);
 
     // Somebody else has got the lock since the plan was made: it may be a deletion.
     running.parent_backup_id = None;
@@ -460,6 +461,13 @@ fn l_d4_the_policy_goes_on_beside_a_backup_and_beside_nothing_else() {
     assert!(matches!(error, DeleteError::Lock(LockError::Busy { .. })), "{error}");
     assert!(catalog.layout().data_dir(&id("20260102T000000")).exists());
     assert!(catalog.deletions_in_progress().unwrap().is_empty());
+
+    // Where it begins nobody knows yet.
+    running.begin_wal = None;
+    catalog.save(&running).unwrap();
+    plan(2, retention()).execute(&catalog, &GO, &mut drop).unwrap();
+    assert!(!catalog.layout().data_dir(&id("20260102T000000")).exists());
+    assert_eq!(listed(&catalog), [S(3), S(4), S(5), other]);
 }
 
 /// What is half gone is no redundancy.
