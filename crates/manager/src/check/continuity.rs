@@ -1,6 +1,6 @@
 //! Whether WAL is missing behind the latest backup: what comes after a gap can never be replayed, however much of it there is.
 
-use tapster_catalog::BackupRecord;
+use tapster_catalog::{BackupRecord, BackupStatus};
 use walfile::{Lsn, SegmentName, SegmentNo, SegmentSize, TimelineHistory};
 
 use super::CheckReport;
@@ -20,8 +20,8 @@ fn segment(history: &TimelineHistory, number: SegmentNo, size: SegmentSize) -> S
     number.name(history.timeline_at(end), size)
 }
 
-/// The stretches between the runs of a line, and before what is being received.
-fn gaps(line: &Line, receiving: Option<SegmentNo>) -> Vec<(SegmentNo, SegmentNo)> {
+/// The stretches between the runs of a line, and before what is being received; behind them as far as `until`, which must be there.
+fn gaps(line: &Line, receiving: Option<SegmentNo>, until: Option<SegmentNo>) -> Vec<(SegmentNo, SegmentNo)> {
     let mut found = Vec::new();
     let begin = line.start.segment(line.size);
     let mut expected = Some(begin);
@@ -34,6 +34,7 @@ fn gaps(line: &Line, receiving: Option<SegmentNo>) -> Vec<(SegmentNo, SegmentNo)
         }
         expected = expected.max(last.next());
     }
+    found.extend(expected.zip(until).filter(|(expected, until)| expected <= until));
     found
 }
 
@@ -67,7 +68,10 @@ impl Server {
             return Ok(Vec::new());
         };
         let mut found = Vec::new();
-        for (first, last) in gaps(&line, self.receiving(&line)) {
+        // What one that waits needs is on its way.
+        let end = record.end_wal.filter(|_| record.status == BackupStatus::Done);
+        let end = end.and_then(|end| end.number(size).ok());
+        for (first, last) in gaps(&line, self.receiving(&line), end) {
             let name = segment(&line.history, first, size);
             // Somebody may have moved it from one directory to the other while they were listed.
             if store.find(name.into(), false)?.is_none() {
@@ -102,7 +106,7 @@ impl Server {
         let Some(line) = main_line(&store, size, &store.segment_runs(size)?, latest.as_ref())? else {
             return Ok(None);
         };
-        for (first, last) in gaps(&line, self.receiving(&line)) {
+        for (first, last) in gaps(&line, self.receiving(&line), None) {
             // Somebody may have moved it from one directory to the other while they were listed.
             let name = segment(&line.history, first, size);
             if store.find(name.into(), false)?.is_none() {
@@ -131,9 +135,17 @@ mod tests {
             runs: runs.iter().map(|(first, last)| (number(*first), number(*last))).collect(),
         };
         let found = |runs: &[(u64, u64)], receiving: Option<u64>| -> Vec<(u64, u64)> {
-            let found = gaps(&line(runs), receiving.map(number));
+            let found = gaps(&line(runs), receiving.map(number), None);
             found.into_iter().map(|(first, last)| (first.get(), last.get())).collect()
         };
+        let until = |runs: &[(u64, u64)], end: u64| -> Vec<(u64, u64)> {
+            let found = gaps(&line(runs), None, Some(number(end)));
+            found.into_iter().map(|(first, last)| (first.get(), last.get())).collect()
+        };
+        assert_eq!(until(&[], 5), [(3, 5)]);
+        assert_eq!(until(&[(3, 4)], 5), [(5, 5)]);
+        assert_eq!(until(&[(3, 3), (5, 5)], 5), [(4, 4)]);
+        assert_eq!(until(&[(3, 9)], 5), []);
         assert_eq!(found(&[(3, 5)], None), []);
         assert_eq!(found(&[(3, 5)], Some(6)), []);
         assert_eq!(found(&[(3, 5)], Some(5)), [], "a whole one that begins again");

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tapster_catalog::locks::{Lock, LockName};
 use tapster_catalog::{BackupRecord, BackupStatus, BackupType, ServerLayout};
 use time::OffsetDateTime;
+use walfile::SegmentName;
 
 use super::CheckReport;
 use crate::config::BackupMethod;
@@ -67,11 +68,13 @@ impl Server {
         self.archive_has_wal()
     }
 
-    /// Whether nothing but streaming brings WAL, and that is under way.
+    /// Whether nothing but streaming brings WAL, and that is under way and has not come to the end of a segment. One that is
+    /// complete, and still not archived after an attempt, says that archiving fails.
     fn is_young(&self) -> bool {
-        let is_received = || entries(&self.layout().streaming).is_ok_and(|names| !names.is_empty());
+        let is_complete = |name: &String| name.parse::<SegmentName>().is_ok();
         let is_received = || {
-            matches!(Lock::holder(&self.layout().lock(&LockName::ReceiveWal)), Ok(Some(_))) || is_received()
+            matches!(Lock::holder(&self.layout().lock(&LockName::ReceiveWal)), Ok(Some(_)))
+                && entries(&self.layout().streaming).is_ok_and(|names| !names.iter().any(is_complete))
         };
         self.config.active && self.config.streaming_archiver && !self.config.archiver && is_received()
     }
