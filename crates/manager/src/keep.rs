@@ -60,7 +60,7 @@ impl Server {
     /// deletion turns out to have begun in the same moment.
     ///
     /// # Errors
-    /// When it is not a complete backup of its own, or is being deleted.
+    /// When it is not a complete backup of its own, or is being deleted or gone.
     pub fn keep(&self, record: &BackupRecord, target: KeepTarget) -> Result<(), KeepError> {
         let id = record.id;
         if record.status != BackupStatus::Done {
@@ -77,6 +77,11 @@ impl Server {
                 self.catalog.release_keep(&id)?;
             }
             return Err(KeepError::DeletionBegun { id });
+        }
+        // Its marker goes last: without one the deletion may also have come to its end since the record was read.
+        if let Err(error @ CatalogError::Unknown { .. }) = self.catalog.load(&id) {
+            self.catalog.release_keep(&id)?;
+            return Err(error.into());
         }
         Ok(())
     }
