@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tapster_catalog::delete::DeleteError;
+use tapster_catalog::delete::{DeleteError, DeletePlan};
 use tapster_catalog::locks::{Lock, LockError, LockName};
 use tapster_catalog::{BackupId, BackupRecord, BackupStatus, CatalogError, DurableError};
 use tapster_retention::Status;
@@ -216,6 +216,13 @@ impl Server {
         records: &[BackupRecord],
         context: &Context<'_>,
     ) -> Result<Vec<RetentionError>, CronError> {
+        if self.config.incomplete {
+            context.tell(Event::Warning(format!(
+                "a file of the configuration cannot be read: nothing is deleted from server {} by the retention policy",
+                self.name()
+            )));
+            return Ok(Vec::new());
+        }
         let mut failed = Vec::new();
         if let Err(source) = self.trim_without_backups(context) {
             failed.push(RetentionError::Wal { server: self.name().to_owned(), source });
@@ -260,8 +267,15 @@ impl Server {
                 Err(CatalogError::Unknown { .. }) => continue,
                 Err(error) => return Err(error.into()),
             };
-            context.tell(Event::EnforcingRetention { server: self.name().to_owned(), backup: *id });
-            let deleted = self.plan_retention(&record).and_then(|plan| self.delete(&plan, context));
+            let deleted = match self.plan_retention(&record) {
+                // What was read at the beginning of the round may be long past: deleting takes its time.
+                Ok(plan) if !self.is_done_with(&plan, context)? => continue,
+                Ok(plan) => {
+                    context.tell(Event::EnforcingRetention { server: self.name().to_owned(), backup: *id });
+                    self.delete_obsolete(&plan, context)
+                }
+                Err(error) => Err(error),
+            };
             if let Err(DeleteError::InUse { .. } | DeleteError::Lock(LockError::Busy { .. })) = deleted {
                 context.tell(Event::Warning(format!(
                     "Another action is in progress for the backup {id} of server {}, skipping retention policy application",
@@ -272,6 +286,28 @@ impl Server {
             }
         }
         Ok(failed)
+    }
+
+    /// Whether the retention policy is done, as the catalog is now, with everything that the plan takes: each is obsolete, FAILED
+    /// with what it builds on, or its deletion has begun.
+    pub(crate) fn is_done_with(
+        &self,
+        plan: &DeletePlan,
+        context: &Context<'_>,
+    ) -> Result<bool, CatalogError> {
+        let begun = self.catalog.deletions_in_progress()?;
+        let records = self.catalog.records()?;
+        let verdicts = self.verdicts(&records, context);
+        let root = plan.steps.last().map(|step| step.record.id);
+        let goes = |id: &BackupId| {
+            let judged = records.iter().zip(&verdicts).find(|(record, _)| record.id == *id);
+            begun.contains(id)
+                || judged.is_some_and(|(record, verdict)| {
+                    let failed = record.status == BackupStatus::Failed && root != Some(*id);
+                    verdict.status == Status::Obsolete || failed
+                })
+        };
+        Ok(plan.steps.iter().all(|step| goes(&step.record.id)))
     }
 
     /// Looks again whether the WAL `record` needs has arrived, and saves what came of it. Returns the status.

@@ -47,6 +47,19 @@ impl Server {
         plan.execute_watched(&self.catalog, &context.stop, &mut Watcher::new(self, context))
     }
 
+    /// Carries out a plan of the retention policy, unless the policy turns out, once nobody else can delete or back up, not to be
+    /// done with everything in it.
+    pub(crate) fn delete_obsolete(
+        &self,
+        plan: &DeletePlan,
+        context: &Context<'_>,
+    ) -> Result<(), DeleteError> {
+        self.tidy();
+        let mut watcher = Watcher::new(self, context);
+        watcher.unjudged = Some(plan);
+        plan.execute_watched(&self.catalog, &context.stop, &mut watcher)
+    }
+
     /// Removes archived WAL that no backup can need, with the scripts around it. Returns what was listed.
     pub(crate) fn trim_wal(
         &self,
@@ -110,12 +123,15 @@ struct Watcher<'a, 'c> {
     scripts: bool,
     wal_scripts: bool,
     begun: Option<OffsetDateTime>,
+    /// What the retention policy is to be asked about again before the first step.
+    unjudged: Option<&'a DeletePlan>,
 }
 
 impl<'a, 'c> Watcher<'a, 'c> {
     fn new(server: &'a Server, context: &'a Context<'c>) -> Self {
         let scripts = server.has_hooks(HookEvent::Delete);
-        Self { server, context, scripts, wal_scripts: server.has_hooks(HookEvent::WalDelete), begun: None }
+        let wal_scripts = server.has_hooks(HookEvent::WalDelete);
+        Self { server, context, scripts, wal_scripts, begun: None, unjudged: None }
     }
 }
 
@@ -137,6 +153,17 @@ impl DeleteObserver for Watcher<'_, '_> {
     }
 
     fn before(&mut self, record: &BackupRecord) -> ControlFlow<String> {
+        if let Some(plan) = self.unjudged.take() {
+            match self.server.is_done_with(plan, self.context) {
+                Ok(true) => {}
+                Ok(false) => {
+                    return ControlFlow::Break(
+                        "it is not obsolete any more, or what builds on it is not".to_owned(),
+                    );
+                }
+                Err(error) => return ControlFlow::Break(error.to_string()),
+            }
+        }
         if !self.scripts {
             return ControlFlow::Continue(());
         }

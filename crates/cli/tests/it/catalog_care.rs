@@ -414,6 +414,52 @@ fn wal_without_backups_goes_by_its_age() {
     assert_eq!(listed(), [1, 4].map(|at| names[at].clone()));
 }
 
+/// While one backup is deleted, which may take hours, an increment is taken on another that is obsolete: it is judged, too, before
+/// anything goes with it.
+#[test]
+fn enforcement_judges_again_before_each_backup() {
+    let shelf = Shelf::new("");
+    let (oldest, old, newest) = (shelf.add(30, 1), shelf.add(20, 2), shelf.add(3, 3));
+    let mut child = shelf.add(1, 4);
+    child.parent_backup_id = Some(old.id);
+    shelf.save(&child);
+    let record = shelf.catalog().layout().record(&child.id);
+    std::fs::rename(&record, shelf.path("later")).unwrap();
+    shelf.configure(&format!(
+        "tapster_retention_policy = KEEP 2 DAILY\npre_delete_script = mv {} {}\n",
+        shelf.path("later").display(),
+        record.display()
+    ));
+    shelf.ok(&["cron"]);
+    let left = shelf.ok(&["list-backups", "--minimal", "main"]);
+    assert_eq!(left, [&child, &newest, &old].map(|record| format!("{}\n", id(record))).concat());
+    assert!(!shelf.catalog().layout().record(&oldest.id).exists());
+}
+
+/// Perhaps just what cannot be read says that more is to be kept.
+#[test]
+fn nothing_goes_by_what_is_left_of_a_configuration() {
+    let shelf = Shelf::new("retention_policy = REDUNDANCY 1\n");
+    let (first, second) = (id(&shelf.add(3, 2)), id(&shelf.add(2, 4)));
+    let conf = std::fs::read_to_string(shelf.path("conf")).unwrap();
+    let dir = shelf.path("conf.d");
+    std::fs::create_dir(&dir).unwrap();
+    // Not UTF-8 is readable; a file of more than is taken, or one of another user, is not. This one works for root as well.
+    std::fs::write(
+        shelf.path("conf"),
+        conf.replace("[main]", &format!("configuration_files_directory = {}\n[main]", dir.display())),
+    )
+    .unwrap();
+    let mem = dir.join("mem.conf");
+    std::os::unix::fs::symlink("/proc/self/mem", &mem).unwrap();
+    let run = shelf.run(&["cron"]);
+    assert!(run.stderr.contains("nothing is deleted from server main by the retention policy"), "{run:?}");
+    assert_eq!(shelf.ok(&["list-backups", "--minimal", "main"]), format!("{second}\n{first}\n"));
+    std::fs::remove_file(mem).unwrap();
+    shelf.ok(&["cron"]);
+    assert_eq!(shelf.ok(&["list-backups", "--minimal", "main"]), format!("{second}\n"));
+}
+
 /// A backup whose deletion has begun cannot be used as one any more, and only the deletion goes on.
 #[test]
 fn half_a_deletion_is_no_backup_and_is_not_undone() {

@@ -193,7 +193,10 @@ impl Config {
         config.merged = merged;
         config.conflicts = find_conflicts(&mut config.servers);
         config.apply_active_models()?;
+        let unread = |warning: &ConfigWarning| matches!(warning, ConfigWarning::Unreadable { .. });
+        let incomplete = config.warnings.iter().any(unread);
         for server in config.servers.values_mut() {
+            server.incomplete = incomplete;
             settle(server);
         }
         Ok(config)

@@ -141,6 +141,9 @@ pub struct ServerConfig {
     pub problems: Vec<String>,
     /// Remarks for commands that work with this server.
     pub warnings: Vec<ConfigWarning>,
+    /// Whether a file of the configuration cannot be read, which may say anything about this server: then nothing must be deleted
+    /// by what is left of its settings.
+    pub incomplete: bool,
     /// The model in force.
     pub active_model: Option<String>,
     pub description: Option<String>,
@@ -241,6 +244,7 @@ impl ServerConfig {
             disabled: false,
             problems: Vec::new(),
             warnings: Vec::new(),
+            incomplete: false,
             active_model: None,
             description: get.text("description"),
             cluster: get.text("cluster").unwrap_or_default(),
