@@ -99,7 +99,9 @@ impl Server {
                 return Err(SyncInfoError::Newer { last_wal: last_wal.to_owned(), last });
             }
         }
-        let first_useful = backups.first().and_then(|record| record.begin_wal).map(|wal| wal.to_string());
+        // Barman takes that of the first id. But ids are local time, and each backup may be the one that needs most.
+        let begins: Option<Vec<_>> = backups.iter().map(|record| record.begin_wal).collect();
+        let first_useful = begins.and_then(|begins| begins.into_iter().min()).map(|wal| wal.to_string());
         let is_wanted = |entry: &XlogEntry| match (last_wal, &first_useful) {
             (None, None) => true,
             (Some(last_wal), _) => entry.name.to_string().as_str() > last_wal,
