@@ -43,7 +43,18 @@ impl Server {
         let before = carried.clone();
         for id in info.backups.keys() {
             let there = fetched(&dir.path().join(format!("meta/{id}-keep")))?;
-            let there: Option<KeepTarget> = there.and_then(|text| text.trim().parse().ok());
+            // One that cannot be read, since it is torn, say, was not released.
+            let there: Option<KeepTarget> = match there.map(|text| text.trim().parse()).transpose() {
+                Ok(there) => there,
+                Err(_) => {
+                    context.tell(Event::Warning(format!(
+                        "the keep annotation of backup {id} on the primary node of server {} cannot be read, what is kept here is left \
+                         as it is",
+                        self.name()
+                    )));
+                    continue;
+                }
+            };
             let here = self.catalog.keep_target(id)?;
             let ours = carried.get(id).and_then(|text| text.parse().ok());
             match (there, here, ours) {
