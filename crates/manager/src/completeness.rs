@@ -68,6 +68,12 @@ impl Server {
         Ok(record.status != status)
     }
 
+    /// Whether all WAL the backup needs is in the archive. Of one that does not say what it needs that cannot be waited for.
+    pub(crate) fn wal_is_complete(&self, record: &BackupRecord) -> Result<bool, CompletenessError> {
+        let says = record.begin_wal.is_some() && record.end_wal.is_some();
+        Ok(!says || matches!(self.completeness(record)?, Completeness::Complete))
+    }
+
     fn completeness(&self, record: &BackupRecord) -> Result<Completeness, CompletenessError> {
         let (Some(begin), Some(end)) = (record.begin_wal, record.end_wal) else {
             return Ok(Completeness::Waiting);

@@ -25,7 +25,7 @@ use crate::{Context, Server};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum SyncedBackup {
-    /// It was copied and is `DONE`.
+    /// It was copied, and is `DONE` if all its WAL is here, else `WAITING_FOR_WALS`. Barman has it `DONE` at once.
     Copied(Box<BackupRecord>),
     /// It was here already.
     Already,
@@ -212,7 +212,8 @@ impl Server {
         if std::fs::read_dir(&data).map_or(true, |mut entries| entries.next().is_none()) {
             return Err(gone());
         }
-        Ok(fetched(&dir.path().join(&keep))?.and_then(|text| text.trim().parse().ok()))
+        // One that cannot be read, since it is torn, say, keeps it there, and so it does here.
+        Ok(fetched(&dir.path().join(&keep))?.map(|text| text.trim().parse().unwrap_or(KeepTarget::Full)))
     }
 
     /// As a backup by streaming has them: into its own directories.
@@ -239,7 +240,9 @@ impl Server {
         if let Some(keep) = keep {
             self.carry_keep(&record.id, keep)?;
         }
-        record.status = BackupStatus::Done;
+        // Without its WAL it is no backup yet, for the sake of which the retention policy may delete another.
+        let complete = self.wal_is_complete(record).unwrap_or(false);
+        record.status = if complete { BackupStatus::Done } else { BackupStatus::WaitingForWals };
         self.catalog.save(record)?;
         let Some(parent) = record.parent_backup_id else { return Ok(()) };
         let mut parent = self.catalog.load(&parent)?;

@@ -5,6 +5,7 @@ use tapster_retention::Status;
 
 use super::SyncError;
 use super::primary::PrimaryInfo;
+use crate::completeness::failed_for_wal;
 use crate::{Context, Server};
 
 /// What is to be done.
@@ -45,7 +46,10 @@ impl Server {
             (None, None) => Err(SyncError::Absent { backup: id.to_string(), server: server() }),
             (None, Some(Some(record))) if is_half(&record) => Ok(Decision::Purge(Box::new(record))),
             (None, Some(_)) => Ok(Decision::LocalOnly),
-            (Some(_), Some(Some(record))) if record.status.is_copied() => Ok(Decision::Synced),
+            // One whose WAL was missing is copied, and cron looks for that.
+            (Some(_), Some(Some(record))) if record.status.is_copied() || failed_for_wal(&record) => {
+                Ok(Decision::Synced)
+            }
             (Some(remote), _) => {
                 if remote.snapshots_info.is_some() {
                     let reason = "it consists of snapshots of volumes".to_owned();
@@ -78,7 +82,24 @@ impl Server {
     }
 }
 
-/// A copy that was begun and is not whole.
+/// A copy that was begun and is not whole. One that lacks nothing but WAL is.
 pub(super) fn is_half(record: &BackupRecord) -> bool {
-    matches!(record.status, BackupStatus::Failed | BackupStatus::Syncing)
+    matches!(record.status, BackupStatus::Failed | BackupStatus::Syncing) && !failed_for_wal(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lacks_only_wal_is_not_half_copied() {
+        let mut record = BackupRecord::new("20260101T000000".parse().unwrap());
+        record.status = BackupStatus::Syncing;
+        assert!(is_half(&record));
+        record.status = BackupStatus::Failed;
+        record.error = Some("rsync ended".to_owned());
+        assert!(is_half(&record));
+        record.error = Some("At least one WAL file is missing. The first missing WAL file is X".to_owned());
+        assert!(!is_half(&record));
+    }
 }

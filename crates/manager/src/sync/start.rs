@@ -14,6 +14,7 @@ use walfile::{SegmentName, WalName};
 use super::primary::PrimaryInfo;
 use super::{SyncError, SyncStart};
 use crate::Server;
+use crate::completeness::failed_for_wal;
 
 /// Between two looks at all of the primary node's WAL.
 const FULL_INTERVAL: time::Duration = time::Duration::hours(1);
@@ -35,7 +36,7 @@ impl Needed {
     ) -> Option<Self> {
         let mut needed = Self::default();
         let mut newest: Option<SegmentName> = None;
-        for record in records.iter().filter(|record| record.status.is_copied()) {
+        for record in records.iter().filter(|record| record.status.is_copied() || failed_for_wal(record)) {
             let Some(begin) = record.begin_wal else { continue };
             newest = newest.max(Some(begin));
             match (keep(record), record.end_wal) {

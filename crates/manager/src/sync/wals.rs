@@ -3,16 +3,17 @@
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
 
-use tapster_catalog::XlogEntry;
 use tapster_catalog::ingest::IngestOptions;
 use tapster_catalog::locks::LockError;
 use tapster_catalog::wal_mirror::{WalMirror, WalMirrorError};
+use tapster_catalog::{BackupRecord, BackupStatus, XlogEntry};
 use tapster_copy::rsync::Rsync;
 use walfile::WalName;
 
 use super::SyncError;
 use super::primary::PrimaryInfo;
 use super::transfer::failed;
+use crate::completeness::failed_for_wal;
 use crate::event::Event;
 use crate::{Context, Server, processors};
 
@@ -55,12 +56,29 @@ impl Server {
             }
             other => other?,
         };
-        self.mirror_wals(&mirror, context).map_err(|error| match error {
+        let done = self.mirror_wals(&mirror, context).map_err(|error| match error {
             error @ (SyncError::Rsync(_) | SyncError::Mirror(_)) => {
                 SyncError::Wals { server: server(), source: Box::new(error) }
             }
             other => other,
-        })
+        })?;
+        self.complete_copies()?;
+        Ok(done)
+    }
+
+    /// Copies that waited for this WAL are `DONE`. Whoever works on one now, or `cron`, sees to it otherwise.
+    fn complete_copies(&self) -> Result<(), SyncError> {
+        let waits =
+            |record: &BackupRecord| record.status == BackupStatus::WaitingForWals || failed_for_wal(record);
+        for mut record in self.catalog.records()?.into_iter().filter(waits) {
+            if self.wal_is_complete(&record).unwrap_or(false)
+                && let Err(error) = self.check_backup(&mut record)
+                && !error.is_busy()
+            {
+                tracing::warn!(server = self.name(), "backup {} is not completed: {error}", record.id);
+            }
+        }
+        Ok(())
     }
 
     fn mirror_wals(&self, mirror: &WalMirror<'_>, context: &Context<'_>) -> Result<SyncedWals, SyncError> {
