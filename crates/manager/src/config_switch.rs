@@ -9,7 +9,7 @@ use tapster_catalog::durable;
 use tapster_catalog::locks::{Lock, LockName};
 use thiserror::Error;
 
-use crate::config::{Config, Resolved, Value};
+use crate::config::{Config, IniError, Resolved, Value};
 use crate::event::Event;
 use crate::processes::{ProcessError, RunningTask, Task};
 use crate::{Context, CronError, CronJob, Server};
@@ -61,6 +61,20 @@ pub enum SwitchModelError {
         /// Its cluster.
         cluster: String,
     },
+    /// With the model, the server's settings would contradict each other; nothing was changed. What archives its WAL would come to an
+    /// end, and nobody would see it.
+    #[error("model '{model}' would disable server '{server}': {}", problems.join("; "))]
+    Disabled {
+        /// The model.
+        model: String,
+        /// The server.
+        server: String,
+        /// What would be wrong.
+        problems: Vec<String>,
+    },
+    /// The server's settings cannot be read.
+    #[error(transparent)]
+    Settings(IniError),
     /// The file with the name of the active model was not written or removed.
     #[error(transparent)]
     Durable(#[from] DurableError),
@@ -86,7 +100,8 @@ impl Server {
     /// Makes a model of `config` the active one of this server.
     ///
     /// # Errors
-    /// When there is no such model, it is meant for another cluster, or its name cannot be kept.
+    /// When there is no such model, it is meant for another cluster, the server could not be worked with then, or the model's name
+    /// cannot be kept.
     pub fn switch_model(&self, config: &Config, name: &str) -> Result<ModelSwitched, SwitchModelError> {
         let model =
             config.models.get(name).ok_or_else(|| SwitchModelError::Unknown { name: name.to_owned() })?;
@@ -100,6 +115,14 @@ impl Server {
         }
         if self.config.active_model.as_deref() == Some(name) {
             return Ok(ModelSwitched::Already);
+        }
+        let with_model = config.server_with_model(self.name(), model).map_err(SwitchModelError::Settings)?;
+        if let Some(with_model) = with_model.filter(|server| server.disabled) {
+            return Err(SwitchModelError::Disabled {
+                model: name.to_owned(),
+                server: self.name().to_owned(),
+                problems: with_model.problems,
+            });
         }
         let changes = changes(&self.config.in_force(), &model.values);
         let disk = self.catalog.disk();

@@ -59,8 +59,14 @@ pub(super) fn restart_receivers(setup: &Setup<'_>, names: &[String]) -> Result<(
         match server.restart_receiver(&mut launch, &setup.context(&observer)) {
             Ok(ReceiverRestart::DaemonTold { pid }) => told = Some(pid),
             Ok(ReceiverRestart::Restarted { stopped }) => {
-                for process in stopped {
+                for process in &stopped {
                     output.info(format!("Stopped process {}({})", process.task, process.pid));
+                }
+                if !stopped.is_empty() && server.config().disabled {
+                    let problems = server.config().problems.join("; ");
+                    output.error(format!(
+                        "No WAL is received from server {name}, which is disabled: {problems}"
+                    ));
                 }
             }
             Ok(_) => {}

@@ -2,7 +2,7 @@
 
 use tapster_catalog::durable::RealDisk;
 use tapster_catalog::locks::LockError;
-use tapster_manager::config::{AppliedChange, Config, UpdateError};
+use tapster_manager::config::{Config, UpdateError, UpdateStep};
 
 use crate::args::config_update::ConfigUpdateArgs;
 use crate::commands::config_switch::restart_receivers;
@@ -14,20 +14,20 @@ use crate::startup::Setup;
 /// Changes the configuration files.
 pub(crate) fn run(args: &ConfigUpdateArgs, session: &Session) -> Result<(), Failure> {
     let setup = Setup::new(session)?;
-    let mut applied = |change: &AppliedChange| show(&session.output, change);
+    let mut told = |step: &UpdateStep| show(&session.output, step);
     let sections = setup
         .config
-        .update(&args.changes, &RealDisk, &mut applied)
+        .update(&args.changes, &RealDisk, &mut told)
         .map_err(|error| Failure::update(&session.output, &error))?;
     if sections.is_empty() { Ok(()) } else { restart_receivers(&setup, &sections) }
 }
 
-/// Makes the changes that an earlier run left in the queue. Whether there were any; then the configuration is to be read again.
+/// Makes the changes that an earlier run left in the queue. Whether any were made; then the configuration is to be read again.
 ///
 /// # Errors
 /// A change cannot be made; it stays in the queue.
 pub(super) fn work_off_queue(config: &Config, output: &Output) -> Result<bool, Failure> {
-    match config.apply_queue(&RealDisk, &mut |change| show(output, change)) {
+    match config.apply_queue(&RealDisk, &mut |step| show(output, step)) {
         Ok(sections) => return Ok(!sections.is_empty()),
         Err(UpdateError::Lock(LockError::Busy { .. })) => {
             output.warning("another process is updating barman configuration files");
@@ -39,8 +39,20 @@ pub(super) fn work_off_queue(config: &Config, output: &Output) -> Result<bool, F
     Ok(false)
 }
 
-/// Tells of a change that was made.
-pub(super) fn show(output: &Output, change: &AppliedChange) {
+/// Tells of a change that was made, or never can be.
+fn show(output: &Output, step: &UpdateStep) {
+    let change = match step {
+        UpdateStep::Applied(change) => change,
+        UpdateStep::Dropped(dropped) => {
+            return output.warning(format!(
+                "Dropping the queued change of {} for section '{}': {}",
+                dropped.keys.join(", "),
+                dropped.section,
+                dropped.reason
+            ));
+        }
+        _ => return,
+    };
     let from = change.from.as_deref().unwrap_or("None");
     output.info(format!(
         "Changing value of option '{}' for section '{}' from '{from}' to '{}' through config-update.",

@@ -97,6 +97,22 @@ fn a_model_is_switched_to_and_given_up() {
 }
 
 #[test]
+fn a_model_that_would_disable_the_server_is_refused() {
+    let twins = Twins::new();
+    let servers = twins.ours.path().join("conf.d/servers.conf");
+    let bad = "[bad]\nmodel = on\ncluster = c\nbackup_method = rsync\n";
+    std::fs::write(&servers, format!("{SERVERS}{bad}")).unwrap();
+    assert_eq!(twins.ours(&["config-switch", "main", "main:m"]).code, 0);
+    let run = twins.ours(&["config-switch", "main", "bad"]);
+    assert!(run.code == 1 && run.stderr.contains("model 'bad' would disable server 'main': "), "{run:?}");
+    assert_eq!(twins.file("home/main/.active-model.auto"), "main:m");
+    // What is wrong without the model is put right by it.
+    let broken = SERVERS.replace("method = postgres", "method = rsync") + &bad.replace("rsync", "postgres");
+    std::fs::write(&servers, broken).unwrap();
+    assert_eq!(twins.ours(&["config-switch", "main", "bad"]).code, 0);
+}
+
+#[test]
 fn a_server_that_was_never_used_can_be_switched() {
     let twins = Twins::new();
     std::fs::remove_dir(twins.ours.path().join("home/main")).unwrap();
@@ -192,12 +208,42 @@ fn what_was_not_done_is_done_by_cron() {
     assert_eq!(twins.file("home/cfg_changes.queue"), "[]");
     assert!(twins.ours(&["list-servers"]).stdout.starts_with("main - late\n"));
 
-    // What cannot be written stays, and does not keep cron from its work.
-    std::fs::write(&queue, change("conf.d/servers.conf", "two\\nlines")).unwrap();
-    let run = twins.ours(&["cron"]);
-    assert!(run.code == 1 && run.stderr.contains("cannot be set to \"two\\nlines\""), "{run:?}");
-    assert!(run.stdout.contains("Starting WAL archiving for server main"), "{run:?}");
-    assert!(twins.file("home/cfg_changes.queue").contains("two\\nlines"));
+    // What can never be made is not in the way of what can; and nobody has us write where no configuration is.
+    let both = |first: &str, second: &str| {
+        let inside = |text: &str| text.strip_prefix('[').unwrap().strip_suffix(']').unwrap().to_owned();
+        format!("[{}, {}]", inside(first), inside(second))
+    };
+    let bad = [
+        (change("conf.d/servers.conf", "two\\nlines"), "cannot be set to \"two\\nlines\""),
+        (change("conf.d/servers.conf", "%(nosuch)s"), "no option 'nosuch' in the section"),
+        (change("other.conf", "x"), "other.conf is no file of the configuration"),
+        (
+            change("home/.barman.auto.conf", "x").replace("\"main\"", "\"barman\""),
+            "'barman' is the name of no server",
+        ),
+        (change("conf.d/servers.conf", "x").replace("description", "nosuch"), "Invalid option 'nosuch'"),
+    ];
+    let before = twins.file("conf.d/servers.conf");
+    for (bad, message) in &bad {
+        let queued = both(bad, &change("conf.d/servers.conf", "good"));
+        std::fs::write(&queue, queued).unwrap();
+        let run = twins.ours(&["cron"]);
+        assert!(run.code == 0 && run.stderr.contains(message), "{run:?}");
+        assert!(run.stderr.contains("Dropping the queued change of"), "{run:?}");
+        assert!(run.stdout.contains("Starting WAL archiving for server main"), "{run:?}");
+        assert_eq!(twins.file("home/cfg_changes.queue"), "[]");
+        assert_eq!(twins.file("conf.d/servers.conf"), before.replace("late", "good"));
+    }
+    assert!(!twins.ours.path().join("other.conf").exists());
+    // Nor is it queued.
+    for value in ["blank ", "two\\nlines", "%(nosuch)s"] {
+        let json = format!("[{{\"scope\":\"server\",\"server_name\":\"main\",\"description\":\"{value}\"}}]");
+        let run = twins.ours(&["config-update", &json]);
+        assert!(run.code == 1 && run.stderr.contains("cannot be set"), "{run:?}");
+        assert_eq!(twins.file("home/cfg_changes.queue"), "[]");
+    }
+    std::fs::write(&queue, "").unwrap();
+    assert_eq!(twins.ours(&["cron"]).stderr, "");
     std::fs::write(&queue, "garbage").unwrap();
     let run = twins.ours(&["cron"]);
     assert!(run.stderr.contains("Malformed or empty configuration change queue"), "{run:?}");

@@ -240,6 +240,24 @@ impl Config {
         Ok(())
     }
 
+    /// What a server would be with this model as the active one, whatever is the active one now; `None` when there is no such server.
+    /// Directories that it shares with others are not looked at: no model sets one.
+    pub(crate) fn server_with_model(
+        &self,
+        name: &str,
+        model: &ModelConfig,
+    ) -> Result<Option<ServerConfig>, IniError> {
+        let empty = MergedSection { name: "barman".to_owned(), options: Vec::new() };
+        let barman = self.merged.section("barman").unwrap_or(&empty);
+        let Some(section) = self.merged.section(name) else { return Ok(None) };
+        let values = server_values(section, barman, &self.global, &mut Vec::new())?;
+        // It is in use under this name.
+        let Ok(mut server) = ServerConfig::new(name, &self.global, values) else { return Ok(None) };
+        server.apply_model(model);
+        settle(&mut server);
+        Ok(Some(server))
+    }
+
     fn apply_active_models(&mut self) -> Result<(), ConfigError> {
         for server in self.servers.values_mut() {
             let Some(active) = read_active_model(&server.active_model_file())? else { continue };

@@ -52,12 +52,17 @@ impl MergedSection {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Merged {
     pub(super) sections: Vec<MergedSection>,
+    /// Every file that was added, in order.
+    pub(super) files: Vec<Arc<Path>>,
 }
 
 impl Merged {
     /// Adds one file: its options replace those of the same name.
     pub(super) fn add(&mut self, file: &IniFile) -> Result<(), IniError> {
         let source: Arc<Path> = Arc::from(file.path.as_path());
+        if !self.files.contains(&source) {
+            self.files.push(Arc::clone(&source));
+        }
         for raw in &file.sections {
             let place = self.sections.iter().position(|s| s.name == raw.name).unwrap_or_else(|| {
                 self.sections.push(MergedSection { name: raw.name.clone(), options: Vec::new() });

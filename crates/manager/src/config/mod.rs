@@ -32,6 +32,8 @@ pub use server::{
     BackupMethod, BackupOptions, CompressionLevel, HookEvent, HookPhase, RecoveryOptions, ReuseBackup,
     ServerConfig,
 };
-pub use update::{AppliedChange, ChangeSet, ConfigChange, RefusedSection, UpdateError};
+pub use update::{
+    AppliedChange, ChangeSet, ConfigChange, DroppedChanges, RefusedSection, UpdateError, UpdateStep,
+};
 pub use value::{Kind, Value};
 pub use warning::ConfigWarning;

@@ -1,6 +1,6 @@
 //! Setting one option in the text of a configuration file, leaving every other byte as it is.
 
-use super::super::ini::{IniFile, RawOption, RawSection, header};
+use super::super::ini::{IniFile, MAX_FILE_SIZE, RawOption, RawSection, header};
 use super::UpdateError;
 use std::path::Path;
 
@@ -41,7 +41,7 @@ pub(super) fn set_option(
     }
     // Whoever reads it has the last word: exactly this option may have changed.
     let after = IniFile::parse(&out, path).ok();
-    if after == Some(expected(before, section, key, value)) {
+    if out.len() as u64 <= MAX_FILE_SIZE && after == Some(expected(before, section, key, value)) {
         Ok(out)
     } else {
         Err(UpdateError::Unwritable { key: key.to_owned(), value: value.to_owned() })
@@ -154,6 +154,8 @@ mod tests {
         assert_eq!(set("[s]\n", "s\nx", "k", "v"), None);
         assert_eq!(set("[s]\n", "s", "k=", "v"), None);
         assert_eq!(set("garbage\n", "s", "k", "v"), None);
+        let long = "v".repeat(usize::try_from(MAX_FILE_SIZE).unwrap());
+        assert_eq!(set("[s]\n", "s", "k", &long), None, "nobody would read the file any more");
         assert_eq!(set("[s]\nk = 1\n", "s", "k", "# = [x]").as_deref(), Some("[s]\nk = # = [x]\n"));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A request is checked as a whole, then queued, and only then worked off, set by set: an option goes into the file that sets
 //! it last now, a new one into `.barman.auto.conf`, which is read after all others. A crash or a file that cannot be
-//! written leaves the rest in the queue, for the next run of `config-update` or `cron`.
+//! written leaves the rest in the queue, for the next run of `config-update` or `cron`. What can never be made is not queued, and
+//! what somebody else queued is checked before it is made: with one bad section no command would work any more.
 
 mod edit;
 mod queue;
@@ -10,7 +11,7 @@ mod request;
 mod write;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tapster_catalog::DurableError;
 use tapster_catalog::durable::{self, Disk};
@@ -66,14 +67,6 @@ pub enum UpdateError {
         /// Why not.
         source: io::Error,
     },
-    /// A file cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
     /// A file that is to be changed is no configuration.
     #[error(transparent)]
     Ini(#[from] IniError),
@@ -84,6 +77,14 @@ pub enum UpdateError {
         key: String,
         /// The value.
         value: String,
+    },
+    /// With the changes, the configuration could not be read any more.
+    #[error("the options of '{section}' cannot be set so: {source}")]
+    Unusable {
+        /// The section.
+        section: String,
+        /// What would be wrong.
+        source: IniError,
     },
     /// Somebody else changes the configuration, or the lock cannot be used.
     #[error(transparent)]
@@ -107,17 +108,40 @@ pub struct AppliedChange {
     pub to: String,
 }
 
+/// Changes of the queue that can never be made, and that are therefore not in it any more.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct DroppedChanges {
+    /// The section.
+    pub section: String,
+    /// The options.
+    pub keys: Vec<String>,
+    /// What is wrong with them.
+    pub reason: String,
+}
+
+/// What becomes of the queue.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum UpdateStep {
+    /// A change is in its file.
+    Applied(AppliedChange),
+    /// Nothing of a set was changed.
+    Dropped(DroppedChanges),
+}
+
 impl Config {
-    /// Checks a request of `config-update`, queues it, and works off the queue; `applied` is told of each change when it is in
-    /// its file. Returns the sections that changed.
+    /// Checks a request of `config-update`, queues it, and works off the queue; `told` is told of each change when it is in its
+    /// file. Returns the sections that changed.
     ///
     /// # Errors
-    /// [`UpdateError::Refused`], when nothing was changed; otherwise what is not done yet is in the queue.
+    /// [`UpdateError::Refused`], [`UpdateError::Unwritable`] or [`UpdateError::Unusable`], when nothing was changed; otherwise what is
+    /// not done yet is in the queue.
     pub fn update(
         &self,
         json: &str,
         disk: &dyn Disk,
-        applied: &mut dyn FnMut(&AppliedChange),
+        told: &mut dyn FnMut(&UpdateStep),
     ) -> Result<Vec<String>, UpdateError> {
         let changes = request::read(self, json)?;
         durable::create_dir_all(disk, &self.global.barman_lock_directory, None)?;
@@ -127,9 +151,12 @@ impl Config {
         if changes.is_empty() && queue.is_empty() {
             return Ok(Vec::new());
         }
+        // Behind what can never be made, nothing would be made either.
+        let mut edits = write::Edits::default();
+        changes.iter().try_for_each(|set| edits.add(set, self))?;
         queue.extend(changes);
         queue::write(disk, path, &queue)?;
-        self.work_off(queue, disk, applied)
+        self.work_off(queue, disk, told)
     }
 
     /// Works off what `config-update` left in the queue. Returns the sections that changed.
@@ -139,7 +166,7 @@ impl Config {
     pub fn apply_queue(
         &self,
         disk: &dyn Disk,
-        applied: &mut dyn FnMut(&AppliedChange),
+        told: &mut dyn FnMut(&UpdateStep),
     ) -> Result<Vec<String>, UpdateError> {
         // Without a lock nobody but us can be disturbed by looking.
         if queue::read(&self.global.config_changes_queue)?.is_empty() {
@@ -147,7 +174,19 @@ impl Config {
         }
         let _lock = self.lock_changes()?;
         let queue = queue::read(&self.global.config_changes_queue)?;
-        self.work_off(queue, disk, applied)
+        self.work_off(queue, disk, told)
+    }
+
+    /// The file that is read last.
+    fn auto_file(&self) -> PathBuf {
+        self.global.barman_home.join(AUTO_FILE)
+    }
+
+    /// Whether this is one of the files of the configuration, or may become one.
+    fn is_read_from(&self, path: &Path) -> bool {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let path = real(path);
+        path == real(&self.auto_file()) || self.merged.files.iter().any(|file| real(file) == path)
     }
 
     fn lock_changes(&self) -> Result<Lock, LockError> {
@@ -158,19 +197,36 @@ impl Config {
         &self,
         mut queue: Vec<ChangeSet>,
         disk: &dyn Disk,
-        applied: &mut dyn FnMut(&AppliedChange),
+        told: &mut dyn FnMut(&UpdateStep),
     ) -> Result<Vec<String>, UpdateError> {
         let mut sections = Vec::new();
         while !queue.is_empty() {
             let set = queue.remove(0);
-            write::apply(&set, disk)?;
+            let made = request::check(self, &set).map_err(UpdateError::Refused);
+            match made.and_then(|()| write::apply(&set, self, disk)) {
+                Ok(()) => {}
+                Err(
+                    error @ (UpdateError::Refused(_)
+                    | UpdateError::Unwritable { .. }
+                    | UpdateError::Unusable { .. }),
+                ) => {
+                    queue::write(disk, &self.global.config_changes_queue, &queue)?;
+                    told(&UpdateStep::Dropped(DroppedChanges {
+                        section: set.section,
+                        keys: set.changes_set.into_iter().map(|change| change.key).collect(),
+                        reason: error.to_string(),
+                    }));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             for change in &set.changes_set {
-                applied(&AppliedChange {
+                told(&UpdateStep::Applied(AppliedChange {
                     section: set.section.clone(),
                     key: change.key.clone(),
                     from: self.text_in(&set.section, &change.key),
                     to: change.value.clone(),
-                });
+                }));
             }
             queue::write(disk, &self.global.config_changes_queue, &queue)?;
             sections.push(set.section);

@@ -5,10 +5,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tapster_catalog::durable::Disk;
+use tapster_catalog::durable::{Clobber, Disk, Publish};
 
 use super::UpdateError;
-use super::write::replace;
 
 /// The largest queue read, in bytes.
 const MAX_QUEUE: u64 = 16 << 20;
@@ -33,7 +32,7 @@ pub struct ChangeSet {
     pub changes_set: Vec<ConfigChange>,
 }
 
-/// Reads the queue; a file that is not there is an empty one.
+/// Reads the queue; a file that is not there, or has nothing in it, is an empty one.
 pub(super) fn read(path: &Path) -> Result<Vec<ChangeSet>, UpdateError> {
     let fail = |source| UpdateError::Read { path: path.to_owned(), source };
     let file = match File::open(path) {
@@ -49,13 +48,18 @@ pub(super) fn read(path: &Path) -> Result<Vec<ChangeSet>, UpdateError> {
             reason: format!("larger than {MAX_QUEUE} bytes"),
         });
     }
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
     serde_json::from_slice(&text)
         .map_err(|error| UpdateError::Queue { path: path.to_owned(), reason: error.to_string() })
 }
 
-/// Writes the queue durably.
+/// Writes the queue durably, for its owner alone whoever could read it before: connection strings may hold passwords.
 pub(super) fn write(disk: &dyn Disk, path: &Path, queue: &[ChangeSet]) -> Result<(), UpdateError> {
     // Strings and lists: cannot fail.
     let text = serde_json::to_vec_pretty(queue).unwrap_or_default();
-    Ok(replace(disk, path, &text)?)
+    let mut file = Publish::create(disk, path, Some(0o600))?;
+    file.write_all(&text)?;
+    Ok(file.publish(Clobber::Replace)?)
 }

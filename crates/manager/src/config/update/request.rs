@@ -103,16 +103,7 @@ fn change_set(config: &Config, section: &Section) -> Result<ChangeSet, RefusedSe
     let (scope, name_key) = if is_model { ("model", "model_name") } else { ("server", "server_name") };
     let name = take(name_key).ok_or_else(|| invalid(format!("'{name_key}' is missing.")))?;
     let name = shown(&name);
-    if matches!(name.as_str(), "barman" | "all" | "DEFAULT") {
-        return Err(invalid(format!("'{name}' is the name of no {scope}.")));
-    }
-    // A section that cannot be a server would make the whole configuration unusable.
-    if let Some(reason) = ServerName::new(&name).err().filter(|_| !is_model) {
-        return Err(invalid(format!("'{name}' cannot be the name of a server: {reason}.")));
-    }
-    if name.is_empty() || name.contains(char::is_control) {
-        return Err(invalid(format!("'{name}' cannot be the name of a {scope}.")));
-    }
+    check_name(&name, is_model).map_err(&invalid)?;
     if !is_model && config.models.contains_key(&name) {
         return Err(invalid(format!("'{name}' is a model, not a server.")));
     }
@@ -131,12 +122,54 @@ fn change_set(config: &Config, section: &Section) -> Result<ChangeSet, RefusedSe
     for (key, value) in &options {
         let value = option_value(key, value, (scope, &name)).map_err(&refuse)?;
         let config_file = match config.source_in(&name, key) {
-            Some(Source::File(path)) => path.to_path_buf(),
-            _ => config.global.barman_home.join(super::AUTO_FILE),
+            // Whoever works off the queue may stand in another directory.
+            Some(Source::File(path)) => std::path::absolute(&path).unwrap_or_else(|_| path.to_path_buf()),
+            _ => config.auto_file(),
         };
         changes.push(ConfigChange { key: key.clone(), value, config_file });
     }
     Ok(ChangeSet { section: name, changes_set: changes })
+}
+
+fn check_name(name: &str, is_model: bool) -> Result<(), String> {
+    let scope = if is_model { "model" } else { "server" };
+    if matches!(name, "barman" | "all" | "DEFAULT") {
+        return Err(format!("'{name}' is the name of no {scope}."));
+    }
+    // A section that cannot be a server would make the whole configuration unusable.
+    if let Some(reason) = ServerName::new(name).err().filter(|_| !is_model) {
+        return Err(format!("'{name}' cannot be the name of a server: {reason}."));
+    }
+    if name.is_empty() || name.contains(char::is_control) {
+        return Err(format!("'{name}' cannot be the name of a {scope}."));
+    }
+    Ok(())
+}
+
+/// Whether a set of the queue, in which anybody who may write there can have put anything, is one that a request could come to.
+pub(super) fn check(config: &Config, set: &ChangeSet) -> Result<(), RefusedSection> {
+    let name = &set.section;
+    let is_model = config.models.contains_key(name) || set.changes_set.iter().any(|c| c.key == "model");
+    let scope = if is_model { "model" } else { "server" };
+    let refuse = |reason: String| RefusedSection { section: name.clone(), reason };
+    check_name(name, is_model).map_err(refuse)?;
+    if is_model && config.servers.contains_key(name) {
+        return Err(refuse(format!("'{name}' is a server, not a model.")));
+    }
+    if is_model
+        && !config.models.contains_key(name)
+        && !set.changes_set.iter().any(|change| change.key == "cluster")
+    {
+        return Err(refuse("new model but 'cluster' is missing.".to_owned()));
+    }
+    for change in &set.changes_set {
+        option_value(&change.key, &Json::from(change.value.as_str()), (scope, name)).map_err(refuse)?;
+        if !config.is_read_from(&change.config_file) {
+            let file = change.config_file.display();
+            return Err(refuse(format!("{file} is no file of the configuration")));
+        }
+    }
+    Ok(())
 }
 
 /// The text of a value as it stands in the file, when the option can have it.
