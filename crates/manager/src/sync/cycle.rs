@@ -88,7 +88,8 @@ impl Server {
     fn ask(&self, ssh: &str, words: &str, context: &Context<'_>) -> Result<(), RemoteFailure> {
         let bad = |error: tapster_catalog::DurableError| RemoteFailure::Io(io::Error::other(error));
         let path = self.primary_info_file();
-        let mut file = Publish::replacing(self.catalog.disk(), &path).map_err(bad)?;
+        // Barman's answers hold connection strings as they are, passwords and all.
+        let mut file = Publish::create(self.catalog.disk(), &path, Some(0o600)).map_err(bad)?;
         let mut take = |output: &mut dyn io::Read| io::copy(&mut Guard::new(output), &mut file).map(drop);
         remote_command::run(ssh, self.config.path_prefix.as_deref(), words, &context.stop, &mut take)?;
         // It is only kept when it can be read.

@@ -1,12 +1,14 @@
 //! A command on the primary node, through `primary_ssh_command`.
 
 use std::io::{self, BufRead as _, BufReader, Read};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use tapster_copy::rsync::SSH_OPTIONS;
 
@@ -15,6 +17,9 @@ use crate::wal_client::watch::{Ended, Watch};
 
 /// How long the primary node may be silent. It may have a long index to read, or wait for its lock.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How long is waited for complaints once it has ended. What it left running (a shared connection of ssh's) may hold the pipe for
+/// as long as it likes.
+const LINGER: Duration = Duration::from_secs(1);
 /// What is kept of complaints.
 const MAX_COMPLAINTS: usize = 32 * 1024;
 
@@ -54,6 +59,8 @@ pub(super) fn run(
         ]),
     };
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // So that ssh can be ended, and not only a shell that waits for it.
+    command.process_group(0);
     let mut child = command.spawn().map_err(RemoteFailure::Io)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let moved = Arc::new(AtomicU64::new(0));
@@ -66,24 +73,32 @@ pub(super) fn run(
             return Err(RemoteFailure::Io(error));
         }
     };
-    let complaints = std::thread::spawn(move || stderr.map(complaints).unwrap_or_default());
+    let (said, complaints) = mpsc::channel();
+    std::thread::spawn(move || stderr.map(|pipe| listen(pipe, &said)));
     let mut output = Counted { inner: stdout, moved };
     let taken = take(&mut output);
     if taken.is_err() {
-        // Nobody reads what it writes any more.
-        drop(child.kill());
+        // Nobody reads what it writes any more. It is not reaped yet, so that the number is still its own.
+        let _ = kill_process_group(pid, Signal::KILL);
     }
     drop(output);
     let (status, ended) = reap(&mut child, pid, watch).map_err(RemoteFailure::Io)?;
-    // What it has left running may hold the pipe for ever.
-    let complaints = if ended.is_some() { String::new() } else { complaints.join().unwrap_or_default() };
     match ended {
         Some(Ended::Stopped) => return Err(RemoteFailure::Stopped),
         Some(Ended::Stalled) => return Err(RemoteFailure::Silent),
         None => {}
     }
     taken.map_err(RemoteFailure::Io)?;
-    if status.success() { Ok(()) } else { Err(RemoteFailure::Exit { status, complaints }) }
+    if status.success() {
+        return Ok(());
+    }
+    let (mut kept, deadline) = (Vec::new(), Instant::now() + LINGER);
+    while let Ok(bytes) = complaints.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        let room = MAX_COMPLAINTS.saturating_sub(kept.len());
+        kept.extend(bytes.iter().take(room));
+    }
+    let complaints = String::from_utf8_lossy(&kept).trim_end().to_owned();
+    Err(RemoteFailure::Exit { status, complaints })
 }
 
 fn reap(child: &mut Child, pid: Pid, watch: Watch) -> io::Result<(ExitStatus, Option<Ended>)> {
@@ -92,6 +107,9 @@ fn reap(child: &mut Child, pid: Pid, watch: Watch) -> io::Result<(ExitStatus, Op
         waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
     {}
     let ended = watch.finish();
+    if ended.is_some() {
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
     Ok((child.wait()?, ended))
 }
 
@@ -109,16 +127,18 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// The beginning of it; the rest is read so that the writer is not held up.
-fn complaints(pipe: impl Read) -> String {
-    let mut kept = Vec::new();
+/// Passes on the beginning of it; the rest is read so that the writer is not held up.
+fn listen(pipe: impl Read, said: &mpsc::Sender<Vec<u8>>) {
+    let mut left = MAX_COMPLAINTS;
     let mut pipe = BufReader::new(pipe);
     loop {
         let used = match pipe.fill_buf() {
             Ok([]) => break,
             Ok(bytes) => {
-                let room = MAX_COMPLAINTS.saturating_sub(kept.len());
-                kept.extend(bytes.iter().take(room));
+                let kept: Vec<u8> = bytes.iter().copied().take(left).collect();
+                left = left.saturating_sub(kept.len());
+                // Nobody may want it any more.
+                let _ = said.send(kept);
                 bytes.len()
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
@@ -126,5 +146,49 @@ fn complaints(pipe: impl Read) -> String {
         };
         pipe.consume(used);
     }
-    String::from_utf8_lossy(&kept).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_script(
+        script: &str,
+        take: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>,
+    ) -> Result<(), RemoteFailure> {
+        // What follows is read by the shell as the words of a comment.
+        run(&format!("{script} #"), None, "words", &Arc::default(), take)
+    }
+
+    #[test]
+    fn an_answer_that_is_not_taken_ends_the_command_behind_the_shell_too() {
+        let mut pid = String::new();
+        let mut take = |output: &mut dyn Read| {
+            let mut byte = [0];
+            while output.read(&mut byte)? == 1 && byte != *b"\n" {
+                pid.push(char::from(byte[0]));
+            }
+            Err(io::Error::other("not wanted"))
+        };
+        let begin = Instant::now();
+        let failure = run_script("sleep 600 & echo $!; wait", &mut take).unwrap_err();
+        assert!(matches!(failure, RemoteFailure::Io(error) if error.to_string() == "not wanted"));
+        // Ended is also what nobody has asked how it ended.
+        let stat = format!("/proc/{pid}/stat");
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z")) {
+            assert!(begin.elapsed() < Duration::from_secs(30), "a process is left");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn what_holds_the_complaints_is_not_waited_for() {
+        let begin = Instant::now();
+        let mut take = |output: &mut dyn Read| io::copy(output, &mut io::sink()).map(drop);
+        run_script("sleep 60 >/dev/null &", &mut take).unwrap();
+        let failure = run_script("sleep 60 >/dev/null & echo bad >&2; exit 3", &mut take).unwrap_err();
+        let RemoteFailure::Exit { status, complaints } = failure else { panic!("{failure:?}") };
+        assert_eq!((status.code(), complaints.as_str()), (Some(3), "bad"));
+        assert!(begin.elapsed() < Duration::from_secs(30));
+    }
 }

@@ -58,8 +58,8 @@ fn json(key: &str, setting: &Setting) -> Value {
         Setting::Bool(value) => json!(value),
         Setting::Int(value) => json!(value),
         Setting::Text(text) if key == "encryption" && text == "none" => Value::Null,
-        Setting::Text(text) if key.ends_with("conninfo") => json!(mask_passwords(text)),
-        Setting::Text(text) => json!(text),
+        // A command may be given one as well (`PGPASSWORD=…`).
+        Setting::Text(text) => json!(mask_passwords(text)),
         Setting::Interval(length) => json!(human_duration(*length)),
         Setting::List(words) => json!(words),
         Setting::Rates(rates) => rates.iter().map(|(name, rate)| (name.clone(), json!(rate))).collect(),
