@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tapster_catalog::delete::WalTrim;
+use tapster_catalog::delete::{DeleteError, WalTrim};
 use tapster_catalog::{BackupRecord, BackupStatus, TablespaceInfo};
 use time::OffsetDateTime;
 use walfile::SegmentName;
@@ -158,7 +158,17 @@ impl Server {
     fn purge_before(&self, record: &BackupRecord, context: &Context<'_>) -> Result<(), BackupError> {
         let Some(begin) = record.begin_wal else { return Ok(()) };
         let trim = WalTrim::before(begin);
-        let removed = self.trim_wal(&trim, context).map_err(BackupStepError::from)?;
+        let removed = match self.trim_wal(&trim, context) {
+            Ok(removed) => removed,
+            // A script wants it kept, which is nothing against the backup.
+            Err(error @ DeleteError::Aborted { .. }) => {
+                context.tell(Event::Warning(format!(
+                    "WAL that was archived before the first backup is kept: {error}"
+                )));
+                return Ok(());
+            }
+            Err(error) => return Err(BackupStepError::from(error).into()),
+        };
         context.tell(Event::FirstBackup { server: self.name().to_owned(), removed });
         Ok(())
     }
@@ -245,13 +255,14 @@ mod tests {
     use tapster_protocol::Environment;
 
     use super::*;
+    use crate::Silent;
     use crate::config::{Config, ConfigSources};
 
-    fn server(home: &std::path::Path) -> Server {
+    fn server(home: &std::path::Path, more: &str) -> Server {
         let path = home.join("tapster.conf");
         let text = format!(
             "[barman]\nbarman_home = {}\n[main]\nconninfo = host=none\nstreaming_conninfo = host=none\n\
-             backup_method = postgres\nstreaming_archiver = on\n",
+             backup_method = postgres\nstreaming_archiver = on\n{more}",
             home.display()
         );
         std::fs::write(&path, text).unwrap();
@@ -260,9 +271,27 @@ mod tests {
     }
 
     #[test]
+    fn a_script_that_wants_older_wal_kept_is_nothing_against_the_backup() {
+        for (script, kept) in [("", false), ("pre_wal_delete_retry_script = exit 63\n", true)] {
+            let home = tempfile::tempdir().unwrap();
+            let server = server(home.path(), script);
+            server.create_directories().unwrap();
+            let old = server.layout().wal("000000010000000000000001".parse().unwrap());
+            std::fs::create_dir_all(old.parent().unwrap()).unwrap();
+            std::fs::write(&old, "WAL").unwrap();
+            let line = "000000010000000000000001\t3\t1700000000.0\tNone\n";
+            std::fs::write(server.layout().xlogdb(), line).unwrap();
+            let mut record = BackupRecord::new("20261122T000000".parse().unwrap());
+            record.begin_wal = Some("000000010000000000000003".parse().unwrap());
+            server.purge_if_first(&record, &Context::new(&Silent)).unwrap();
+            assert_eq!(old.exists(), kept, "{script}");
+        }
+    }
+
+    #[test]
     fn wal_is_only_purged_when_no_other_backup_can_need_it() {
         let home = tempfile::tempdir().unwrap();
-        let server = server(home.path());
+        let server = server(home.path(), "");
         server.create_directories().unwrap();
         let new = BackupRecord::new("20261122T000000".parse().unwrap());
         let mut old = BackupRecord::new("20261121T000000".parse().unwrap());
