@@ -12,7 +12,6 @@ pub(crate) mod diagnosis;
 pub(crate) mod fact;
 mod json;
 mod live_facts;
-mod mask;
 mod progress;
 pub(crate) mod replication;
 pub(crate) mod report;
@@ -37,7 +36,7 @@ use serde_json::{Map, Value};
 
 use crate::failure::{Failure, Kind};
 
-pub(crate) use mask::mask_passwords;
+pub(crate) use tapster_manager::config::mask_passwords_in_line as mask_passwords;
 
 /// The tracing target of messages that were also printed; a log on stderr leaves them out.
 pub(crate) const PRINTED: &str = "tapster::output";

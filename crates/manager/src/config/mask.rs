@@ -1,7 +1,18 @@
 //! Keeping passwords out of what is shown.
 
-/// `text` with every password replaced by `*REDACTED*`, as Barman shows its lines: `password=…`, bare or quoted,
-/// and the password of a `postgresql://` address.
+const MASK: &str = "*REDACTED*";
+
+/// What the text is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Within {
+    /// A setting: a connection string, or a command.
+    Setting,
+    /// A line that may quote one.
+    Line,
+}
+
+/// `text` with every password replaced by `*REDACTED*`, as Barman shows its settings: `password=…`, bare or quoted,
+/// and the password of a `postgresql://` address. A backslash takes the next character along, as with libpq.
 ///
 /// ```
 /// use tapster_manager::config::mask_passwords;
@@ -9,10 +20,23 @@
 /// assert_eq!(mask_passwords("postgresql://me:secret@host/db"), "postgresql://me:*REDACTED*@host/db");
 /// ```
 pub fn mask_passwords(text: &str) -> String {
-    const MASK: &str = "*REDACTED*";
+    mask(text, Within::Setting)
+}
+
+/// As [`mask_passwords`] for a line of any text, in which a connection string may stand in quotes: they stay.
+///
+/// ```
+/// use tapster_manager::config::mask_passwords_in_line;
+/// assert_eq!(mask_passwords_in_line(r#"bad: "password=x" is"#), r#"bad: "password=*REDACTED*" is"#);
+/// ```
+pub fn mask_passwords_in_line(text: &str) -> String {
+    mask(text, Within::Line)
+}
+
+fn mask(text: &str, within: Within) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((skipped, secret)) = next_secret(rest) {
+    while let Some((skipped, secret)) = next_secret(rest, within) {
         out.push_str(skipped);
         out.push_str(MASK);
         rest = rest.get(skipped.len().saturating_add(secret)..).unwrap_or_default();
@@ -22,12 +46,12 @@ pub fn mask_passwords(text: &str) -> String {
 }
 
 /// What precedes the next password in `text`, and the password's length.
-fn next_secret(text: &str) -> Option<(&str, usize)> {
+fn next_secret(text: &str, within: Within) -> Option<(&str, usize)> {
     let keyword = find_keyword(text).and_then(|start| {
-        let secret = secret_length(text.get(start..)?);
+        let secret = secret_length(text.get(start..)?, within);
         Some((start, secret))
     });
-    let address = find_address(text);
+    let address = find_address(text, within);
     let (start, length) = match (keyword, address) {
         (Some(a), Some(b)) => a.min(b),
         (a, b) => a.or(b)?,
@@ -37,10 +61,15 @@ fn next_secret(text: &str) -> Option<(&str, usize)> {
 
 /// Where the value of the first `password = value` starts.
 fn find_keyword(text: &str) -> Option<usize> {
-    let lower = text.to_ascii_lowercase();
+    const KEYWORD: &str = "password";
+    let bytes = text.as_bytes();
     let mut from = 0;
     loop {
-        let end = lower.get(from..)?.find("password")?.checked_add(from)?.checked_add("password".len())?;
+        let at = bytes
+            .get(from..)?
+            .windows(KEYWORD.len())
+            .position(|w| w.eq_ignore_ascii_case(KEYWORD.as_bytes()))?;
+        let end = from.checked_add(at)?.checked_add(KEYWORD.len())?;
         let tail = text.get(end..)?;
         if let Some(value) = tail.trim_start().strip_prefix('=') {
             let value = value.trim_start_matches([' ', '\t']);
@@ -52,15 +81,18 @@ fn find_keyword(text: &str) -> Option<usize> {
     }
 }
 
-fn secret_length(value: &str) -> usize {
-    let quote = value.chars().next().filter(|c| matches!(c, '\'' | '"'));
-    let Some(quote) = quote else { return value.find(char::is_whitespace).unwrap_or(value.len()) };
+fn secret_length(value: &str, within: Within) -> usize {
+    // In a line, a double quote is the end of what is quoted.
+    let quote = value.chars().next().filter(|c| *c == '\'' || (*c == '"' && within == Within::Setting));
     let mut escaped = false;
-    for (at, c) in value.char_indices().skip(1) {
+    for (at, c) in value.char_indices().skip(usize::from(quote.is_some())) {
         match c {
             _ if escaped => escaped = false,
             '\\' => escaped = true,
-            c if c == quote => return at.saturating_add(1),
+            c if quote == Some(c) => return at.saturating_add(1),
+            _ if quote.is_some() => {}
+            '\'' | '"' if within == Within::Line => return at,
+            c if c.is_whitespace() => return at,
             _ => {}
         }
     }
@@ -68,18 +100,19 @@ fn secret_length(value: &str) -> usize {
 }
 
 /// Where the password of the first `postgresql://user:password@` starts, and its length.
-fn find_address(text: &str) -> Option<(usize, usize)> {
+fn find_address(text: &str, within: Within) -> Option<(usize, usize)> {
+    let is_end =
+        |c: char| c.is_whitespace() || c == '?' || (within == Within::Line && matches!(c, '\'' | '"'));
     let mut from = 0;
     loop {
         let start = text.get(from..)?.find("://")?.checked_add(from)?.checked_add(3)?;
         let scheme = text.get(..start.saturating_sub(3))?;
         let tail = text.get(start..)?;
-        let authority =
-            tail.get(..tail.find(|c: char| c.is_whitespace() || c == '?').unwrap_or(tail.len()))?;
+        let authority = tail.get(..tail.find(is_end).unwrap_or(tail.len()))?;
         if (scheme.ends_with("postgresql") || scheme.ends_with("postgres"))
             && let Some((credentials, _)) = authority.rsplit_once('@')
             && let Some((user, password)) = credentials.split_once(':')
-            && password != "*REDACTED*"
+            && password != MASK
         {
             return Some((start.saturating_add(user.len()).saturating_add(1), password.len()));
         }
@@ -99,6 +132,11 @@ mod tests {
             ("PASSWORD = x user=y", "PASSWORD = *REDACTED* user=y"),
             (r"password='a\' b' x password=c", "password=*REDACTED* x password=*REDACTED*"),
             ("password='open", "password=*REDACTED*"),
+            (r"password=se\ cret user=u", "password=*REDACTED* user=u"),
+            (r"password=se\\ user=u", "password=*REDACTED* user=u"),
+            ("password=it's", "password=*REDACTED*"),
+            ("PGPASSWORD=x psql", "PGPASSWORD=*REDACTED* psql"),
+            ("postgresql://u:it's@h", "postgresql://u:*REDACTED*@h"),
             ("password= ", "password= "),
             ("password", "password"),
             ("postgres://u:p:q@h/d?password=z", "postgres://u:*REDACTED*@h/d?password=*REDACTED*"),
@@ -109,6 +147,29 @@ mod tests {
             ),
         ] {
             assert_eq!(mask_passwords(text), masked, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_quotes_a_connection_string_stays() {
+        for (text, masked) in [
+            ("host=a password=secret port=1", "host=a password=*REDACTED* port=1"),
+            (r"password='it\'s so' x", "password=*REDACTED* x"),
+            (r"password=se\ cret x", "password=*REDACTED* x"),
+            ("password='open end", "password=*REDACTED*"),
+            ("sslpassword=x password = y z", "sslpassword=*REDACTED* password = *REDACTED* z"),
+            ("conninfo \"password=x\" bad", "conninfo \"password=*REDACTED*\" bad"),
+            ("\"password=*REDACTED*\"", "\"password=*REDACTED*\""),
+            ("password authentication failed", "password authentication failed"),
+            ("postgresql://u:p@h:5432/db?x=1", "postgresql://u:*REDACTED*@h:5432/db?x=1"),
+            (
+                "\"postgres://u:p:q@h\" and postgresql://h/db",
+                "\"postgres://u:*REDACTED*@h\" and postgresql://h/db",
+            ),
+            ("postgresql://u@h https://a:b@c", "postgresql://u@h https://a:b@c"),
+            ("", ""),
+        ] {
+            assert_eq!(mask_passwords_in_line(text), masked, "{text}");
         }
     }
 }

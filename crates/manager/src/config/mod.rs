@@ -26,7 +26,7 @@ pub use global::GlobalConfig;
 pub use ini::{IniError, IniFile, MAX_ENTRIES, MAX_FILE_SIZE, RawOption, RawSection};
 pub use keys::{GLOBAL_KEYS, KeySpec, OWN_PREFIX, SERVER_KEYS, model_keys, server_key};
 pub use load::{Config, ConfigError, ConfigSources, default_candidates};
-pub use mask::mask_passwords;
+pub use mask::{mask_passwords, mask_passwords_in_line};
 pub use resolve::{ModelConfig, Resolved, Source};
 pub use server::{
     BackupMethod, BackupOptions, CompressionLevel, HookEvent, HookPhase, RecoveryOptions, ReuseBackup,
