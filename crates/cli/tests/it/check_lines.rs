@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::chaos::wait_for;
 use crate::lab::Lab;
 use crate::program::Run;
 
@@ -121,6 +122,9 @@ fn what_barman_does_not_look_at() {
     let young = lab.run(&["check", "--check-timeout", "3", "main"]);
     assert!(!young.stdout.contains("WAL archive"), "{young:?}");
     drop(receiver);
+    wait_for("the end of its session", || {
+        lab.cluster.sql("SELECT 1 FROM pg_replication_slots WHERE active").is_empty()
+    });
     let receiver = lab.receive();
     lab.ok(&["backup", "--wait", "main"]);
     lab.ok(&["backup", "--wait", "main"]);

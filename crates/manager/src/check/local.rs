@@ -68,13 +68,14 @@ impl Server {
         self.archive_has_wal()
     }
 
-    /// Whether nothing but streaming brings WAL, and that is under way and has not come to the end of a segment. One that is
-    /// complete, and still not archived after an attempt, says that archiving fails.
+    /// Whether nothing but streaming brings WAL, and that is under way and has not come far. A complete segment is archived when
+    /// the next begins; two that are still there after an attempt say that archiving fails.
     fn is_young(&self) -> bool {
-        let is_complete = |name: &String| name.parse::<SegmentName>().is_ok();
+        let is_complete = |name: &&String| name.parse::<SegmentName>().is_ok();
         let is_received = || {
             matches!(Lock::holder(&self.layout().lock(&LockName::ReceiveWal)), Ok(Some(_)))
-                && entries(&self.layout().streaming).is_ok_and(|names| !names.iter().any(is_complete))
+                && entries(&self.layout().streaming)
+                    .is_ok_and(|names| names.iter().filter(is_complete).count() < 2)
         };
         self.config.active && self.config.streaming_archiver && !self.config.archiver && is_received()
     }
