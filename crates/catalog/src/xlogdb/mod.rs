@@ -224,8 +224,10 @@ impl<'a> XlogDb<'a> {
         self.finish(output)
     }
 
+    /// The next index, under a temporary name; the one of a rewriting that was killed goes first.
     fn rewrite(&self) -> Result<io::BufWriter<Publish<'a>>, XlogDbError> {
         let disk: &'a dyn Disk = self.disk;
+        durable::remove_stale(disk, &self.layout.xlogdb_dir)?;
         Ok(io::BufWriter::with_capacity(64 * 1024, Publish::replacing(disk, &self.path)?))
     }
 

@@ -71,6 +71,22 @@ fn a_missing_index_is_rebuilt_and_the_old_one_goes() {
 }
 
 #[test]
+fn what_a_killed_rewriting_left_goes_with_the_next() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    // Of a run before this one that had the same process number, and of somebody else.
+    let dead =
+        layout.xlogdb_dir.join(format!(".xlog.db.tapster-{}-0123456789abcdef-0.tmp", std::process::id()));
+    let other = layout.xlogdb_dir.join(".xlog.db.tmp");
+    for path in [&dead, &other] {
+        fs::write(path, "").unwrap();
+    }
+    assert!(!layout.xlogdb().exists());
+    drop(XlogDb::lock(&RealDisk, &layout, &GO_ON).unwrap());
+    assert!(layout.xlogdb().exists() && !dead.exists() && other.exists());
+}
+
+#[test]
 fn a_torn_line_does_not_swallow_the_next() {
     let home = tempfile::tempdir().unwrap();
     let layout = server(home.path());
