@@ -63,6 +63,7 @@ pub mod wal_verify;
 
 mod archive_index;
 mod archive_wal;
+mod beginning;
 mod chain;
 mod completeness;
 mod config_switch;
@@ -76,6 +77,7 @@ mod processes;
 mod receive_wal;
 mod remote;
 mod replication_status;
+mod rsync;
 mod server;
 mod switch_wal;
 mod system_info;

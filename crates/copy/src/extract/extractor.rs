@@ -5,112 +5,27 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::control::{CONTROL_FILE, ControlFile, MAX_CONTROL_FILE};
 use super::error::ExtractError;
+use super::options::{ExtractOptions, ExtractReport, TablespaceTarget};
 use super::output::{Output, Writing};
 use super::reuse::{Comparing, Earlier, EarlierTree};
 use super::sink::Outlet;
 use super::spool::Spool;
-use crate::manifest::{FILE_NAME, ManifestSummary};
-use crate::pages::{PageReport, PageRules, StreamPages};
+use crate::manifest::FILE_NAME;
+use crate::pages::StreamPages;
 use crate::publish::{rename, temporary_name};
 use crate::sync::{self, Background, FileSystem, SyncMethod, at};
 use crate::tar::{Event, Member, MemberKind, Parser};
 use crate::{ChecksumAlgorithm, Hasher};
 
-pub(crate) const CONTROL_FILE: &str = "global/pg_control";
-/// The real one has 8 KiB.
-const MAX_CONTROL_FILE: u64 = 64 * 1024;
 const SYNC_THREADS: usize = 4;
-
-/// Where the archive of a tablespace goes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum TablespaceTarget {
-    /// Into this directory (made if missing), with a link to it in `pg_tblspc`. Should be absolute.
-    Directory(PathBuf),
-    /// Into `pg_tblspc/<oid>` itself, for a server with `allow_in_place_tablespaces`.
-    InPlace,
-}
-
-/// How a base backup is written.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct ExtractOptions {
-    /// How it is brought to disk.
-    pub sync: SyncMethod,
-    /// The checksum the server was asked to put into the manifest, taken of every file on the way. `None`
-    /// when there will be no manifest: then nothing is compared.
-    pub checksum: Option<ChecksumAlgorithm>,
-    /// The tablespaces of the backup, by object identifier.
-    pub tablespaces: BTreeMap<u32, TablespaceTarget>,
-    /// Make `pg_wal` a link to this directory (`pg_basebackup --waldir`).
-    pub wal_directory: Option<PathBuf>,
-    /// Members of the base archive left out, by exact name or, for a whole directory, with a final slash;
-    /// they are still compared with the manifest.
-    pub skip: Vec<String>,
-    /// Make files that are the same in this earlier backup hard links to it. They are compared as they come.
-    pub earlier: Option<Earlier>,
-    /// Check the pages of relations: those of a cluster with checksums.
-    pub pages: Option<PageRules>,
-    /// Write over the files that are there, only what differs. What the archives do not hold stays:
-    /// [`Prune`](crate::delta::Prune) removes it.
-    pub over: bool,
-}
-
-/// `global/pg_control` of a backup whose other files are all written and on disk.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct ControlFile {
-    /// Its content.
-    pub content: Vec<u8>,
-    /// Permission bits.
-    pub mode: u32,
-}
-
-impl ControlFile {
-    /// That of a data directory.
-    ///
-    /// # Errors
-    /// When it cannot be read, or is larger than one can be.
-    pub fn read(path: &Path) -> std::io::Result<Self> {
-        let file = File::open(path)?;
-        let mode = file.metadata()?.mode() & 0o777;
-        let mut content = Vec::new();
-        file.take(MAX_CONTROL_FILE + 1).read_to_end(&mut content)?;
-        if content.len() as u64 > MAX_CONTROL_FILE {
-            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "no control file is so large"));
-        }
-        Ok(Self { content, mode })
-    }
-}
-
-/// What was written.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct ExtractReport {
-    /// Regular files.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Files of these that are shared with the earlier backup.
-    pub reused: u64,
-    /// Their bytes.
-    pub reused_bytes: u64,
-    /// Files of these that were there already, and right ([`ExtractOptions::over`]).
-    pub kept: u64,
-    /// Their bytes.
-    pub kept_bytes: u64,
-    /// What the manifest said, when there was one; every file agreed with it.
-    pub manifest: Option<ManifestSummary>,
-    /// What the pages were like, when they were looked at ([`ExtractOptions::pages`]).
-    pub pages: Option<PageReport>,
-}
 
 /// Writes the archives of one base backup into directories.
 ///

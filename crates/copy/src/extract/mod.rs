@@ -5,15 +5,19 @@
 //! the server's manifest; `backup_manifest` gets its name last of all. So a backup that was interrupted, or
 //! ran out of space, has neither.
 
+mod control;
 mod error;
 mod extractor;
+mod options;
 mod output;
 mod reuse;
 mod sink;
 pub(crate) mod spool;
 
+pub(crate) use control::CONTROL_FILE;
+pub use control::ControlFile;
 pub use error::ExtractError;
-pub(crate) use extractor::CONTROL_FILE;
-pub use extractor::{ControlFile, ExtractOptions, ExtractReport, TablespaceTarget, TarExtractor};
+pub use extractor::TarExtractor;
+pub use options::{ExtractOptions, ExtractReport, TablespaceTarget};
 pub use reuse::Earlier;
 pub use sink::{Outlet, TreeSink};

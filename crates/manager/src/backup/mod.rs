@@ -16,7 +16,7 @@ mod options;
 mod postgres;
 mod run;
 
-pub(crate) use files::{Watcher, in_path_prefix};
+pub(crate) use files::Watcher;
 
 pub use error::{BackupError, BackupStepError};
 pub use incremental::IncrementalError;

@@ -3,14 +3,13 @@
 //! A server that replays WAL with fewer connections, workers, senders, prepared transactions or locks than the one that wrote it
 //! had cannot be a hot standby, and refuses to start (`CheckRequiredParameterValues` in `xlogrecovery.c`).
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::Path;
 
 use tapster_catalog::BackupRecord;
 use walfile::{ControlFile, ControlFileError};
 
 use super::RestorePlanError;
+use crate::beginning::read_beginning;
 
 /// The files in which the settings of a backup stand, in the order in which PostgreSQL reads them.
 pub(super) const CONFIGURATION: [&str; 2] = ["postgresql.conf", "postgresql.auto.conf"];
@@ -22,11 +21,16 @@ const MAX_CONFIGURATION: u64 = 4 << 20;
 pub(super) fn check(data: &Path, record: &BackupRecord) -> Result<Vec<String>, RestorePlanError> {
     let path = data.join("global/pg_control");
     let io = |source| RestorePlanError::Io { path: path.clone(), source };
-    let Some(bytes) = read(&path, ControlFile::FILE_LEN as u64).map_err(io)? else { return Ok(Vec::new()) };
+    let Some(bytes) = read_beginning(&path, ControlFile::FILE_LEN as u64).map_err(io)? else {
+        return Ok(Vec::new());
+    };
     let mut files = Vec::new();
     for name in CONFIGURATION {
         let path = data.join(name);
-        files.push(read(&path, MAX_CONFIGURATION).map_err(|source| RestorePlanError::Io { path, source })?);
+        files.push(
+            read_beginning(&path, MAX_CONFIGURATION)
+                .map_err(|source| RestorePlanError::Io { path, source })?,
+        );
     }
     judge(&bytes, &files, record).map_err(|problem| RestorePlanError::Control { id: record.id, problem })
 }
@@ -103,17 +107,6 @@ fn last_value(file: &[u8], key: &str) -> Option<String> {
         };
         Some(value.to_owned())
     })
-}
-
-fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    match File::open(path) {
-        Ok(file) => file.take(most).read_to_end(&mut bytes).map(|_| Some(bytes)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

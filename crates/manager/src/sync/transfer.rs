@@ -1,7 +1,6 @@
 //! rsync from the primary node.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tapster_copy::live::Reuse;
 use tapster_copy::rsync::{Rsync, RsyncError};
@@ -9,8 +8,8 @@ use tapster_copy::tree::TreeError;
 
 use super::SyncError;
 use crate::Server;
-use crate::backup::in_path_prefix;
 use crate::config::ReuseBackup;
+use crate::rsync::configured;
 
 /// A host that vanished without a word would be waited for for ever. What the configured command says itself comes first, and counts.
 pub(super) const PATIENT_SSH: &str = "-o ServerAliveInterval=30 -o ServerAliveCountMax=10";
@@ -22,17 +21,8 @@ impl Server {
         let Some(ssh) = config.primary_ssh_command.as_deref() else {
             return Err(SyncError::NotPassive { server: self.name().to_owned() });
         };
-        let mut rsync = Rsync::default();
-        if let Some(program) = in_path_prefix(config.path_prefix.as_deref(), "rsync") {
-            rsync.program = program;
-        }
+        let mut rsync = configured(config);
         rsync.ssh_command = Some(format!("{ssh} {PATIENT_SSH}"));
-        rsync.compress = config.network_compression;
-        rsync.jobs = usize::try_from(config.parallel_jobs.max(1)).unwrap_or(1);
-        rsync.batch_size = config.parallel_jobs_start_batch_size;
-        rsync.batch_period = Duration::from_secs(config.parallel_jobs_start_batch_period.into());
-        rsync.retry_times = config.basebackup_retry_times;
-        rsync.retry_sleep = Duration::from_secs(config.basebackup_retry_sleep.into());
         rsync.strict = true;
         rsync.reuse = match config.reuse_backup {
             Some(ReuseBackup::Link) => Reuse::Link,

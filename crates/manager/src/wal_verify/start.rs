@@ -1,13 +1,12 @@
 //! Where recovery of a backup starts, by what the backup itself says: its label, and for one of a standby its `pg_control`.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::Path;
 
 use tapster_catalog::{BackupRecord, ServerLayout};
 use walfile::{BackupFrom, BackupLabel, ClusterState, ControlFile, Lsn};
 
 use super::backup::BackupProblem;
+use crate::beginning::read_beginning;
 
 /// PostgreSQL's own labels are below 2 KiB.
 const MAX_LABEL: u64 = 64 * 1024;
@@ -32,7 +31,7 @@ impl Start {
         let data = layout.data_dir(&record.id);
         let label = match &record.backup_label {
             Some(text) => Ok(Some(text.clone().into_bytes())),
-            None => read(&data.join("backup_label"), MAX_LABEL),
+            None => read_beginning(&data.join("backup_label"), MAX_LABEL),
         };
         let label = match label.map_err(|error| error.to_string()) {
             Ok(None) => return start,
@@ -56,7 +55,7 @@ impl Start {
             return;
         }
         let path = data.join("global/pg_control");
-        let control = match read(&path, ControlFile::FILE_LEN as u64) {
+        let control = match read_beginning(&path, ControlFile::FILE_LEN as u64) {
             Ok(None) => return,
             Ok(Some(bytes)) => ControlFile::parse(&bytes).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -75,16 +74,5 @@ impl Start {
             Ok(control) => self.min_recovery_point = Some(control.min_recovery_point),
             Err(reason) => self.problems.push(BackupProblem::Control { reason }),
         }
-    }
-}
-
-fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    match File::open(path) {
-        Ok(file) => file.take(most).read_to_end(&mut bytes).map(|_| Some(bytes)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
 }

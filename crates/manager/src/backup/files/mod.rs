@@ -9,11 +9,10 @@ pub(super) mod external;
 pub(crate) mod limits;
 mod local;
 pub(super) mod previous;
-pub(crate) mod remote;
+mod remote;
 mod session;
 
 pub(crate) use self::local::Watcher;
-pub(crate) use self::remote::in_path_prefix;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

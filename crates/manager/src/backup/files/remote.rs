@@ -1,6 +1,6 @@
 //! The files of a server on another host, through `rsync` and `ssh`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use super::{Copy, jobs, limits, statistics};
 use crate::backup::BackupStepError;
 use crate::backup::method::Job;
 use crate::event::Event;
+use crate::rsync::configured;
 
 pub(super) fn copy(
     record: &BackupRecord,
@@ -69,25 +70,15 @@ pub(super) fn copy(
 /// `rsync` as the configuration and the options have it.
 fn rsync(job: &Job<'_>) -> Rsync {
     let (options, config) = (job.options, &job.server.config);
-    let mut rsync = Rsync::default();
-    if let Some(program) = in_path_prefix(config.path_prefix.as_deref(), "rsync") {
-        rsync.program = program;
-    }
+    let mut rsync = configured(config);
     rsync.ssh_command.clone_from(&config.ssh_command);
-    rsync.compress = config.network_compression;
     rsync.jobs = usize::try_from(jobs(job)).unwrap_or(1);
-    rsync.batch_size = options.jobs_start_batch_size.unwrap_or(config.parallel_jobs_start_batch_size);
-    let period = options.jobs_start_batch_period.unwrap_or(config.parallel_jobs_start_batch_period);
-    rsync.batch_period = Duration::from_secs(period.into());
-    rsync.retry_times = options.retry_times.unwrap_or(config.basebackup_retry_times);
-    rsync.retry_sleep =
-        options.retry_sleep.unwrap_or_else(|| Duration::from_secs(config.basebackup_retry_sleep.into()));
+    rsync.batch_size = options.jobs_start_batch_size.unwrap_or(rsync.batch_size);
+    let period = options.jobs_start_batch_period.map(|seconds| Duration::from_secs(seconds.into()));
+    rsync.batch_period = period.unwrap_or(rsync.batch_period);
+    rsync.retry_times = options.retry_times.unwrap_or(rsync.retry_times);
+    rsync.retry_sleep = options.retry_sleep.unwrap_or(rsync.retry_sleep);
     rsync
-}
-
-/// `path_prefix` is looked through before `PATH`.
-pub(crate) fn in_path_prefix(prefix: Option<&str>, program: &str) -> Option<PathBuf> {
-    prefix?.split(':').map(|dir| Path::new(dir).join(program)).find(|path| path.is_file())
 }
 
 fn stopped(error: RsyncError) -> BackupStepError {

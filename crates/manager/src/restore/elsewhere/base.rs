@@ -17,13 +17,13 @@ use tapster_copy::{ExtractOptions, sync};
 
 use super::{Elsewhere, roots, shell};
 use crate::backup::files::limits::bandwidth_limit;
-use crate::backup::files::remote::in_path_prefix;
 use crate::event::Event;
 use crate::restore::archives::{is_archived, targets};
 use crate::restore::delta::version_prefix;
 use crate::restore::destination::{Job, io_at};
 use crate::restore::execute::Bytes;
 use crate::restore::{RemoteOptions, RestoreError};
+use crate::rsync::configured;
 
 /// One tree of a backup as it lies here, and its tablespaces.
 struct Stored {
@@ -190,19 +190,15 @@ impl Elsewhere {
 
     fn rsync(&self, job: Job<'_>) -> Rsync {
         let (config, options, remote) = (&job.server.config, &job.plan.options, remote(job));
-        let mut rsync = Rsync::default();
-        if let Some(program) = in_path_prefix(config.path_prefix.as_deref(), "rsync") {
-            rsync.program = program;
-        }
-        rsync.jobs = options.jobs.unwrap_or(config.parallel_jobs as usize).max(1);
+        let mut rsync = configured(config);
         rsync.ssh_command = Some(self.host.ssh_command(false));
-        rsync.compress = remote.network_compression.unwrap_or(config.network_compression);
-        rsync.batch_size = remote.jobs_start_batch_size.unwrap_or(config.parallel_jobs_start_batch_size);
-        let period = remote.jobs_start_batch_period.unwrap_or(config.parallel_jobs_start_batch_period);
-        rsync.batch_period = Duration::from_secs(period.into());
-        rsync.retry_times = remote.retry_times.unwrap_or(config.basebackup_retry_times);
-        rsync.retry_sleep =
-            remote.retry_sleep.unwrap_or_else(|| Duration::from_secs(config.basebackup_retry_sleep.into()));
+        rsync.jobs = options.jobs.map_or(rsync.jobs, |jobs| jobs.max(1));
+        rsync.compress = remote.network_compression.unwrap_or(rsync.compress);
+        rsync.batch_size = remote.jobs_start_batch_size.unwrap_or(rsync.batch_size);
+        let period = remote.jobs_start_batch_period.map(|seconds| Duration::from_secs(seconds.into()));
+        rsync.batch_period = period.unwrap_or(rsync.batch_period);
+        rsync.retry_times = remote.retry_times.unwrap_or(rsync.retry_times);
+        rsync.retry_sleep = remote.retry_sleep.unwrap_or(rsync.retry_sleep);
         rsync
     }
 
