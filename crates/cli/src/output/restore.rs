@@ -24,8 +24,10 @@ pub(crate) fn show(output: &Output, report: &RestoreReport) {
     if output.is_json() { to_json(output, report) } else { to_text(output, report) }
 }
 
+/// In Barman's words, to whom a setting that is gone has Python's value for nothing.
 fn setting_line(setting: &SettingAt) -> String {
-    format!("{} line {}: {} = {}", setting.file, setting.line, setting.key, setting.value)
+    let value = setting.value.as_deref().unwrap_or("None");
+    format!("{} line {}: {} = {value}", setting.file, setting.line, setting.key)
 }
 
 fn to_text(output: &Output, report: &RestoreReport) {

@@ -335,4 +335,44 @@ fn barman_leaves_the_same_there() {
     };
     let (ours, theirs) = (command(&ours), command(&theirs));
     assert_eq!((&ours[..8], &ours[9..]), (&theirs[..8], &theirs[9..]), "{ours:?} {theirs:?}");
+    lines_are_those_an_editor_shows(&lab);
+}
+
+/// Here. The original counts from zero, and the lines of changes in the file as it was.
+fn lines_are_those_an_editor_shows(lab: &Lab) {
+    let backup =
+        lab.json(&["show-backup", "main", "latest"])["main"]["backup_id"].as_str().unwrap().to_owned();
+    let conf = lab.server_dir().join("base").join(backup).join("data/postgresql.conf");
+    let mut text = fs::read_to_string(&conf).unwrap();
+    text.push_str("archive_command = 'cp %p /x'\nrecovery_target_name = 'old'\nhba_file = '/etc/hba'\n");
+    fs::write(&conf, &text).unwrap();
+    let first = text.lines().position(|line| line.starts_with("archive_command = 'cp")).unwrap() + 1;
+    let restore = |place: &Place| {
+        let tablespace = format!("space:{}", place.space.display());
+        let words = ["restore", "--recovery-conf-filename", "extra.conf", "--tablespace", &tablespace];
+        let words = [&words[..], &["main", "latest", place.data.to_str().unwrap()]].concat();
+        if place.data.ends_with("theirs") { lab.barman(&words) } else { Some(lab.run(&words)) }
+    };
+    let (ours, theirs) = (Place::named(lab, "numbered", "ours"), Place::named(lab, "counted", "theirs"));
+    let Some(run) = restore(&theirs) else { return };
+    let said = restore(&ours).unwrap();
+    assert_eq!((said.code, run.code), (0, 0), "{said:?} {run:?}");
+    let lines = |run: &Run, at: [usize; 3]| {
+        let text = ["archive_command = false", "recovery_target_name = None", "hba_file = '/etc/hba'"];
+        for (line, text) in at.into_iter().zip(text) {
+            let line = format!("postgresql.conf line {line}: {text}\n");
+            assert!(run.stdout.contains(&line), "{line}: {run:?}");
+        }
+    };
+    lines(&run, [first - 1, first, first + 2]);
+    lines(&said, [first + 1, first + 2, first + 3]);
+    let restored = fs::read_to_string(ours.data.join("postgresql.conf")).unwrap();
+    let restored: Vec<_> = restored.lines().collect();
+    let expected =
+        ["archive_command = false", "#BARMAN#recovery_target_name = 'old'", "hba_file = '/etc/hba'"];
+    assert_eq!(restored[first..first + 3], expected);
+    // Another file may include it.
+    for place in [&ours, &theirs] {
+        assert_eq!(fs::read_to_string(place.data.join("extra.conf")).unwrap(), "");
+    }
 }

@@ -19,7 +19,7 @@ use super::destination::{Destination, Job, NewFile, WalFiles, io_at};
 use super::elsewhere::Elsewhere;
 use super::here::Here;
 use super::occupied::Claim;
-use super::recovery_conf::{describe_target, recovery_conf};
+use super::recovery_conf::{describe_target, recovery_conf, settings_file};
 use super::settings::{self, SettingAt};
 use super::{RestoreError, RestorePlan};
 use crate::event::{Event, Progress};
@@ -116,8 +116,9 @@ impl Server {
                 judge_control(job, destination, &control)?;
             }
             copy_wals(job, destination)?;
-            let settings = write_settings(job, destination)?;
+            // One of them may be made for the settings.
             let missing_files = destination.missing(job, &EXPECTED)?;
+            let settings = write_settings(job, destination)?;
             destination.seal(job, &control)?;
             Ok((settings, missing_files))
         };
@@ -207,15 +208,16 @@ fn write_settings(
     }
     context.tell(Event::IdentifyingDangerousSettings);
     let mut names: Vec<String> = CONFIGURATION.iter().map(|name| (*name).to_owned()).collect();
-    if let Some(conf) = &conf
-        && !names.contains(&conf.file)
-    {
-        names.push(conf.file.clone());
+    let made = settings_file(plan);
+    for file in conf.iter().map(|conf| &conf.file).chain(&made) {
+        if !names.contains(file) {
+            names.push(file.clone());
+        }
     }
     let (mut changes, mut warnings, mut files) = (Vec::new(), Vec::new(), Vec::new());
     for (name, original) in names.iter().zip(destination.read(job, &names)?) {
         let added = conf.as_ref().filter(|conf| conf.file == *name);
-        if original.is_none() && added.is_none() {
+        if original.is_none() && added.is_none() && made.as_ref() != Some(name) {
             continue;
         }
         let mut result = settings::neutralise(name, original.as_deref().unwrap_or_default());

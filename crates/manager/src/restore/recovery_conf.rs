@@ -39,6 +39,18 @@ pub(super) struct RecoveryConf {
     pub(super) signal: Option<&'static str>,
 }
 
+/// Whether the release has recovery settings in the ordinary configuration files.
+fn is_merged(plan: &RestorePlan) -> bool {
+    plan.record.version.is_none_or(|version| version >= MERGED)
+}
+
+/// The ordinary configuration file that is for the settings, whether there are any or not: another one may include it, and the
+/// server does not start where it is missing. `None` for a release that wants them in a file of their own.
+pub(super) fn settings_file(plan: &RestorePlan) -> Option<String> {
+    let file = plan.options.recovery_conf_filename.as_deref().unwrap_or("postgresql.auto.conf");
+    is_merged(plan).then(|| file.to_owned())
+}
+
 /// The settings for `plan`; `None` when the cluster is to start by plain crash recovery from `pg_wal`.
 pub(super) fn recovery_conf(plan: &RestorePlan, server: &str, os_user: &str) -> Option<RecoveryConf> {
     let options = &plan.options;
@@ -46,7 +58,7 @@ pub(super) fn recovery_conf(plan: &RestorePlan, server: &str, os_user: &str) -> 
         return None;
     }
     let version = plan.record.version;
-    let merged = version.is_none_or(|version| version >= MERGED);
+    let merged = is_merged(plan);
     let mut lines = Vec::new();
     if plan.get_wal {
         let program = &options.program;
@@ -110,13 +122,12 @@ pub(super) fn recovery_conf(plan: &RestorePlan, server: &str, os_user: &str) -> 
         _ => {}
     }
     lines.extend(standby::lines(options));
-    if !merged {
+    let Some(file) = settings_file(plan) else {
         if options.standby_mode {
             lines.push("standby_mode = 'on'".to_owned());
         }
         return Some(RecoveryConf { file: "recovery.conf".to_owned(), lines, signal: None });
-    }
-    let file = options.recovery_conf_filename.clone().unwrap_or_else(|| "postgresql.auto.conf".to_owned());
+    };
     let signal = if options.standby_mode { "standby.signal" } else { "recovery.signal" };
     Some(RecoveryConf { file, lines, signal: Some(signal) })
 }

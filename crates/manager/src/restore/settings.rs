@@ -2,8 +2,8 @@
 //!
 //! Follows Barman 3.19 (`recovery_executor`): `archive_command` is replaced by `false`, old recovery targets are
 //! commented out, settings that point outside the cluster are reported, and the original stays as `<file>.origin`.
-//! Unlike Barman, line numbers count from one, and PostgreSQL 15's `archive_library` is emptied too: a restored copy
-//! must not archive into the place of the original.
+//! Unlike Barman, line numbers are those an editor shows for the new file (Barman counts from zero, and changes in the original
+//! file), and PostgreSQL 15's `archive_library` is emptied too: a restored copy must not archive into the place of the original.
 
 /// A setting that was changed or needs a look.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -14,8 +14,8 @@ pub struct SettingAt {
     pub line: usize,
     /// Setting name.
     pub key: String,
-    /// Value as written.
-    pub value: String,
+    /// Value as written; `None` for a line that is a comment now.
+    pub value: Option<String>,
 }
 
 /// What [`neutralise`] made of a configuration file.
@@ -71,11 +71,11 @@ pub fn neutralise(file: &str, original: &[u8]) -> Neutralised {
             result.content.extend_from_slice(line);
             continue;
         };
-        let at = |line, value: &str| SettingAt {
+        let at = |line, value: Option<&str>| SettingAt {
             file: file.to_owned(),
             line,
             key: key.clone(),
-            value: value.to_owned(),
+            value: value.map(str::to_owned),
         };
         let name = key.to_ascii_lowercase();
         let replacement = match name.as_str() {
@@ -87,12 +87,13 @@ pub fn neutralise(file: &str, original: &[u8]) -> Neutralised {
             disable(&mut result.content, line);
             line_number += 1;
             result.content.extend_from_slice(format!("{key} = {replacement}\n").as_bytes());
-            result.changes.push(at(line_number, replacement));
+            result.changes.push(at(line_number, Some(replacement)));
         } else if RECOVERY_TARGETS.contains(&name.as_str()) {
             disable(&mut result.content, line);
+            result.changes.push(at(line_number, None));
         } else {
             if DANGEROUS.contains(&name.as_str()) {
-                result.warnings.push(at(line_number, &value));
+                result.warnings.push(at(line_number, Some(&value)));
             }
             result.content.extend_from_slice(line);
         }
@@ -153,7 +154,8 @@ mod tests {
              \x20 unix_socket_directories = '/s' # c\nhba_file='/h'"
         );
         let changed: Vec<_> = result.changes.iter().map(|c| (c.line, c.key.as_str())).collect();
-        assert_eq!(changed, [(4, "archive_command"), (6, "Archive_Library")]);
+        assert_eq!(changed, [(4, "archive_command"), (6, "Archive_Library"), (7, "recovery_target_time")]);
+        assert_eq!(result.changes[2].value, None);
         let warned: Vec<_> = result.warnings.iter().map(|w| (w.line, w.key.as_str())).collect();
         assert_eq!(warned, [(8, "unix_socket_directories"), (9, "hba_file")]);
     }
