@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::completeness::failed_for_wal;
 use crate::event::Event;
 use crate::processes::{ProcessError, Task};
-use crate::{Context, Server, SyncError};
+use crate::{Context, Server, SyncError, WalTrimError};
 
 /// Work for a process of its own.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -91,7 +91,7 @@ pub enum RetentionError {
         /// Server name.
         server: String,
         /// Why not.
-        source: DeleteError,
+        source: WalTrimError,
     },
     /// It was not deleted.
     #[error("Cannot delete backup ({server} {backup}): {source}")]

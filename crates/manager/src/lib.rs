@@ -122,6 +122,7 @@ pub use verify_backup::{BackupVerifyError, BackupVerifyOptions, BackupVerifyRepo
 pub use wal_errors::{WalErrorsAction, WalErrorsError, WalErrorsOptions, WalErrorsReport};
 pub use wal_find::{WalFindError, WalFindOptions, WalFindReport};
 pub use wal_index::{IndexWalError, WalIndexOptions, WalIndexReport};
+pub use wal_only::{BackupTrace, WalTrimError};
 pub use wal_range::WalRangeFault;
 pub use wal_usage::WalUsage;
 pub use wal_verify::{WalVerifyError, WalVerifyOptions, WalVerifyReport};

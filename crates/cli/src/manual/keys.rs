@@ -195,6 +195,10 @@ pub(super) const SERVER: &[(&str, &str)] = &[
         "tapster_retention_policy",
         "A retention policy in place of retention_policy; also one that Barman does not have: 'KEEP 7 DAILY 4 WEEKLY 12 MONTHLY'.",
     ),
+    (
+        "tapster_wal_only",
+        "Says that there are no backups of the server, whatever traces of some are found: tapster_wal_only_retention then removes WAL.",
+    ),
     ("tapster_wal_only_retention", "How long WAL is kept of a server that has no backups."),
     ("wal_conninfo", "Connection string of the host that WAL is received from, when it is another one."),
     ("wal_retention_policy", "Which WAL is kept: 'main', what the backups need."),

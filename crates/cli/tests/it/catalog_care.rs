@@ -414,6 +414,94 @@ fn wal_without_backups_goes_by_its_age() {
     assert_eq!(listed(), [1, 4].map(|at| names[at].clone()));
 }
 
+/// A record of Barman before 3.13.2 lies in `base/`, which may be a disk that is not mounted just now.
+#[test]
+fn wal_stays_where_anything_says_that_there_were_backups() {
+    let shelf = Shelf::new("");
+    let label = format!("{}.00000028.backup", segment(2));
+    let names = [segment(1), label.clone(), segment(2), segment(3)];
+    shelf.archive(&names);
+    let index = |listed: &[String]| {
+        let lines = listed.iter().map(|name| format!("{name}\t3\t1700000000.5\tNone\tNone\n"));
+        std::fs::write(shelf.wals().join("main-xlog.db"), lines.collect::<String>()).unwrap();
+    };
+    let without_label = [segment(1), segment(2), segment(3)];
+    let dir = shelf.server_dir();
+    let passive = "primary_ssh_command = /bin/false\n";
+    let primary = |backups: &str| {
+        format!(
+            r#"{{"last_name": "", "last_position": 0, "backups": {{{backups}}}, "wals": [], "config":
+            {{"backup_directory": "/b", "basebackups_directory": "/b/base", "wals_directory": "/b/wals"}}}}"#
+        )
+    };
+    let one = r#""20261101T020000": {"status": "DONE"}"#;
+    // A file, what it holds, more configuration, and what is said.
+    let cases = [
+        ("identity.json", "{}".to_owned(), "", "main/identity.json comes from one"),
+        ("meta/20261101T020000-keep", "full".to_owned(), "", "main/meta/20261101T020000-keep comes from one"),
+        ("meta/20261101T020000-backup_manifest", String::new(), "", "-backup_manifest comes from one"),
+        ("meta/.20261101T020000-backup.info.tmp", String::new(), "", "-backup.info.tmp comes from one"),
+        ("primary.info", primary(one), passive, "the primary node has some ("),
+        ("primary.info", "{".to_owned(), passive, "the primary node has some ("),
+    ];
+    let retention = "tapster_wal_only_retention = 10 days\n";
+    let stays = |why: &str| {
+        let before = std::fs::read(shelf.wals().join("main-xlog.db")).unwrap();
+        let run = shelf.run(&["cron"]);
+        let said = run.stderr.lines().filter(|line| line.contains("old WAL")).collect::<Vec<_>>();
+        let [line] = said[..] else { panic!("{run:?}") };
+        assert!(
+            line.starts_with("ERROR: Cannot remove old WAL of server main: no backup of it is found, but ")
+        );
+        assert!(line.contains(why) && line.contains("set tapster_wal_only = true"), "{why}: {line}");
+        assert_eq!(std::fs::read(shelf.wals().join("main-xlog.db")).unwrap(), before, "{why}");
+        assert!(names.iter().all(|name| shelf.catalog().layout().wal(name.parse().unwrap()).exists()));
+    };
+    index(&without_label);
+    for (file, text, more, why) in &cases {
+        shelf.configure(&format!("{retention}{more}"));
+        std::fs::write(dir.join(file), text).unwrap();
+        stays(why);
+        std::fs::remove_file(dir.join(file)).unwrap();
+    }
+    shelf.configure(retention);
+    index(&names);
+    stays(&format!("the archive has the label of one, {label}: "));
+    // Of two disks one may be missing; what is left on the other then looks like a server that has WAL alone.
+    index(&without_label);
+    if let Ok(other) = tempfile::tempdir_in("/dev/shm") {
+        use std::os::unix::fs::MetadataExt as _;
+        let device = |path: &std::path::Path| std::fs::metadata(path).unwrap().dev();
+        if device(other.path()) != device(&dir) {
+            shelf.configure(&format!("{retention}basebackups_directory = {}\n", other.path().display()));
+            stays("are on different file systems, so that one may not be mounted");
+        }
+    }
+    // Nothing of that, and what a file system has at its top: as before.
+    let gone = |listed: &[String]| {
+        index(listed);
+        let said = shelf.ok(&["cron"]);
+        assert!(said.contains("Enforcing WAL retention: removing "), "{said}");
+        let left = std::fs::read_to_string(shelf.wals().join("main-xlog.db")).unwrap();
+        assert!(left.starts_with(&segment(3)), "{left}");
+    };
+    shelf.configure(&format!("{retention}{passive}"));
+    std::fs::write(dir.join("primary.info"), primary("")).unwrap();
+    std::fs::create_dir(dir.join("base/lost+found")).unwrap();
+    index(&without_label);
+    // Its primary node does not answer, which is said.
+    let run = shelf.run(&["cron"]);
+    assert!(run.stdout.contains("Enforcing WAL retention: removing 2 files"), "{run:?}");
+    // Whoever knows better says so; but what is there is there.
+    shelf.configure(&format!("{retention}tapster_wal_only = true\n"));
+    std::fs::write(dir.join("identity.json"), "{}").unwrap();
+    gone(&names);
+    index(&names);
+    shelf.add(20, 2);
+    shelf.ok(&["cron"]);
+    assert_eq!(std::fs::read_to_string(shelf.wals().join("main-xlog.db")).unwrap().lines().count(), 4);
+}
+
 /// While one backup is deleted, which may take hours, an increment is taken on another that is obsolete: it is judged, too, before
 /// anything goes with it.
 #[test]

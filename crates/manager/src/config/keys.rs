@@ -175,6 +175,7 @@ pub const SERVER_KEYS: &[KeySpec] = &[
     key("tablespace_bandwidth_limit", Kind::Text, true, true, None),
     key("tapster_failed_backup_retention", Kind::Interval, true, true, None),
     key("tapster_retention_policy", Kind::Text, true, true, None),
+    key("tapster_wal_only", Kind::Bool, false, false, Some("false")),
     key("tapster_wal_only_retention", Kind::Interval, true, true, None),
     key("wal_conninfo", Kind::Text, false, true, None),
     key("wal_retention_policy", Kind::Text, true, true, Some("main")),

@@ -215,6 +215,8 @@ pub struct ServerConfig {
     pub retention_policy_text: Option<String>,
     /// How long backups that failed are kept; for ever where nothing is said.
     pub failed_backup_retention: Option<Duration>,
+    /// `tapster_wal_only`: there are no backups, whatever traces of some are found.
+    pub wal_only: bool,
     /// How long WAL is kept where there is no backup; for ever where nothing is said.
     pub wal_only_retention: Option<Duration>,
     pub minimum_redundancy: u32,
@@ -319,6 +321,7 @@ impl ServerConfig {
                 .text("tapster_retention_policy")
                 .or_else(|| get.text("retention_policy")),
             failed_backup_retention: get.interval("tapster_failed_backup_retention"),
+            wal_only: get.bool("tapster_wal_only"),
             wal_only_retention: get.interval("tapster_wal_only_retention"),
             minimum_redundancy: 0,
             recovery_options: RecoveryOptions {

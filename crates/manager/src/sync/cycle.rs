@@ -121,6 +121,11 @@ impl Server {
             .map_err(|source| self.bad_primary_info(source))
     }
 
+    /// Whether the primary node had backups when it was asked, or what it said cannot be read.
+    pub(crate) fn primary_may_have_backups(&self) -> bool {
+        self.load_primary_info().map_or(true, |info| !info.backups.is_empty() || !info.unusable.is_empty())
+    }
+
     pub(super) fn bad_primary_info(&self, source: io::Error) -> SyncError {
         SyncError::PrimaryInfo { server: self.name().to_owned(), path: self.primary_info_file(), source }
     }

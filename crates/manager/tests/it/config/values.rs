@@ -1,7 +1,7 @@
 //! `values.json` holds how real Barman resolves every key of `values.conf`.
 
 use serde_json::{Value as Json, json};
-use tapster_manager::config::{SERVER_KEYS, Value};
+use tapster_manager::config::{OWN_PREFIX, SERVER_KEYS, Value};
 
 fn as_json(value: &Value) -> Json {
     match value {
@@ -45,7 +45,7 @@ fn every_key_has_the_value_it_has_for_barman() {
             wrong.push(format!("{server}: {got} instead of {expected}"));
         }
     }
-    for spec in SERVER_KEYS {
+    for spec in SERVER_KEYS.iter().filter(|spec| !spec.name.starts_with(OWN_PREFIX)) {
         let got = as_json(&config.servers["all_defaults"].get(spec.name).unwrap().value);
         let expected = &golden["defaults"][spec.name];
         let options = matches!(spec.name, "backup_options" | "recovery_options");
