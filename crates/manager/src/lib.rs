@@ -28,6 +28,8 @@
 
 pub mod backup;
 pub mod check;
+#[cfg(feature = "cloud")]
+pub mod cloud;
 pub mod config;
 pub mod daemon;
 pub mod diagnose;

@@ -7,17 +7,35 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which of our crates each of them may depend on.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("walfile", &[]),
     ("tapster-retention", &[]),
     ("tapster-protocol", &["walfile"]),
     ("tapster-catalog", &["walfile"]),
     ("tapster-copy", &["walfile"]),
+    ("tapster-cloud", &["tapster-catalog", "walfile"]),
     (
         "tapster-manager",
-        &["tapster-catalog", "tapster-copy", "tapster-protocol", "tapster-retention", "walfile"],
+        &[
+            "tapster-catalog",
+            "tapster-cloud",
+            "tapster-copy",
+            "tapster-protocol",
+            "tapster-retention",
+            "walfile",
+        ],
     ),
-    ("tapster", &["tapster-catalog", "tapster-copy", "tapster-manager", "tapster-protocol", "walfile"]),
+    (
+        "tapster",
+        &[
+            "tapster-catalog",
+            "tapster-cloud",
+            "tapster-copy",
+            "tapster-manager",
+            "tapster-protocol",
+            "walfile",
+        ],
+    ),
 ];
 
 /// What no library may pull in: arguments, terminals, log writers and untyped errors are the program's.

@@ -1,0 +1,24 @@
+//! Google Cloud Storage.
+
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::gcp::GoogleCloudStorageBuilder;
+
+use super::{client_options, retry_config, unusable};
+use crate::{CloudError, Environment, StoreOptions, StoreUrl};
+
+pub(super) fn connect(
+    url: &StoreUrl,
+    options: &StoreOptions,
+    environment: &Environment,
+) -> Result<Arc<dyn ObjectStore>, CloudError> {
+    let mut builder = GoogleCloudStorageBuilder::new()
+        .with_bucket_name(url.bucket())
+        .with_retry(retry_config(&options.retries))
+        .with_client_options(client_options(&options.retries));
+    if let Some(file) = environment.get("GOOGLE_APPLICATION_CREDENTIALS") {
+        builder = builder.with_application_credentials(file);
+    }
+    Ok(Arc::new(builder.build().map_err(|e| unusable(url, e))?))
+}

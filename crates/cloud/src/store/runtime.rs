@@ -1,0 +1,70 @@
+//! The threads behind a store's connections.
+
+use std::io;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Why a call has no result of its own.
+#[derive(Debug)]
+pub(crate) enum Ended<E> {
+    /// With this error.
+    Failed(E),
+    /// Not before its deadline.
+    TimedOut(Duration),
+    /// Its task was dropped or panicked.
+    Lost,
+}
+
+/// A small runtime. It is waited for through a channel, so that a caller may itself be a task of another one.
+#[derive(Debug)]
+pub(crate) struct Runtime(Option<tokio::runtime::Runtime>);
+
+impl Runtime {
+    pub(crate) fn start() -> io::Result<Self> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(2).max_blocking_threads(4).thread_name("tapster-cloud").enable_all();
+        Ok(Self(Some(builder.build()?)))
+    }
+
+    /// Runs the future to its end, or for `deadline`.
+    pub(crate) fn wait<T: Send + 'static, E: Send + 'static>(
+        &self,
+        deadline: Duration,
+        future: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, Ended<E>> {
+        let Some(runtime) = &self.0 else { return Err(Ended::Lost) };
+        let (sender, receiver) = mpsc::sync_channel(1);
+        runtime.spawn(async move {
+            let result = match tokio::time::timeout(deadline, future).await {
+                Ok(result) => result.map_err(Ended::Failed),
+                Err(_) => Err(Ended::TimedOut(deadline)),
+            };
+            // Nobody waits any more when the caller's thread is gone.
+            let _ = sender.send(result);
+        });
+        receiver.recv().unwrap_or(Err(Ended::Lost))
+    }
+
+    /// Begins a future whose end is waited for with the returned handle.
+    pub(crate) fn begin<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> mpsc::Receiver<T> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        if let Some(runtime) = &self.0 {
+            runtime.spawn(async move {
+                let _ = sender.send(future.await);
+            });
+        }
+        receiver
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // Waiting here would panic in a task of another runtime. What is under way was waited for, or is not wanted.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
