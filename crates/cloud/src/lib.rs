@@ -24,6 +24,9 @@ mod error;
 mod layout;
 mod options;
 mod store;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 mod url;
 
 pub use error::{CloudError, UrlError};

@@ -14,11 +14,18 @@
     unreachable_pub
 )]
 
+mod moto;
+
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use object_store::memory::InMemory;
 use tapster_cloud::{CloudError, PutMode, Store, StoreOptions, WriteOptions};
+
+/// Bytes that differ.
+fn noise(count: u32) -> Vec<u8> {
+    (0..count).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
 
 fn store() -> Store {
     let url = "s3://bucket/some/prefix".parse().unwrap();
@@ -28,7 +35,7 @@ fn store() -> Store {
 #[test]
 fn objects_come_out_as_they_went_in() {
     let store = store();
-    let bytes: Vec<u8> = (0..20_000_003_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let bytes = noise(20_000_003);
     let mut upload = store.upload("main/base/large", WriteOptions::default()).unwrap();
     for piece in bytes.chunks(70_001) {
         upload.write_all(piece).unwrap();

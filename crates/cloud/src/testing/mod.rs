@@ -1,0 +1,16 @@
+//! Real object stores for tests. No stability promise.
+//!
+//! [`Moto`] is a store that speaks like S3 and keeps everything in memory; `scripts/setup cloud` installs it. It is looked for in
+//! `TAPSTER_TEST_MOTO` (the program) or in `target/barman/bin`. Without it a test is skipped; in CI it fails.
+//! Whatever goes wrong here panics: this is a test's own set-up.
+#![expect(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "test support: a failing set-up must end the test, and tests are configured by the environment"
+)]
+
+mod http;
+mod moto;
+
+pub use moto::Moto;

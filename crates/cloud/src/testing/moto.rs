@@ -1,0 +1,163 @@
+//! `moto_server`.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use super::http::request;
+use crate::{Environment, Store, StoreOptions, StoreUrl};
+
+/// The name of the bucket that is there from the beginning.
+const BUCKET: &str = "bucket";
+
+/// Without one, only what is public can be read. Nobody checks it.
+const SOME_SIGNATURE: &str =
+    "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+
+/// Ends the program as soon as the test does, however that ends: the shell's standard input is a pipe that only the test holds.
+const UNTIL_INPUT_ENDS: &str =
+    r#""$@" </dev/null & program=$!; cat >/dev/null; kill -9 "$program"; wait "$program""#;
+
+/// A store that speaks like S3, empty but for one bucket. It is stopped when this is dropped, or when the test's process ends, so
+/// that it can also be a `static`.
+///
+/// It takes any credentials, and signatures are not checked.
+#[derive(Debug)]
+pub struct Moto {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Moto {
+    /// Starts one. `None` when the test is to be skipped.
+    ///
+    /// # Panics
+    /// When it does not start, or is missing in CI.
+    pub fn start() -> Option<Self> {
+        let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/barman/bin/moto_server");
+        let program =
+            std::env::var_os("TAPSTER_TEST_MOTO").map_or_else(|| PathBuf::from(installed), PathBuf::from);
+        if !program.is_file() {
+            assert!(std::env::var_os("CI").is_none(), "no moto_server at {}", program.display());
+            eprintln!("skipped: no moto_server at {} (scripts/setup cloud)", program.display());
+            return None;
+        }
+        let mut process = Command::new("/bin/sh")
+            .args(["-c", UNTIL_INPUT_ENDS, "sh"])
+            .arg(&program)
+            .args(["-H", "127.0.0.1", "-p", "0"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start moto_server");
+        let mut log = BufReader::new(process.stderr.take().expect("its standard error"));
+        let address = address_in(&mut log);
+        // It logs each request; a full pipe would stop it.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        let moto = Self { process, address };
+        moto.create_bucket(BUCKET);
+        Some(moto)
+    }
+
+    /// `http://127.0.0.1:PORT`, what `--endpoint-url` takes.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The name of the bucket that is there.
+    #[allow(clippy::unused_self, reason = "only there when the store is")]
+    pub const fn bucket(&self) -> &'static str {
+        BUCKET
+    }
+
+    /// The URL of that prefix in the bucket. Tests that share a store take a prefix each.
+    ///
+    /// # Panics
+    /// When it is not one.
+    pub fn url(&self, prefix: &str) -> StoreUrl {
+        format!("s3://{BUCKET}/{prefix}").parse().expect("a URL")
+    }
+
+    /// Options that lead to it.
+    pub fn options(&self) -> StoreOptions {
+        StoreOptions { endpoint: Some(self.endpoint()), ..StoreOptions::default() }
+    }
+
+    /// Variables as names and values, for programs too: some credentials and a region.
+    #[allow(clippy::unused_self, reason = "only there when the store is")]
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+            ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),
+        ]
+    }
+
+    /// The same for [`Store::open`].
+    pub fn environment(&self) -> Environment {
+        self.variables().into_iter().collect()
+    }
+
+    /// The store below that prefix.
+    ///
+    /// # Panics
+    /// When it cannot be opened.
+    pub fn store(&self, prefix: &str) -> Store {
+        Store::open(&self.url(prefix), self.options(), &self.environment()).expect("open a store")
+    }
+
+    /// Makes another bucket.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn create_bucket(&self, name: &str) {
+        self.request("PUT", &format!("/{name}"), &[]);
+    }
+
+    /// Makes a bucket whose objects can be locked.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn create_locking_bucket(&self, name: &str) {
+        self.request("PUT", &format!("/{name}"), &[("x-amz-bucket-object-lock-enabled", "true")]);
+    }
+
+    /// Any request without a body: `GET /bucket?uploads`. Returns the whole answer.
+    ///
+    /// # Panics
+    /// When the answer is not a success.
+    pub fn request(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> String {
+        let mut headers = headers.to_vec();
+        headers.push(("Authorization", SOME_SIGNATURE));
+        let (status, answer) = request(self.address, method, target, &headers);
+        assert!((200..300).contains(&status), "{method} {target}: {answer}");
+        answer
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+fn address_in(log: &mut BufReader<impl Read>) -> SocketAddr {
+    let mut text = String::new();
+    loop {
+        let mut line = String::new();
+        let count = log.read_line(&mut line).expect("read the log of moto_server");
+        assert!(count > 0, "moto_server did not start: {text}");
+        if let Some((_, address)) = line.split_once("Running on http://") {
+            return address.trim().parse().expect("the address of moto_server");
+        }
+        text.push_str(&line);
+    }
+}

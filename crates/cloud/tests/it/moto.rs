@@ -1,0 +1,119 @@
+//! Every call against a server that speaks S3.
+
+use std::io::{Read as _, Write as _};
+use std::sync::LazyLock;
+
+use tapster_cloud::testing::Moto;
+use tapster_cloud::{CloudError, PutMode, Store, WriteOptions};
+
+use crate::noise;
+
+static MOTO: LazyLock<Option<Moto>> = LazyLock::new(Moto::start);
+
+/// One server for all tests here, a prefix for each.
+fn store(prefix: &str) -> Option<Store> {
+    MOTO.as_ref().map(|moto| moto.store(prefix))
+}
+
+fn all(store: &Store, key: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    store.get(key, None).unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn small_objects_are_written_looked_at_read_and_removed() {
+    let Some(store) = store("small") else { return };
+    let bytes = noise(100_003);
+    store.put("main/wals/a", bytes.clone(), &WriteOptions::default()).unwrap();
+    let info = store.head("main/wals/a").unwrap();
+    assert_eq!((info.key.as_str(), info.size), ("main/wals/a", 100_003));
+    assert!(info.etag.is_some());
+    assert_eq!(all(&store, "main/wals/a"), bytes);
+    assert_eq!(store.read("main/wals/a", 100_003).unwrap(), bytes);
+    assert!(matches!(store.read("main/wals/a", 100_002), Err(CloudError::Invalid { .. })));
+    for range in [0..1, 5..70_000, 100_000..100_003] {
+        let mut part = Vec::new();
+        store.get("main/wals/a", Some(range.clone())).unwrap().read_to_end(&mut part).unwrap();
+        assert_eq!(part, bytes[range.start as usize..range.end as usize]);
+    }
+    store.delete(&["main/wals/a".to_owned(), "main/wals/never".to_owned()]).unwrap();
+    for error in [store.head("main/wals/a").unwrap_err(), store.get("main/wals/a", None).unwrap_err()] {
+        assert!(matches!(error, CloudError::NotFound { .. }), "{error}");
+    }
+    store.put("main/empty", Vec::new(), &WriteOptions::default()).unwrap();
+    assert_eq!(all(&store, "main/empty"), b"");
+}
+
+#[test]
+fn what_is_there_stays_when_it_may_not_be_replaced() {
+    let Some(store) = store("create") else { return };
+    let mut create = WriteOptions::default();
+    create.mode = PutMode::Create;
+    store.put("a", &b"first"[..], &create).unwrap();
+    assert!(matches!(store.put("a", &b"second"[..], &create), Err(CloudError::Exists { .. })));
+    let mut upload = store.upload("a", create).unwrap();
+    upload.write_all(&noise(20 << 20)).unwrap();
+    assert!(matches!(upload.finish(), Err(CloudError::Exists { .. })));
+    assert_eq!(all(&store, "a"), b"first");
+}
+
+#[test]
+fn an_upload_in_parts_is_nowhere_before_its_end_and_leaves_nothing_when_given_up() {
+    let Some(store) = store("parts") else { return };
+    let bytes = noise(21_000_017);
+    let mut upload = store.upload("base/data.tar", WriteOptions::default()).unwrap();
+    upload.write_all(&bytes).unwrap();
+    assert!(matches!(store.head("base/data.tar"), Err(CloudError::NotFound { .. })));
+    assert_eq!(store.list("base").count(), 0);
+    assert_eq!(upload.finish().unwrap(), bytes.len() as u64);
+    assert!(all(&store, "base/data.tar") == bytes);
+
+    let mut upload = store.upload("base/given-up", WriteOptions::default()).unwrap();
+    upload.write_all(&bytes).unwrap();
+    drop(upload);
+    let moto = MOTO.as_ref().unwrap();
+    let left = moto.request("GET", "/bucket?uploads", &[]);
+    assert!(!left.contains("parts/base/given-up"), "{left}");
+    assert!(matches!(store.head("base/given-up"), Err(CloudError::NotFound { .. })));
+}
+
+/// A listing and a deletion of S3 are of at most 1,000 objects a request.
+#[test]
+fn l_d8_more_than_a_thousand_objects_are_listed_and_removed() {
+    let Some(store) = store("many") else { return };
+    let keys: Vec<String> = (0..1_203).map(|n| format!("main/wals/0000000100000000/{n:06}")).collect();
+    std::thread::scope(|scope| {
+        for keys in keys.chunks(200) {
+            let store = &store;
+            scope.spawn(move || {
+                for key in keys {
+                    store.put(key, key.clone().into_bytes(), &WriteOptions::default()).unwrap();
+                }
+            });
+        }
+    });
+    let listed: Vec<String> = store.list("main/wals").map(|object| object.unwrap().key).collect();
+    assert_eq!(listed, keys);
+    assert_eq!(store.list_dirs("main/wals").unwrap(), ["0000000100000000"]);
+    store.put("main/wals2/x", &b"x"[..], &WriteOptions::default()).unwrap();
+    store.delete(&keys).unwrap();
+    let listed: Vec<String> = store.list("main").map(|object| object.unwrap().key).collect();
+    assert_eq!(listed, ["main/wals2/x"]);
+}
+
+#[test]
+fn tags_are_on_objects_of_one_request_and_of_many() {
+    let Some(store) = store("tags") else { return };
+    let mut options = WriteOptions::default();
+    options.tags = vec![("team".to_owned(), "a b/c+d".to_owned()), ("kind".to_owned(), "wal".to_owned())];
+    store.put("one", &b"x"[..], &options).unwrap();
+    let mut upload = store.upload("many", options).unwrap();
+    upload.write_all(&noise(9 << 20)).unwrap();
+    upload.finish().unwrap();
+    for key in ["one", "many"] {
+        let tags = MOTO.as_ref().unwrap().request("GET", &format!("/bucket/tags/{key}?tagging"), &[]);
+        let tags: String = tags.split('\n').map(str::trim).collect();
+        assert!(tags.contains("<Key>team</Key><Value>a b/c+d</Value>"), "{tags}");
+    }
+}
