@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use tapster_copy::rsync::SSH_OPTIONS;
 
 use super::transfer::PATIENT_SSH;
-use crate::wal_client::watch::{Ended, Watch};
+use crate::wal_client::watch::{Ended, Watch, Whom};
 
 /// How long the primary node may be silent. It may have a long index to read, or wait for its lock.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -44,6 +44,17 @@ pub(super) fn run(
     stop: &Arc<AtomicBool>,
     take: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>,
 ) -> Result<(), RemoteFailure> {
+    run_within(PATIENCE, ssh_command, path_prefix, words, stop, take)
+}
+
+fn run_within(
+    patience: Duration,
+    ssh_command: &str,
+    path_prefix: Option<&str>,
+    words: &str,
+    stop: &Arc<AtomicBool>,
+    take: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>,
+) -> Result<(), RemoteFailure> {
     let mut command = Command::new("/bin/sh");
     // As rsync and the check have it: what they find in order must not fail here, where Barman leaves these out.
     let script = format!("{ssh_command} {PATIENT_SSH} {SSH_OPTIONS} \"$@\"");
@@ -59,13 +70,13 @@ pub(super) fn run(
         ]),
     };
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // So that ssh can be ended, and not only a shell that waits for it.
+    // So that ssh can be ended, and not only a shell that waits for it: ssh holds the pipe that is read here.
     command.process_group(0);
     let mut child = command.spawn().map_err(RemoteFailure::Io)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let moved = Arc::new(AtomicU64::new(0));
     let pid = Pid::from_child(&child);
-    let watch = match Watch::start(pid, Arc::clone(stop), Arc::clone(&moved), Some(PATIENCE)) {
+    let watch = match Watch::start(Whom::Group(pid), Arc::clone(stop), Arc::clone(&moved), Some(patience)) {
         Ok(watch) => watch,
         Err(error) => {
             drop(child.kill());
@@ -151,6 +162,50 @@ fn listen(pipe: impl Read, said: &mpsc::Sender<Vec<u8>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Takes everything and says that it has begun to.
+    fn stop_at_the_first_byte<'a>(stop: &'a AtomicBool) -> impl FnMut(&mut dyn Read) -> io::Result<()> + 'a {
+        move |output| {
+            let mut byte = [0];
+            while output.read(&mut byte)? == 1 {
+                stop.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        }
+    }
+
+    /// A shell that forks, and a wrapper: what holds the pipe is another process than the one that was started.
+    const FORKING: [&str; 3] = [
+        "echo begun; sleep 60; :",
+        "sh -c 'echo begun; sleep 60; :'; :",
+        // Whoever does not listen is killed a little later.
+        "trap '' TERM; echo begun; sleep 60; sleep 60; :",
+    ];
+
+    #[test]
+    fn stopping_ends_what_holds_the_output() {
+        let begin = Instant::now();
+        for script in FORKING {
+            let stop = Arc::new(AtomicBool::new(false));
+            let mut take = stop_at_the_first_byte(&stop);
+            let failure = run(&format!("{script} #"), None, "words", &stop, &mut take).unwrap_err();
+            assert!(matches!(failure, RemoteFailure::Stopped), "{script}: {failure:?}");
+        }
+        assert!(begin.elapsed() < Duration::from_secs(50));
+    }
+
+    #[test]
+    fn silence_ends_what_holds_the_output() {
+        let begin = Instant::now();
+        for script in FORKING {
+            let (script, patience) = (format!("{script} #"), Duration::from_millis(500));
+            let mut take = |output: &mut dyn Read| io::copy(output, &mut io::sink()).map(drop);
+            let failure =
+                run_within(patience, &script, None, "words", &Arc::default(), &mut take).unwrap_err();
+            assert!(matches!(failure, RemoteFailure::Silent), "{script}: {failure:?}");
+        }
+        assert!(begin.elapsed() < Duration::from_secs(50));
+    }
 
     fn run_script(
         script: &str,

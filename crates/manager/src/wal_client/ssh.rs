@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use thiserror::Error;
 
-use super::watch::{Ended, Watch};
+use super::watch::{Ended, Watch, Whom};
 
 /// ssh's own exit code, as opposed to those of the remote command.
 const CONNECTION_FAILED: i32 = 255;
@@ -152,7 +152,7 @@ impl RemoteBarman {
         let mut child = command.stdin(stdin).stdout(stdout).spawn().map_err(SshError::Start)?;
         let moved = Arc::new(AtomicU64::new(0));
         let pid = Pid::from_child(&child);
-        match Watch::start(pid, Arc::clone(stop), Arc::clone(&moved), self.patience) {
+        match Watch::start(Whom::Process(pid), Arc::clone(stop), Arc::clone(&moved), self.patience) {
             Ok(watch) => Ok(Running {
                 stdin: child.stdin.take(),
                 stdout: child.stdout.take(),

@@ -6,12 +6,31 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// How often the flag is looked at.
 const TICK: Duration = Duration::from_millis(50);
 /// Ticks between asking a process to end and ending it.
 const GRACE: u32 = 20;
+
+/// What is ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whom {
+    /// The child alone.
+    Process(Pid),
+    /// The child and what it has started, which may hold our pipes for longer than the child lives. It must lead its group.
+    Group(Pid),
+}
+
+impl Whom {
+    /// It may be gone already, which is what we want.
+    fn signal(self, signal: Signal) {
+        let _ = match self {
+            Self::Process(pid) => kill_process(pid, signal),
+            Self::Group(pid) => kill_process_group(pid, signal),
+        };
+    }
+}
 
 /// Why a child was ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,9 +49,9 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Watches `pid`. `moved` grows with every byte; `patience` is how long it may stand still.
+    /// Watches a child. `moved` grows with every byte; `patience` is how long it may stand still.
     pub(crate) fn start(
-        pid: Pid,
+        whom: Whom,
         stop: Arc<AtomicBool>,
         moved: Arc<AtomicU64>,
         patience: Option<Duration>,
@@ -44,8 +63,7 @@ impl Watch {
                 if ended.is_some() {
                     since += 1;
                     if since == GRACE {
-                        // It may be gone already, which is what we want.
-                        let _ = kill_process(pid, Signal::KILL);
+                        whom.signal(Signal::KILL);
                     }
                     continue;
                 }
@@ -58,7 +76,7 @@ impl Watch {
                     ended = Some(Ended::Stalled);
                 }
                 if ended.is_some() {
-                    let _ = kill_process(pid, Signal::TERM);
+                    whom.signal(Signal::TERM);
                 }
             }
             ended
