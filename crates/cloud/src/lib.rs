@@ -28,6 +28,7 @@ mod store;
 #[doc(hidden)]
 pub mod testing;
 mod url;
+mod wire;
 
 pub use error::{CloudError, UrlError};
 pub use layout::Layout;

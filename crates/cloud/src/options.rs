@@ -79,6 +79,9 @@ pub enum Encryption {
 }
 
 /// How long and how often a call is tried.
+///
+/// A call is tried again after a broken connection, silence, a status of 408, 429 or 5xx, and a success that carries such an error;
+/// the time between two tries grows, with chance in it, from a tenth of a second to fifteen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retries {
@@ -90,6 +93,8 @@ pub struct Retries {
     pub read_timeout: Duration,
     /// A connection must stand within this.
     pub connect_timeout: Duration,
+    /// What is sent may take so much longer than `read_timeout` as it takes at this many bytes a second.
+    pub slowest: u64,
 }
 
 impl Default for Retries {
@@ -100,6 +105,7 @@ impl Default for Retries {
             patience: Duration::from_secs(180),
             read_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(20),
+            slowest: 64 << 10,
         }
     }
 }

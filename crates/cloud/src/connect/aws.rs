@@ -5,7 +5,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key};
 
-use super::{client_options, retry_config, unusable};
+use super::{connector, retry_config, unusable};
 use crate::{Addressing, CloudError, Encryption, Environment, StoreOptions, StoreUrl};
 
 /// What `boto3` looks for in the environment, and what it is to the client.
@@ -30,7 +30,7 @@ pub(super) fn connect(
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(url.bucket())
         .with_retry(retry_config(&options.retries))
-        .with_client_options(client_options(&options.retries));
+        .with_http_connector(connector(options));
     for (name, key) in VARIABLES {
         if let Some(value) = environment.get(name) {
             builder = builder.with_config(*key, value);

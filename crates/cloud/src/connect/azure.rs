@@ -5,7 +5,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use object_store::azure::MicrosoftAzureBuilder;
 
-use super::{client_options, retry_config, unusable};
+use super::{connector, retry_config, unusable};
 use crate::{AzureCredential, CloudError, Environment, StoreOptions, StoreUrl};
 
 pub(super) fn connect(
@@ -17,7 +17,7 @@ pub(super) fn connect(
         .with_container_name(url.bucket())
         .with_account(url.account().unwrap_or_default())
         .with_retry(retry_config(&options.retries))
-        .with_client_options(client_options(&options.retries));
+        .with_http_connector(connector(options));
     if let Some(endpoint) = url.endpoint() {
         builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint.to_owned());
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use object_store::gcp::GoogleCloudStorageBuilder;
 
-use super::{client_options, retry_config, unusable};
+use super::{connector, retry_config, unusable};
 use crate::{CloudError, Environment, StoreOptions, StoreUrl};
 
 pub(super) fn connect(
@@ -16,7 +16,7 @@ pub(super) fn connect(
     let mut builder = GoogleCloudStorageBuilder::new()
         .with_bucket_name(url.bucket())
         .with_retry(retry_config(&options.retries))
-        .with_client_options(client_options(&options.retries));
+        .with_http_connector(connector(options));
     if let Some(file) = environment.get("GOOGLE_APPLICATION_CREDENTIALS") {
         builder = builder.with_application_credentials(file);
     }

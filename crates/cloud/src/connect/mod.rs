@@ -6,8 +6,9 @@ mod google;
 
 use std::sync::Arc;
 
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 
+use crate::wire::Connector;
 use crate::{CloudError, Environment, Provider, Retries, StoreOptions, StoreUrl};
 
 pub(crate) fn connect(
@@ -30,14 +31,10 @@ fn retry_config(retries: &Retries) -> RetryConfig {
     }
 }
 
-/// An answer may be long, so the time of the whole of it is not bounded, but each read is.
-fn client_options(retries: &Retries) -> ClientOptions {
-    ClientOptions::new()
-        .with_timeout_disabled()
-        .with_read_timeout(retries.read_timeout)
-        .with_connect_timeout(retries.connect_timeout)
-}
-
 fn unusable(url: &StoreUrl, reason: impl ToString) -> CloudError {
     CloudError::Options { store: url.to_string(), reason: reason.to_string() }
+}
+
+fn connector(options: &StoreOptions) -> Connector {
+    Connector { retries: options.retries, ..Connector::default() }
 }

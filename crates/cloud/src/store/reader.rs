@@ -1,14 +1,17 @@
 //! An object as it comes in.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use object_store::GetResult;
+use object_store::{GetOptions, GetRange, GetResult};
 
 use super::{ObjectInfo, Store};
 use crate::CloudError;
+
+const CHANGED: &str = "it was replaced or removed while it was read";
 
 /// The bytes of an object, in the order of their coming. An [`io::Error`] of it holds a [`CloudError`].
 pub struct ObjectReader {
@@ -19,6 +22,10 @@ pub struct ObjectReader {
     size: u64,
     chunk: Bytes,
     stream: Option<BoxStream<'static, object_store::Result<Bytes>>>,
+    /// The first byte of the range in the object.
+    start: u64,
+    /// Where a connection broke last. It is not made anew twice at the same place.
+    broken_at: Option<u64>,
 }
 
 impl std::fmt::Debug for ObjectReader {
@@ -31,12 +38,12 @@ impl std::fmt::Debug for ObjectReader {
 }
 
 impl ObjectReader {
-    pub(super) fn new(store: Store, key: &str, result: GetResult) -> Result<Self, CloudError> {
-        let size = result.range.end.saturating_sub(result.range.start);
+    pub(super) fn new(store: Store, result: GetResult) -> Result<Self, CloudError> {
+        let start = result.range.start;
+        let size = result.range.end.saturating_sub(start);
         let info = store.info(result.meta.clone())?;
-        debug_assert_eq!(info.key, key);
         let stream = Some(result.into_stream());
-        Ok(Self { store, info, left: size, size, chunk: Bytes::new(), stream })
+        Ok(Self { store, info, left: size, size, chunk: Bytes::new(), stream, start, broken_at: None })
     }
 
     /// What the store says of the whole object.
@@ -57,23 +64,60 @@ impl ObjectReader {
         if !self.chunk.is_empty() {
             return Ok(Some(std::mem::take(&mut self.chunk)));
         }
-        let Some(mut stream) = self.stream.take() else { return Ok(None) };
-        let key = self.info.key.clone();
-        let (chunk, stream) = self.store.call("reading", &key, async move {
-            let chunk = stream.next().await.transpose()?;
-            Ok((chunk, stream))
-        })?;
-        match chunk {
-            Some(chunk) => {
-                self.left = self
-                    .left
-                    .checked_sub(chunk.len() as u64)
-                    .ok_or_else(|| self.wrong("it is longer than announced"))?;
-                self.stream = Some(stream);
-                Ok(Some(chunk))
+        loop {
+            let Some(mut stream) = self.stream.take() else { return Ok(None) };
+            let result = self.store.call("reading", &self.info.key, async move {
+                let chunk = stream.next().await.transpose()?;
+                Ok((chunk, stream))
+            });
+            let (chunk, stream) = match result {
+                Ok(next) => next,
+                Err(CloudError::NotFound { .. }) => return Err(self.wrong(CHANGED)),
+                Err(error) => {
+                    self.resume(error)?;
+                    continue;
+                }
+            };
+            return match chunk {
+                Some(chunk) => {
+                    self.left = self
+                        .left
+                        .checked_sub(chunk.len() as u64)
+                        .ok_or_else(|| self.wrong("it is longer than announced"))?;
+                    self.stream = Some(stream);
+                    Ok(Some(chunk))
+                }
+                None if self.left > 0 => Err(self.wrong("it ends early")),
+                None => Ok(None),
+            };
+        }
+    }
+
+    /// Asks for what is left, if it is of the same object still. The provider's client does the same, a few times in all; this goes on
+    /// as long as some bytes come each time.
+    fn resume(&mut self, error: CloudError) -> Result<(), CloudError> {
+        let at = self.start + (self.size - self.left);
+        let (CloudError::Unreachable { .. }, Some(etag)) = (&error, self.info.etag.clone()) else {
+            return Err(error);
+        };
+        if self.left == 0 || self.broken_at.replace(at) == Some(at) {
+            return Err(error);
+        }
+        tracing::debug!(%error, at, "the connection is made anew where it broke");
+        let (path, inner) = (self.store.path(&self.info.key)?, Arc::clone(&self.store.shared.inner));
+        let range = Some(GetRange::Bounded(at..at + self.left));
+        let options = GetOptions { range, if_match: Some(etag.clone()), ..GetOptions::default() };
+        let result =
+            self.store.call("reading", &self.info.key, async move { inner.get_opts(&path, options).await });
+        match result {
+            Ok(result)
+                if result.meta.e_tag.as_ref() == Some(&etag) && result.range == (at..at + self.left) =>
+            {
+                self.stream = Some(result.into_stream());
+                Ok(())
             }
-            None if self.left > 0 => Err(self.wrong("it ends early")),
-            None => Ok(None),
+            Ok(_) | Err(CloudError::Exists { .. } | CloudError::NotFound { .. }) => Err(self.wrong(CHANGED)),
+            Err(error) => Err(error),
         }
     }
 

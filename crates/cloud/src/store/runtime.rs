@@ -1,8 +1,10 @@
 //! The threads behind a store's connections.
 
 use std::io;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
+
+use crate::wire::Call;
 
 /// Why a call has no result of its own.
 #[derive(Debug)]
@@ -30,10 +32,12 @@ impl Runtime {
     pub(crate) fn wait<T: Send + 'static, E: Send + 'static>(
         &self,
         deadline: Duration,
+        call: &Arc<Call>,
         future: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<T, Ended<E>> {
         let Some(runtime) = &self.0 else { return Err(Ended::Lost) };
         let (sender, receiver) = mpsc::sync_channel(1);
+        let future = Arc::clone(call).run(future);
         runtime.spawn(async move {
             let result = match tokio::time::timeout(deadline, future).await {
                 Ok(result) => result.map_err(Ended::Failed),

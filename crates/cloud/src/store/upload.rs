@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use object_store::{MultipartUpload, PutMultipartOptions};
 
 use super::{Store, WriteOptions, failure, tags};
 use crate::store::runtime::Ended;
+use crate::wire::{Call, Last};
 use crate::{CloudError, PutMode};
 
 /// S3 takes no part smaller than this, but the last.
@@ -17,7 +19,13 @@ const LEAST_PART: usize = 5 << 20;
 /// And no more of them.
 const MOST_PARTS: u64 = 10_000;
 
-type Part = Receiver<Result<object_store::Result<()>, tokio::time::error::Elapsed>>;
+/// A part under way.
+#[derive(Debug)]
+struct Part {
+    call: Arc<Call>,
+    deadline: Duration,
+    result: Receiver<Result<object_store::Result<()>, tokio::time::error::Elapsed>>,
+}
 
 /// An object being written, in parts of equal size that are sent while the next is filled. Dropping it before
 /// [`finish`](Self::finish) removes what was sent.
@@ -89,16 +97,26 @@ impl Upload {
             return Err(CloudError::Exists { store, key });
         }
         if let Some(mut upload) = self.sent.take() {
-            let (result, upload) = self.store.call("writing", &self.key, async move {
+            let call = Arc::new(Call::creating(self.options.mode == PutMode::Create));
+            let (result, upload) = self.store.call_of(&call, "writing", &self.key, 0, async move {
                 let result = upload.complete().await;
                 Ok((result, upload))
             })?;
             if let Err(error) = result {
+                // The answer to an earlier try was lost: the upload is gone because it has become the object.
+                if call.requests() > 1 && is_ended(&call) && self.has_become_the_object() {
+                    return Ok(self.written);
+                }
                 self.sent = Some(upload);
-                return Err(failure::classify(self.store.url(), "writing", &self.key, Ended::Failed(error)));
+                let ended = Ended::Failed(error);
+                return Err(failure::classify(self.store.url(), "writing", &self.key, ended, &call));
             }
         }
         Ok(self.written)
+    }
+
+    fn has_become_the_object(&self) -> bool {
+        self.store.head(&self.key).is_ok_and(|info| info.size == self.written)
     }
 
     /// Sends what the buffer holds as a part.
@@ -117,24 +135,30 @@ impl Upload {
             self.sent = Some(self.store.call("writing", &self.key, begin)?);
         }
         let Some(upload) = &mut self.sent else { return Ok(()) };
+        let size = self.buffer.len() as u64;
         let part = upload.put_part(self.buffer.split().freeze().into());
-        let deadline = self.store.deadline();
-        self.under_way.push_back(
-            self.store.shared.runtime.begin(async move { tokio::time::timeout(deadline, part).await }),
-        );
+        let (call, deadline) = (Arc::<Call>::default(), self.store.deadline(size));
+        let part = Arc::clone(&call).run(part);
+        let part = async move { tokio::time::timeout(deadline, part).await };
+        let result = self.store.shared.runtime.begin(part);
+        self.under_way.push_back(Part { call, deadline, result });
         Ok(())
     }
 
     fn await_oldest(&mut self) -> Result<(), CloudError> {
         let Some(part) = self.under_way.pop_front() else { return Ok(()) };
-        let ended = match part.recv() {
+        let ended = match part.result.recv() {
             Ok(Ok(Ok(()))) => return Ok(()),
             Ok(Ok(Err(error))) => Ended::Failed(error),
-            Ok(Err(_)) => Ended::TimedOut(self.store.deadline()),
+            Ok(Err(_)) => Ended::TimedOut(part.deadline),
             Err(_) => Ended::Lost,
         };
-        Err(failure::classify(self.store.url(), "writing", &self.key, ended))
+        Err(failure::classify(self.store.url(), "writing", &self.key, ended, &part.call))
     }
+}
+
+fn is_ended(call: &Call) -> bool {
+    matches!(call.last(), Last::Refused(answer) if answer.code.as_deref() == Some("NoSuchUpload"))
 }
 
 impl Write for Upload {

@@ -14,6 +14,7 @@
     unreachable_pub
 )]
 
+mod hostile;
 mod moto;
 
 use std::io::{Read as _, Write as _};

@@ -1,0 +1,144 @@
+//! One request.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use http::header::IF_NONE_MATCH;
+use http::{HeaderValue, Method, StatusCode};
+use object_store::client::{
+    HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
+};
+
+use super::{Answer, Call, Last, deepest, time_for};
+use crate::Retries;
+
+/// A page of a listing has at most 5,000 objects, and a key at most 1,024 bytes.
+const LONGEST_PAGE: u64 = 64 << 20;
+/// More of an error is not read.
+const LONGEST_ERROR: u64 = 256 << 10;
+
+#[derive(Debug)]
+pub(super) struct Service {
+    /// Each piece of an answer must come within a time, and the first one too.
+    pub(super) reading: Arc<reqwest::Client>,
+    /// The time is that of the whole request, and grows with what is sent.
+    pub(super) writing: Arc<reqwest::Client>,
+    pub(super) retries: Retries,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("no answer within {0:?}")]
+    Late(std::time::Duration),
+    #[error("an answer of more than {0} bytes")]
+    Long(u64),
+    #[error("it is no listing of objects")]
+    NoListing,
+}
+
+#[async_trait::async_trait]
+impl HttpService for Service {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let call = Call::current();
+        let result = self.answer(request, call.as_deref()).await;
+        if let Some(call) = call {
+            call.count();
+            match &result {
+                Ok((_, None)) => call.note(Last::Success),
+                Ok((_, Some(answer))) => call.note(Last::Refused(answer.clone())),
+                Err(error) => call.note(Last::Broken(deepest(error))),
+            }
+        }
+        Ok(result?.0)
+    }
+}
+
+impl Service {
+    async fn answer(
+        &self,
+        mut request: HttpRequest,
+        call: Option<&Call>,
+    ) -> Result<(HttpResponse, Option<Answer>), HttpError> {
+        let query = request.uri().query().unwrap_or_default();
+        let is_listing = query.contains("list-type=") || query.contains("comp=list");
+        let is_end_of_upload = request.method() == Method::POST && query.contains("uploadId=");
+        let is_removal = request.method() == Method::POST
+            && (query == "delete" || query.starts_with("delete&") || query.starts_with("delete="));
+        if is_end_of_upload && call.is_some_and(|call| call.creates) {
+            // Not among what is signed, as the signature names what it covers.
+            request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+        }
+        let is_object = request.method() == Method::GET && !is_listing;
+        if is_object || request.method() == Method::HEAD {
+            let response = self.reading.call(request).await?;
+            return if response.status().is_success() {
+                Ok((response, None))
+            } else {
+                refused(response).await
+            };
+        }
+        let time = time_for(&self.retries, request.body().content_length() as u64);
+        let exchange = async {
+            let response = self.writing.call(request).await?;
+            if !response.status().is_success() {
+                return refused(response).await;
+            }
+            let (mut parts, body) = response.into_parts();
+            let mut body = collect(body, LONGEST_PAGE).await?;
+            if is_listing && !is_whole_listing(&body) {
+                return Err(HttpError::new(HttpErrorKind::Decode, Broken::NoListing));
+            }
+            if is_end_of_upload || is_removal {
+                let text = String::from_utf8_lossy(&body);
+                if let Some(answer) = Answer::within(&parts.headers, &text) {
+                    parts.status =
+                        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                    return Ok((HttpResponse::from_parts(parts, body.into()), Some(answer)));
+                }
+                if is_removal && !text.contains("<Deleted>") && text.contains("<DeleteResult") {
+                    // The provider's client takes no empty result.
+                    body = Bytes::from_static(
+                        b"<DeleteResult><Deleted><Key>none</Key></Deleted></DeleteResult>",
+                    );
+                }
+            }
+            Ok((HttpResponse::from_parts(parts, body.into()), None))
+        };
+        match tokio::time::timeout(time, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(HttpError::new(HttpErrorKind::Timeout, Broken::Late(time))),
+        }
+    }
+}
+
+/// An answer that is no success, with its text read.
+async fn refused(response: HttpResponse) -> Result<(HttpResponse, Option<Answer>), HttpError> {
+    let (parts, body) = response.into_parts();
+    let body = collect(body, LONGEST_ERROR).await?;
+    let answer = Answer::of(parts.status, &parts.headers, &String::from_utf8_lossy(&body));
+    // The provider's client refuses text that is not UTF-8 with an error of its own.
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Ok((HttpResponse::from_parts(parts, body.into()), Some(answer)))
+}
+
+async fn collect(body: HttpResponseBody, limit: u64) -> Result<Bytes, HttpError> {
+    let mut stream = body.bytes_stream();
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk?;
+        if (bytes.len() + chunk.len()) as u64 > limit {
+            return Err(HttpError::new(HttpErrorKind::Decode, Broken::Long(limit)));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
+/// The providers take any document for a listing, and one without objects for an empty bucket.
+fn is_whole_listing(body: &[u8]) -> bool {
+    let end = body.get(body.len().saturating_sub(64)..).unwrap_or_default();
+    let end = String::from_utf8_lossy(end);
+    let end = end.trim_end();
+    end.ends_with("</ListBucketResult>") || end.ends_with("</EnumerationResults>")
+}

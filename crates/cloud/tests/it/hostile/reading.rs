@@ -1,0 +1,139 @@
+//! Objects that come in pieces, short or not at all.
+
+use std::io::Read as _;
+
+use super::{Reply, Request, Server, announcing, answer, assert_presentable, errors};
+use crate::noise;
+
+const SIZE: u32 = 1_000_000;
+
+/// The object from the byte that the request asks for, of which at most so many bytes come.
+fn part(request: &Request, etag: &str, most: usize) -> Reply {
+    let bytes = noise(SIZE);
+    let etag = format!("ETag: \"{etag}\"");
+    match request.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) {
+        None => announcing(200, &[&etag], bytes.len(), &bytes[..most.min(bytes.len())]),
+        Some((from, to)) => {
+            let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
+            let range = format!("Content-Range: bytes {from}-{to}/{SIZE}");
+            let piece = &bytes[from..=to];
+            announcing(206, &[&etag, &range], piece.len(), &piece[..most.min(piece.len())])
+        }
+    }
+}
+
+/// A ranged or long read that is cut is a part of the object, and must not be taken for all of it.
+#[test]
+fn l_c14_a_cut_answer_goes_on_where_it_broke() {
+    let server = Server::start(|request| part(request, "a", 90_000));
+    let mut bytes = Vec::new();
+    server.store().get("key", None).unwrap().read_to_end(&mut bytes).unwrap();
+    assert!(bytes == noise(SIZE));
+    let requests = server.requests();
+    assert!(requests.len() >= 12, "{} requests", requests.len());
+    assert!(requests.iter().skip(1).all(|request| request.header("range").is_some()));
+    let mut bytes = Vec::new();
+    server.store().get("key", Some(10..500_000)).unwrap().read_to_end(&mut bytes).unwrap();
+    assert!(bytes == noise(SIZE)[10..500_000]);
+}
+
+#[test]
+fn a_cut_answer_that_cannot_go_on_is_an_error_and_never_the_end() {
+    type Script = fn(&Request) -> Reply;
+    let scripts: [(&str, Script); 5] = [
+        ("no name for the content", |_| announcing(200, &[], 1000, &noise(400))),
+        ("nothing more ever", |request| match request.header("range") {
+            None => part(request, "a", 90_000),
+            Some(_) => part(request, "a", 0),
+        }),
+        ("another object meanwhile", |request| {
+            part(request, if request.number == 0 { "a" } else { "b" }, 90_000)
+        }),
+        ("all of it instead of the rest", |request| match request.number {
+            0 => part(request, "a", 90_000),
+            _ => answer(200, &["ETag: \"a\""], noise(SIZE)),
+        }),
+        ("gone", |request| match request.number {
+            0 => part(request, "a", 90_000),
+            _ => super::error(404, "NoSuchKey", "gone"),
+        }),
+    ];
+    for (what, script) in scripts {
+        let server = Server::start(script);
+        let mut bytes = Vec::new();
+        let error = server.store().get("key", None).unwrap().read_to_end(&mut bytes).unwrap_err();
+        let error: &tapster_cloud::CloudError = error.get_ref().unwrap().downcast_ref().unwrap();
+        assert!(!error.is_not_found(), "{what}: {error}");
+        assert_presentable(error);
+        assert!(bytes.len() < SIZE as usize && noise(SIZE).starts_with(&bytes), "{what}");
+        assert!(server.store().read("key", 1 << 30).is_err() || what != "no name for the content");
+    }
+}
+
+#[test]
+fn an_answer_that_stops_is_not_waited_for_for_ever() {
+    let server = Server::deaf();
+    let store = server.store();
+    for error in errors(&store) {
+        assert!(error.is_unreachable(), "{error}");
+        assert!(assert_presentable(&error).contains("could not reach s3://bucket/p"));
+    }
+    // In the middle of an object, too.
+    let server =
+        Server::start(|request| part(request, "a", if request.number == 0 { 100 } else { 0 }).then_silence());
+    let error = server.store().read("key", 1 << 30).unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+    // Nobody listens.
+    let address = server.address;
+    let store = server.store();
+    drop(server);
+    drop(std::net::TcpListener::bind(address));
+    let error = store.head("key").unwrap_err();
+    assert!(error.is_unreachable() && error.to_string().contains("refused"), "{error}");
+}
+
+fn page(keys: &[&str], next: Option<&str>) -> String {
+    let keys: String = keys
+        .iter()
+        .map(|key| {
+            format!(
+                "<Contents><Key>{key}</Key><LastModified>2026-11-21T14:00:00.000Z</LastModified>\
+                 <ETag>\"a\"</ETag><Size>1</Size></Contents>"
+            )
+        })
+        .collect();
+    let next = next.map_or_else(
+        || "<IsTruncated>false</IsTruncated>".to_owned(),
+        |token| {
+            format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>")
+        },
+    );
+    format!("<ListBucketResult><Name>bucket</Name><Prefix>p/</Prefix>{next}{keys}</ListBucketResult>")
+}
+
+#[test]
+fn a_listing_is_whole_or_an_error() {
+    // A page whose end is missing is asked for again.
+    let server = Server::start(|request| {
+        let body = page(&["p/a", "p/b"], None);
+        let most = if request.number == 0 { 100 } else { body.len() };
+        announcing(200, &[], body.len(), &body.as_bytes()[..most])
+    });
+    let keys: Vec<String> = server.store().list("").map(|object| object.unwrap().key).collect();
+    assert_eq!(keys, ["a", "b"]);
+
+    for (what, body) in [
+        ("cut, though its length is right", page(&["p/a"], None)[..150].to_owned()),
+        ("a page of a proxy", "<html>Welcome</html>".to_owned()),
+        ("nothing", String::new()),
+        ("another bucket's", page(&["q/a"], None)),
+        ("out of the prefix", page(&["p/../../etc/passwd"], None)),
+        ("without end", page(&["p/a"], Some("same"))),
+    ] {
+        let server = Server::start(move |_| answer(200, &[], &body));
+        let last = server.store().list("").take(10).last();
+        let error = last.unwrap_or_else(|| panic!("{what}: an empty listing")).expect_err(what);
+        assert!(!error.is_not_found(), "{what}: {error}");
+        assert_presentable(&error);
+    }
+}

@@ -1,0 +1,123 @@
+//! Writing and removing, when the store takes only some of it.
+
+use std::io::Write as _;
+
+use super::{Reply, Request, Server, answer, assert_presentable, error};
+use crate::noise;
+use tapster_cloud::{CloudError, WriteOptions};
+
+/// A multipart upload, whose end is answered by `end`.
+fn multipart(request: &Request, end: impl Fn() -> Reply) -> Reply {
+    match (request.method.as_str(), request.target.as_str()) {
+        ("POST", target) if target.contains("uploads") => answer(
+            200,
+            &[],
+            "<InitiateMultipartUploadResult><UploadId>7</UploadId></InitiateMultipartUploadResult>",
+        ),
+        ("PUT", _) => answer(200, &["ETag: \"p\""], ""),
+        ("DELETE", _) => answer(204, &[], ""),
+        ("POST", _) => end(),
+        _ => error(404, "NoSuchKey", "none"),
+    }
+}
+
+const DONE: &str = "<CompleteMultipartUploadResult><ETag>\"p-2\"</ETag></CompleteMultipartUploadResult>";
+
+fn send(server: &Server) -> Result<u64, CloudError> {
+    let mut upload = server.store().upload("key", WriteOptions::default()).unwrap();
+    upload.write_all(&noise(9 << 20)).unwrap();
+    upload.finish()
+}
+
+#[test]
+fn l_b11_a_success_that_carries_an_error_is_none() {
+    let server = Server::start(|request| {
+        multipart(request, || {
+            answer(200, &[], "<Error><Code>InternalError</Code><Message>Try again</Message></Error>")
+        })
+    });
+    let failed = send(&server).unwrap_err();
+    assert!(failed.is_unreachable(), "{failed}");
+    assert!(assert_presentable(&failed).contains("InternalError: Try again"));
+    let ends =
+        server.requests().iter().filter(|r| r.method == "POST" && r.target.contains("uploadId")).count();
+    assert_eq!(ends, 3, "it is tried again");
+    assert!(server.requests().iter().any(|r| r.method == "DELETE"), "its parts are removed");
+
+    for (code, denied) in [("AccessDenied", true), ("InvalidPart", false), ("EntityTooSmall", false)] {
+        let server = Server::start(move |request| {
+            let body =
+                format!("<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>no</Message></Error>");
+            multipart(request, || answer(200, &[], &body))
+        });
+        let failed = send(&server).unwrap_err();
+        assert_eq!(matches!(failed, CloudError::Denied { .. }), denied, "{failed}");
+        assert!(!failed.is_not_found() && assert_presentable(&failed).contains(code));
+    }
+    // The first end gets lost; the object is there.
+    let server = Server::start(|request| {
+        let number = request.number;
+        if request.method == "HEAD" {
+            return super::announcing(200, &["ETag: \"p-2\""], 9 << 20, b"");
+        }
+        multipart(request, || {
+            if number < 4 { error(500, "InternalError", "") } else { error(404, "NoSuchUpload", "gone") }
+        })
+    });
+    assert_eq!(send(&server).unwrap(), 9 << 20);
+    let server = Server::start(|request| {
+        let number = request.number;
+        multipart(request, || if number < 4 { error(503, "SlowDown", "") } else { answer(200, &[], DONE) })
+    });
+    assert_eq!(send(&server).unwrap(), 9 << 20);
+}
+
+#[test]
+fn a_part_that_is_not_taken_fails_the_whole() {
+    let server = Server::start(|request| {
+        if request.method == "PUT" && request.target.contains("partNumber=1") {
+            return error(400, "BadDigest", "The checksum you specified did not match");
+        }
+        multipart(request, || answer(200, &[], DONE))
+    });
+    let failed = send(&server).unwrap_err();
+    assert_presentable(&failed);
+    let requests = server.requests();
+    assert!(!requests.iter().any(|r| r.method == "POST" && r.target.contains("uploadId")), "it was ended");
+    assert!(requests.iter().any(|r| r.method == "DELETE"));
+}
+
+#[test]
+fn what_was_not_removed_is_told() {
+    let removal = |body: &'static str| {
+        Server::start(move |_| {
+            answer(200, &[], format!("<?xml version=\"1.0\"?>\n<DeleteResult>{body}</DeleteResult>"))
+        })
+    };
+    let keys = ["a".to_owned(), "b".to_owned()];
+    let server = removal(
+        "<Deleted><Key>p/a</Key></Deleted><Error><Key>p/b</Key><Code>AccessDenied</Code><Message>locked</Message></Error>",
+    );
+    let failed = server.store().delete(&keys).unwrap_err();
+    assert!(matches!(failed, CloudError::Denied { .. }), "{failed}");
+    assert!(assert_presentable(&failed).contains("AccessDenied for p/b: locked"));
+
+    let server = removal(
+        "<Error><Key>p/b</Key><Code>InternalError</Code><Message>We encountered an error</Message></Error>",
+    );
+    let failed = server.store().delete(&keys).unwrap_err();
+    assert!(failed.is_unreachable(), "{failed}");
+    assert_eq!(server.requests().len(), 3, "it is tried again");
+
+    // About something that nobody asked for.
+    let server = removal("<Error><Key>other</Key><Code>AccessDenied</Code><Message>no</Message></Error>");
+    assert!(server.store().delete(&keys).is_err());
+
+    for gone in ["<Error><Key>p/b</Key><Code>NoSuchKey</Code><Message>none</Message></Error>", ""] {
+        removal(gone).store().delete(&keys).unwrap();
+    }
+    for garbage in ["<html>", "", "<DeleteResult><Deleted>"] {
+        let server = Server::start(move |_| answer(200, &[], garbage));
+        assert!(server.store().delete(&keys).is_err(), "{garbage:?}");
+    }
+}
