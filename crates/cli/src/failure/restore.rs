@@ -59,6 +59,7 @@ impl Failure {
             RestorePlanError::OtherCluster { .. } => {
                 "look whether it is the right place; to give this one up, empty it".to_owned()
             }
+            RestorePlanError::RunningThere { pid, command, .. } => running_hint(*pid, command),
             RestorePlanError::ServerRunning { .. } => "stop the server first".to_owned(),
             RestorePlanError::LsnBeyondArchive { last, .. } => {
                 let earlier = last.map_or_else(
@@ -99,6 +100,9 @@ impl Failure {
             | RestoreError::ServerRunning { .. } => {
                 Self::user(format!("Restore failed: {}", chain(error))).with_hint("nothing was written")
             }
+            RestoreError::RunningThere { pid, command, .. } => {
+                Self::user(format!("Restore failed: {}", chain(error))).with_hint(running_hint(*pid, command))
+            }
             other => Self::user(format!("Restore failed: {}", chain(other)))
                 .with_hint("the destination has no pg_control and cannot be started; continue with --delta-restore, or empty it and try again"),
         }
@@ -108,6 +112,12 @@ impl Failure {
     pub(crate) fn target_time(text: &str, error: &TargetTimeError) -> Self {
         Self::user(format!("Unable to parse the target time parameter '{text}': {error}"))
     }
+}
+
+fn running_hint(pid: u32, command: &str) -> String {
+    format!(
+        "wait until it has ended; where its connection is dead and nothing comes any more, end it: {command} kill {pid}"
+    )
 }
 
 /// Times as Barman prints them; the rest is the error's own text.

@@ -191,6 +191,7 @@ pub(crate) fn show_plan(output: &Output, server: &str, plan: &RestorePlan) {
                 "wal_directory": plan.wal_directory.as_ref().map(|dir| dir.display().to_string()),
                 "delta": plan.delta.as_ref().map(|delta| json!({
                     "present_bytes": delta.present_bytes,
+                    "emptied": delta.emptied,
                     "removed": delta.removed.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
                     "not_archived": delta.set_aside.iter().map(ToString::to_string).collect::<Vec<_>>(),
                     "unfinished_backup_id": delta.unfinished.as_ref().and_then(|unfinished| unfinished.backup.clone()),
@@ -224,8 +225,9 @@ pub(crate) fn show_plan(output: &Output, server: &str, plan: &RestorePlan) {
         ));
     }
     if let Some(delta) = &plan.delta {
+        let kept = if delta.emptied { "nothing of which is kept" } else { "of which is kept what is right" };
         output.line(format!(
-            "\tThere already: {}, of which is kept what is right; {} files and directories are removed",
+            "\tThere already: {}, {kept}; {} files and directories are removed",
             pretty_bytes(delta.present_bytes),
             delta.removed.len()
         ));

@@ -9,6 +9,7 @@ use std::process::Command;
 use sha2::Digest as _;
 use tapster_protocol::testing::servers;
 
+use crate::chaos::{Running, wait_for};
 use crate::encryption::KeyRing;
 use crate::lab::{Lab, Receiver};
 use crate::program::Run;
@@ -203,12 +204,16 @@ fn what_goes_wrong_there_is_said_and_nothing_can_be_started() {
     assert_eq!((fs::read_dir(&place.data).unwrap().count(), place.space.exists()), (0, false));
 
     // The connection, with all that uses it, ends in the middle.
-    let parent = "p=$$; until grep -q ^sshd /proc/$p/comm; do p=$(cut -d' ' -f4 /proc/$p/stat); done; kill -9 $p; sleep 60";
+    let parent = "p=$$; until grep -q ^sshd /proc/$p/comm; do p=$(cut -d' ' -f4 /proc/$p/stat); done; kill -9 $p; exit 1";
     sshd.remote_program("tar", &format!("head -c 300000 > /dev/null; {parent}"));
     let said = fails(&ssh, "packed", &[]);
     says(&said, "the connection to the target host broke");
     says(&said, "HINT: the destination has no pg_control");
-    says(&fails(&ssh, "packed", &[]), "is not empty");
+    let id = |name: &str| {
+        lab.json(&["show-backup", "main", name])["main"]["backup_id"].as_str().unwrap().to_owned()
+    };
+    let unfinished = format!("it holds an unfinished restore of backup {} of server 'main'", id("packed"));
+    says(&fails(&ssh, "packed", &[]), &unfinished);
     sshd.no_remote_program("tar");
     let run = place.restore(&lab, &ssh, "packed", &["--delta-restore"]);
     assert_eq!(run.code, 0, "{run:?}");
@@ -252,6 +257,32 @@ fn what_goes_wrong_there_is_said_and_nothing_can_be_started() {
     let last = "000000010000000000000FFF";
     fs::write(place.data.join("pg_wal").join(last), small_segment(last, 1)).unwrap();
     fs::write(place.data.join("stray"), "").unwrap();
+    let delta = |backup: &str| {
+        let words = place.words(&ssh, backup, &["--delta-restore", "--dry-run"]);
+        let plan = lab.json(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        plan["main"]["delta"].clone()
+    };
+    let plan = delta("plain");
+    assert_eq!(
+        (&plan["not_archived"], &plan["emptied"]),
+        (&serde_json::json!([last]), &false.into()),
+        "{plan}"
+    );
+    let removed = plan["removed"].as_array().unwrap();
+    let is_removed = |path: PathBuf| removed.contains(&path.to_str().unwrap().into());
+    assert!(
+        is_removed(place.data.join("stray")) && is_removed(place.data.join("pg_wal").join(last)),
+        "{plan}"
+    );
+    assert!(removed.len() < 40 && !is_removed(place.data.join("base")), "{plan}");
+    assert!(plan["present_bytes"].as_u64().unwrap() > 20 << 20, "{plan}");
+    let plan = delta("packed");
+    let removed = plan["removed"].as_array().unwrap();
+    assert!(
+        plan["emptied"] == true && removed.contains(&place.data.join("base").to_str().unwrap().into()),
+        "{plan}"
+    );
+    assert!(place.data.join("stray").exists() && place.data.join("base/1").exists());
     let run = place.restore(
         &lab,
         &ssh,
@@ -260,8 +291,72 @@ fn what_goes_wrong_there_is_said_and_nothing_can_be_started() {
     );
     assert_eq!(run.code, 0, "{run:?}");
     assert!(!place.data.join("stray").exists());
-    assert!(run.stderr.contains("WARNING: 1 WAL files of the destination are not in the archive"), "{run:?}");
+    assert!(run.stderr.contains("holds 1 WAL files that are not in the archive"), "{run:?}");
     assert!(place.data.join("pg_wal/not-archived").join(last).exists());
+    assert_eq!(place.ask(&lab), "5000,500500");
+}
+
+#[test]
+fn what_is_there_is_another_cluster_or_another_restore_is_at_it() {
+    let Some((lab, _receiver)) = ready() else { return };
+    let Some(sshd) = host(&lab) else { return };
+    let ssh = sshd.ssh_command();
+    configure(&lab, "backup_compression = gzip\n");
+    lab.ok(&["backup", "main", "--wait"]);
+    let place = Place::new(&lab, "place");
+    let refused = |more: &[&str], text: &str| {
+        let run = place.restore(&lab, &ssh, "latest", more);
+        assert!(run.code == 1 && run.stderr.contains(text), "{text}: {run:?}");
+        run.stderr
+    };
+    fs::create_dir_all(place.data.join("base")).unwrap();
+    fs::create_dir_all(place.data.join("global")).unwrap();
+    fs::write(place.data.join("PG_VERSION"), "15\n").unwrap();
+    let control =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../walfile/tests/data/15/pg_control.production");
+    fs::copy(control, place.data.join("global/pg_control")).unwrap();
+    refused(&["--delta-restore"], "is another cluster: its system identifier is ");
+    assert!(place.data.join("global/pg_control").exists());
+    fs::remove_dir_all(&place.data).unwrap();
+
+    // The first one is at its archive, and cannot go on.
+    let (begun, go) = (lab.path("begun"), lab.path("go"));
+    let held = |program: &str, when: &str| {
+        let (begun, go, program) = (begun.display(), go.display(), find(program).unwrap());
+        format!(
+            "case \"$*\" in {when}) touch {begun}; until [ -e {go} ]; do sleep 0.05; done;; esac\nexec {} \"$@\"",
+            program.display()
+        )
+    };
+    sshd.remote_program("tar", &held("tar", "*"));
+    let start = |more: &[&str]| {
+        let words = place.words(&ssh, "latest", more);
+        let running = Running::start(&lab, &words.iter().map(String::as_str).collect::<Vec<_>>());
+        wait_for("the first restore", || begun.exists());
+        running
+    };
+    let first = start(&["--target-immediate", "--target-action", "promote"]);
+    let text =
+        format!("another restore into '{}' is running on the target host: process ", place.data.display());
+    let said = refused(&["--delta-restore", "--dry-run"], &text);
+    assert!(said.contains(&format!("end it: {ssh} kill ")), "{said}");
+    refused(&[], &text);
+    fs::write(&go, "").unwrap();
+    let first = first.end();
+    assert_eq!(first.code, 0, "nobody has disturbed it: {first:?}");
+    sshd.no_remote_program("tar");
+    assert_eq!(place.ask(&lab), "5000,500500");
+
+    // One that was killed, and goes on removing there.
+    fs::remove_file(&go).unwrap();
+    fs::remove_file(&begun).unwrap();
+    sshd.remote_program("rm", &held("rm", "*./base*"));
+    start(&["--delta-restore"]).kill();
+    refused(&["--delta-restore"], &text);
+    fs::write(&go, "").unwrap();
+    wait_for("the rest of it", || place.restore(&lab, &ssh, "latest", &["--delta-restore"]).code == 0);
+    let names: Vec<_> = fs::read_dir(&place.data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| !name.to_string_lossy().contains("tapster")), "{names:?}");
     assert_eq!(place.ask(&lab), "5000,500500");
 }
 

@@ -8,11 +8,13 @@
 //! first ([`disarm`]), and writes the new one last.
 
 mod inventory;
+mod listed;
 mod over;
 mod prune;
 mod sums;
 
 pub use inventory::{Inventory, Kind};
+pub use listed::Listed;
 pub(crate) use over::{Over, open_at};
 pub use prune::{Prune, PruneError, PruneOptions, disarm};
 pub use sums::Sums;

@@ -10,6 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::error::RemoteError;
+use super::guard::Guard;
 use super::host::{Host, Script};
 use super::process::Sending;
 use crate::extract::{Outlet, TreeSink};
@@ -32,6 +33,8 @@ pub struct Transfer {
     pub limit: Option<Arc<Limiter>>,
     /// Ends what is under way.
     pub stop: Arc<AtomicBool>,
+    /// What goes before the command that unpacks.
+    pub guard: Option<Arc<Guard>>,
 }
 
 /// A directory of another host that is being written. What was written is there when [`RemoteArchive::finish`] has returned, but
@@ -67,7 +70,9 @@ impl RemoteArchive {
         let what = format!("writing into {}", directory.display());
         let script = if transfer.compress { format!("gzip -dc | {UNPACK}") } else { UNPACK.to_owned() };
         let arguments: [&OsStr; 1] = [directory.as_os_str()];
-        let sending = host.start(&Script::new(&what, &script, &arguments), &transfer.stop)?;
+        let mut script = Script::new(&what, &script, &arguments);
+        script.guard = transfer.guard.as_deref();
+        let sending = host.start(&script, &transfer.stop)?;
         let limited = Limited { sending, limit: transfer.limit.clone(), stop: Arc::clone(&transfer.stop) };
         let buffered = BufWriter::with_capacity(PIECE, limited);
         let pipe = if transfer.compress {

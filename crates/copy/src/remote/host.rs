@@ -15,6 +15,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::error::{RemoteError, last_line, printable};
+use super::guard::Guard;
 use super::process::Sending;
 use crate::rsync::SSH_OPTIONS;
 
@@ -55,12 +56,14 @@ pub struct Script<'a> {
     pub limit: usize,
     /// After which time it is given up; never if nothing else is said, as long as the host answers ssh.
     pub patience: Option<Duration>,
+    /// What goes before it.
+    pub guard: Option<&'a Guard>,
 }
 
 impl<'a> Script<'a> {
     /// A script without input.
     pub const fn new(what: &'a str, text: &'a str, arguments: &'a [&'a OsStr]) -> Self {
-        Self { what, text, arguments, input: &[], limit: 64 * 1024, patience: None }
+        Self { what, text, arguments, input: &[], limit: 64 * 1024, patience: None, guard: None }
     }
 }
 
@@ -158,13 +161,31 @@ impl Host {
         self.explained(sending.finish())
     }
 
+    /// Runs a script without input that may print anything: it is handed over in pieces as it comes, and [`Script::limit`] is not
+    /// for this.
+    ///
+    /// # Errors
+    /// When ssh or the script fails or is not done in time, or what `take` says.
+    pub fn read(
+        &self,
+        script: &Script<'_>,
+        stop: &Arc<AtomicBool>,
+        mut take: impl FnMut(&[u8]) -> Result<(), RemoteError>,
+    ) -> Result<(), RemoteError> {
+        let (sending, pieces) =
+            Sending::start_reading(self.script(script), script.what, script.patience, stop)?;
+        for piece in pieces {
+            take(&piece)?;
+        }
+        self.explained(sending.finish().map(drop))
+    }
+
     /// Starts a script that reads its standard input; [`Script::input`] is not for this.
     ///
     /// # Errors
     /// When ssh cannot be run.
     pub fn start(&self, script: &Script<'_>, stop: &Arc<AtomicBool>) -> Result<Sending, RemoteError> {
-        let command = self.script(script.text, script.arguments);
-        Sending::start(command, script.what, script.limit, script.patience, stop)
+        Sending::start(self.script(script), script.what, script.limit, script.patience, stop)
     }
 
     /// What the ssh that holds the connection said last, where the one that used it has nothing to say.
@@ -185,15 +206,26 @@ impl Host {
         command
     }
 
-    fn script(&self, script: &str, arguments: &[&OsStr]) -> Command {
+    fn script(&self, script: &Script<'_>) -> Command {
         let mut command = self.ssh();
         if let Some(shared) = &self.shared {
             command.args(["-o", "ControlMaster=no", "-o", &control_path(&shared.socket)]);
         }
-        let mut line = b"exec sh -c ".to_vec();
-        quote(&mut line, format!("LC_ALL=C; export LC_ALL; {script}").as_bytes());
+        let mut line = b"exec ".to_vec();
+        let text = format!("LC_ALL=C; export LC_ALL; {}", script.text);
+        let text = match script.guard {
+            None => text,
+            Some(guard) => {
+                let (environment, text) = guard.around(&text);
+                line.extend_from_slice(environment);
+                line.push(b' ');
+                text
+            }
+        };
+        line.extend_from_slice(b"sh -c ");
+        quote(&mut line, text.as_bytes());
         line.extend_from_slice(b" sh");
-        for argument in arguments {
+        for argument in script.arguments {
             line.push(b' ');
             quote(&mut line, argument.as_bytes());
         }
@@ -319,7 +351,7 @@ fn control_path(socket: &Path) -> String {
 }
 
 /// One word of a shell, whatever is in it.
-fn quote(line: &mut Vec<u8>, word: &[u8]) {
+pub(super) fn quote(line: &mut Vec<u8>, word: &[u8]) {
     line.push(b'\'');
     for byte in word {
         if *byte == b'\'' { line.extend_from_slice(b"'\\''") } else { line.push(*byte) }

@@ -6,10 +6,12 @@
 
 mod archive;
 mod error;
+mod guard;
 mod host;
 mod process;
 
 pub use archive::{RemoteArchive, RemoteOutlet, Transfer};
 pub use error::RemoteError;
+pub use guard::Guard;
 pub use host::{Host, Script};
 pub use process::Sending;

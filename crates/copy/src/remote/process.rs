@@ -1,8 +1,9 @@
 //! One ssh, ended when it is to stop, its output kept within bounds.
 
 use std::io::{self, Read, Write};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,6 +18,10 @@ const GRACE: Duration = Duration::from_secs(1);
 const MAX_STDERR: usize = 8 * 1024;
 /// ssh's own exit code, as opposed to those of the remote command.
 const CONNECTION_FAILED: i32 = 255;
+
+/// Bytes of output handed over at a time, and how many of these pieces may wait.
+const PIECE: usize = 64 * 1024;
+const QUEUE: usize = 4;
 
 /// A command on the other host and its standard input. Dropped, it is ended.
 #[derive(Debug)]
@@ -49,11 +54,35 @@ fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
 impl Sending {
     /// Starts it. `limit` bounds what it may print.
     pub(super) fn start(
+        command: Command,
+        what: &str,
+        limit: usize,
+        patience: Option<Duration>,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Self, RemoteError> {
+        Self::spawn(command, what, limit, patience, stop, move |out| head(out, limit))
+    }
+
+    /// Starts one that gets no input and may print anything.
+    pub(super) fn start_reading(
+        command: Command,
+        what: &str,
+        patience: Option<Duration>,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<(Self, Receiver<Vec<u8>>), RemoteError> {
+        let (queue, pieces) = sync_channel(QUEUE);
+        let mut sending = Self::spawn(command, what, 0, patience, stop, move |out| forward(out, &queue))?;
+        sending.stdin = None;
+        Ok((sending, pieces))
+    }
+
+    fn spawn(
         mut command: Command,
         what: &str,
         limit: usize,
         patience: Option<Duration>,
         stop: &Arc<AtomicBool>,
+        read: impl FnOnce(ChildStdout) -> io::Result<Head> + Send + 'static,
     ) -> Result<Self, RemoteError> {
         if stop.load(Ordering::Relaxed) {
             return Err(RemoteError::Stopped);
@@ -68,7 +97,7 @@ impl Sending {
             done: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
         });
-        let stdout = std::thread::spawn(move || out.map_or(Ok((Vec::new(), false)), |out| head(out, limit)));
+        let stdout = std::thread::spawn(move || out.map_or(Ok((Vec::new(), false)), read));
         let stderr = std::thread::spawn(move || err.map(tail).unwrap_or_default());
         let watch = {
             let (child, state) = (Arc::clone(&child), Arc::clone(&state));
@@ -196,6 +225,24 @@ fn head(mut out: impl Read, limit: usize) -> io::Result<Head> {
     out.by_ref().take(limit as u64).read_to_end(&mut kept)?;
     let more = out.read(&mut [0])?;
     Ok((kept, more > 0))
+}
+
+/// Hands on what is printed until nobody takes it any more.
+fn forward(mut out: impl Read, queue: &SyncSender<Vec<u8>>) -> io::Result<Head> {
+    loop {
+        let mut piece = vec![0; PIECE];
+        match out.read(&mut piece) {
+            Ok(0) => return Ok((Vec::new(), false)),
+            Ok(count) => {
+                piece.truncate(count);
+                if queue.send(piece).is_err() {
+                    return Ok((Vec::new(), true));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The end of what is said.

@@ -26,6 +26,8 @@ pub struct Rsync {
     pub program: PathBuf,
     /// The whole ssh command with the host (`ssh_command`); `None` copies on this host.
     pub ssh_command: Option<String>,
+    /// What is run on the other host, as words of a shell there (`--rsync-path`); `rsync` without it.
+    pub remote_program: Option<OsString>,
     /// Compress on the way (`network_compression`).
     pub compress: bool,
     /// Processes at the same time (`parallel_jobs`).
@@ -51,6 +53,7 @@ impl Default for Rsync {
         Self {
             program: PathBuf::from("rsync"),
             ssh_command: None,
+            remote_program: None,
             compress: false,
             jobs: 1,
             batch_size: 10,
@@ -112,6 +115,11 @@ impl Rsync {
         command.env("TZ", "UTC").env("LC_ALL", "C");
         if let Some(ssh) = &self.ssh_command {
             command.arg("-e").arg(format!("{ssh} {SSH_OPTIONS}"));
+            if let Some(program) = &self.remote_program {
+                let mut path = OsString::from("--rsync-path=");
+                path.push(program);
+                command.arg(path);
+            }
         }
         if self.compress {
             command.arg("-z");

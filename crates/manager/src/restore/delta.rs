@@ -35,8 +35,10 @@ pub struct DeltaPlan {
     pub removed: Vec<PathBuf>,
     /// Bytes that are there, removed or not.
     pub present_bytes: u64,
-    /// The same by the number of the file system (`st_dev`).
+    /// The same by the number of the file system (`st_dev`); nothing for another host.
     pub present: BTreeMap<u64, u64>,
+    /// Nothing is kept: the destination is emptied first, but for what no restore touches.
+    pub emptied: bool,
     /// WAL files of the destination that the archive does not have. They are moved to `pg_wal/not-archived`; so is what
     /// has come until then.
     pub set_aside: Vec<WalName>,
@@ -120,14 +122,7 @@ impl Server {
             delta.removed.extend(prune.removed);
         }
         delta.set_aside = self.not_archived(record, destination, &context.stop)?;
-        if let (Some(first), Some(last)) = (delta.set_aside.first(), delta.set_aside.last()) {
-            warnings.push(format!(
-                "'{}' holds {} WAL files that are not in the archive, {first} to {last}: they are moved to '{}'",
-                destination.join("pg_wal").display(),
-                delta.set_aside.len(),
-                destination.join(SET_ASIDE).display()
-            ));
-        }
+        warnings.extend(not_archived_text(&delta.set_aside, destination));
         links_left(destination, tablespaces, warnings)?;
         Ok(Some(delta))
     }
@@ -170,10 +165,38 @@ impl Server {
         tablespaces: &[TablespacePlace],
     ) -> Result<Vec<Root>, RestorePlanError> {
         let Some(record) = chain.last() else { return Ok(Vec::new()) };
+        let (mut data, mut others) = self.inventories(chain, tablespaces)?;
+        let mut keep: Vec<String> = KEPT.iter().map(|name| (*name).to_owned()).collect();
+        data.add(Path::new("pg_wal"), Kind::Directory);
+        let real = resolved(destination);
+        for place in tablespaces {
+            if let Ok(inside) = resolved(&place.location).strip_prefix(&real) {
+                data.add(inside, Kind::Directory);
+                keep.push(format!("/{}", inside.display()));
+            }
+        }
+        data.sort();
+        let mut roots = vec![Root { path: destination.to_owned(), inventory: data, keep }];
+        for place in tablespaces {
+            let inventory = others.remove(&place.oid).unwrap_or_default();
+            let names = file_names(&place.location)?;
+            let keep = kept_in_tablespace(record, names.iter().map(String::as_str));
+            roots.push(Root { path: place.location.clone(), inventory, keep });
+        }
+        Ok(roots)
+    }
+
+    /// The names a backup has, in the data directory and in tablespaces elsewhere.
+    pub(super) fn inventories(
+        &self,
+        chain: &[BackupRecord],
+        tablespaces: &[TablespacePlace],
+    ) -> Result<(Inventory, BTreeMap<u32, Inventory>), RestorePlanError> {
+        let Some(record) = chain.last() else { return Ok(Default::default()) };
         let source = self.layout().data_dir(&record.id);
-        let (mut data, mut others) = if chain.len() > 1 || is_archived(record) {
+        if chain.len() > 1 || is_archived(record) {
             let oids: Vec<u32> = tablespaces.iter().map(|place| place.oid).collect();
-            listed(&source.join(manifest::FILE_NAME), &oids)?
+            listed(&source.join(manifest::FILE_NAME), &oids)
         } else {
             let walk = |source: &Path, excludes: &[&str]| {
                 let mut options = TreeOptions::default();
@@ -189,39 +212,38 @@ impl Server {
             for place in tablespaces {
                 others.insert(place.oid, walk(&self.layout().tablespace_dir(&record.id, place.oid), &[])?);
             }
-            (walk(&source, &[&RESTORE_EXCLUDES[..], &NOT_RESTORED].concat())?, others)
-        };
-        let mut keep: Vec<String> = KEPT.iter().map(|name| (*name).to_owned()).collect();
-        data.add(Path::new("pg_wal"), Kind::Directory);
-        let real = resolved(destination);
-        for place in tablespaces {
-            if let Ok(inside) = resolved(&place.location).strip_prefix(&real) {
-                data.add(inside, Kind::Directory);
-                keep.push(format!("/{}", inside.display()));
-            }
+            Ok((walk(&source, &[&RESTORE_EXCLUDES[..], &NOT_RESTORED].concat())?, others))
         }
-        data.sort();
-        let mut roots = vec![Root { path: destination.to_owned(), inventory: data, keep }];
-        for place in tablespaces {
-            let inventory = others.remove(&place.oid).unwrap_or_default();
-            let own = record.version.map(version_prefix);
-            let mut keep = vec![format!("/{MARKER}"), "/lost+found".to_owned()];
-            for name in file_names(&place.location)? {
-                // Of a cluster of another release, as pg_upgrade leaves it.
-                if own.as_ref().is_some_and(|own| !name.starts_with(own.as_str())) && name.starts_with("PG_")
-                {
-                    keep.push(format!("/{name}"));
-                }
-            }
-            roots.push(Root { path: place.location.clone(), inventory, keep });
-        }
-        Ok(roots)
     }
+}
+
+/// What of a tablespace stays besides what the backup has: that of clusters of other releases, as pg_upgrade leaves them.
+pub(super) fn kept_in_tablespace<'n>(
+    record: &BackupRecord,
+    names: impl Iterator<Item = &'n str>,
+) -> Vec<String> {
+    let own = record.version.map(version_prefix);
+    let is_other = |name: &&str| {
+        own.as_ref().is_some_and(|own| !name.starts_with(own.as_str())) && name.starts_with("PG_")
+    };
+    let own = [format!("/{MARKER}"), "/lost+found".to_owned()];
+    own.into_iter().chain(names.filter(is_other).map(|name| format!("/{name}"))).collect()
+}
+
+/// What becomes of WAL that only the destination has.
+pub(super) fn not_archived_text(names: &[WalName], destination: &Path) -> Option<String> {
+    let (first, last) = (names.first()?, names.last()?);
+    Some(format!(
+        "'{}' holds {} WAL files that are not in the archive, {first} to {last}: they are moved to '{}'",
+        destination.join("pg_wal").display(),
+        names.len(),
+        destination.join(SET_ASIDE).display()
+    ))
 }
 
 /// Besides what the backup has: the server's own logs, as Barman leaves them, what we need until the end, and WAL that was set
 /// aside.
-const KEPT: [&str; 7] = [
+pub(super) const KEPT: [&str; 7] = [
     "/log",
     "/pg_log",
     "/.tapster-restore",
@@ -279,8 +301,17 @@ fn check_cluster(destination: &Path, record: &BackupRecord) -> Result<(), Restor
     if file.and_then(|file| file.take(ControlFile::FILE_LEN as u64).read_to_end(&mut bytes)).is_err() {
         return Ok(());
     }
+    check_control(&bytes, destination, record)
+}
+
+/// The same by the content of the control file.
+pub(super) fn check_control(
+    bytes: &[u8],
+    destination: &Path,
+    record: &BackupRecord,
+) -> Result<(), RestorePlanError> {
     let expected: Option<SystemId> = record.systemid.as_ref().and_then(|text| text.parse().ok());
-    match (ControlFile::parse(&bytes), expected) {
+    match (ControlFile::parse(bytes), expected) {
         (Ok(ControlFile { system_id: found, .. }), Some(expected)) if found != expected => {
             Err(RestorePlanError::OtherCluster { path: destination.to_owned(), expected, found })
         }

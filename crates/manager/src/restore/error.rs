@@ -268,6 +268,16 @@ pub enum RestorePlanError {
         /// Its process.
         pid: Option<u32>,
     },
+    /// Another restore goes to the same place on the other host.
+    #[error("another restore into '{}' is running on the target host: process {pid}", path.display())]
+    RunningThere {
+        /// The directory.
+        path: PathBuf,
+        /// A process of it there.
+        pid: u32,
+        /// The ssh command that leads there.
+        command: String,
+    },
     /// The destination holds what a restore left that broke off.
     #[error(
         "The restore operation cannot proceed because the destination folder '{}' is not empty: it holds an unfinished restore{}",
@@ -503,6 +513,16 @@ pub enum RestoreError {
         path: PathBuf,
         /// Its process.
         pid: Option<u32>,
+    },
+    /// Another restore goes to the same place on the other host. Nothing was written.
+    #[error("another restore into '{}' is running on the target host: process {pid}", path.display())]
+    RunningThere {
+        /// The directory.
+        path: PathBuf,
+        /// A process of it there.
+        pid: u32,
+        /// The ssh command that leads there.
+        command: String,
     },
     /// A server was started in the destination after the restore was planned. Nothing was written.
     #[error("'{}' is used by a running server (process {pid})", path.display())]

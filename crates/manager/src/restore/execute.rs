@@ -88,14 +88,14 @@ impl Server {
             context.tell(Event::RecoveryTarget { description });
         }
         let job = Job { server: self, plan: &plan, context };
-        let elsewhere = plan.host.clone().map(Elsewhere::new);
+        let elsewhere = plan.host.clone().map(|host| Elsewhere::new(host, &plan.destination));
         let destination: &dyn Destination = elsewhere.as_ref().map_or(&Here, |there| there);
         if plan.options.staging_is_given && plan.chain.len() == 1 {
             context.tell(Event::NothingStaged);
         }
-        // What goes to another host is not ours to lock.
+        // What goes to another host is locked there.
         let claim = elsewhere.is_none().then(|| Claim::take(&plan, self.name())).transpose()?;
-        if plan.delta.is_some() {
+        if elsewhere.is_none() && plan.delta.is_some() {
             self.clear(&plan, context).map_err(|error| match error {
                 error @ RestoreError::ServerRunning { .. } => error,
                 _ if context.stopped() => job.stopped(),

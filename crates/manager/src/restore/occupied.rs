@@ -39,16 +39,21 @@ impl Unfinished {
     pub(super) fn read(dir: &Path) -> Option<Self> {
         let mut text = String::new();
         File::open(dir.join(MARKER)).ok()?.take(16 * 1024).read_to_string(&mut text).ok()?;
+        Some(Self::parse(&text))
+    }
+
+    /// What a marker says.
+    pub(super) fn parse(text: &str) -> Self {
         // Who continues a restore writes behind what is there; a line that was cut off says nothing.
         let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
         let value = |key: &str| {
             whole.lines().rev().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
         };
-        Some(Self {
+        Self {
             server: value("server"),
             backup: value("backup"),
             destination: value("destination").map(PathBuf::from),
-        })
+        }
     }
 }
 

@@ -100,7 +100,17 @@ impl Server {
             }
             Some(there) => {
                 there.check(&destination, &tablespaces, delta)?;
-                None
+                match delta {
+                    false => None,
+                    true => self.plan_delta_there(
+                        there,
+                        &chain,
+                        &destination,
+                        &tablespaces,
+                        &mut warnings,
+                        context,
+                    )?,
+                }
             }
         };
         let archive = Archive::read(self, &record, context)?;
@@ -157,7 +167,7 @@ impl Server {
                 let segments = wal.segments.len() as u64 + u64::from(wal.partial.is_some());
                 let wal_bytes = segments.saturating_mul(record.segment_size().bytes());
                 let wals = wal_directory.as_deref().map(|dir| (dir, wal_bytes));
-                self.plan_remote(there, &chain, options, &destination, wals)?
+                self.plan_remote(there, &chain, options, &destination, delta.is_some(), wals)?
             }
         };
         let plan = RestorePlan {

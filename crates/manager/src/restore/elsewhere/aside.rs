@@ -2,92 +2,105 @@
 
 use std::ffi::OsStr;
 use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tapster_copy::remote::{RemoteError, Script};
+use tapster_catalog::BackupRecord;
+use tapster_copy::remote::{Host, RemoteError, Script};
 use walfile::{LongPageHeader, PageError, WalName};
 
 use super::cksum::cksum;
 use super::{Elsewhere, shell};
-use crate::event::Event;
-use crate::restore::RestoreError;
+use crate::Server;
 use crate::restore::destination::Job;
 use crate::restore::unarchived::is_of_another;
+use crate::restore::{RestoreError, RestorePlanError};
 
 /// What the list of a directory full of segments may have.
 const MOST_LISTED: usize = 64 * 1024 * 1024;
 /// Names in one command.
 const NAMES: usize = 500;
 
+/// The segments, beginnings of segments and history files in the destination's `pg_wal` that the archive does not have, or has with
+/// another content. A segment that was only made ready for use holds another position than its name says, and does not count.
+pub(super) fn not_archived(
+    server: &Server,
+    host: &Host,
+    record: &BackupRecord,
+    destination: &Path,
+    stop: &Arc<AtomicBool>,
+) -> Result<Vec<WalName>, RestorePlanError> {
+    let what = "looking for WAL";
+    let destination = destination.as_os_str();
+    let arguments = [destination];
+    let mut script = Script::new(what, shell::SEGMENTS, &arguments);
+    script.limit = MOST_LISTED;
+    let said = host.run(&script, stop)?;
+    let size = record.segment_size();
+    let store = server.wal_store().with_segment_size(size);
+    let text = String::from_utf8_lossy(&said);
+    let lines = text.strip_suffix("end\n").ok_or_else(|| RemoteError::answer(what, &said))?;
+    let (mut kept, mut known) = (Vec::new(), Vec::new());
+    for line in lines.lines() {
+        let (name, header) = line.split_once(' ').unwrap_or((line, ""));
+        let Ok(wal) = name.parse::<WalName>() else { continue };
+        if let WalName::Segment(segment) = wal {
+            match parse_header(header) {
+                Some(Ok(header)) if is_of_another(&header, segment) => continue,
+                Some(Err(PageError::Zero)) => {
+                    known.push((wal, false));
+                    continue;
+                }
+                // What cannot be read may be anything.
+                _ => {}
+            }
+        }
+        // The beginning of a segment is not the segment.
+        match store.find(wal, false)? {
+            None => kept.push(wal),
+            Some(_) => known.push((wal, true)),
+        }
+    }
+    // Made for use and never written to.
+    let zeros = match known.iter().any(|(_, is_archived)| !is_archived) {
+        true => cksum(&mut std::io::repeat(0).take(size.bytes())).ok(),
+        false => None,
+    };
+    for some in known.chunks(NAMES) {
+        let names: Vec<String> = some.iter().map(|(wal, _)| wal.to_string()).collect();
+        let arguments: Vec<&OsStr> =
+            std::iter::once(destination).chain(names.iter().map(OsStr::new)).collect();
+        let said = host.run(&Script::new("comparing WAL", shell::CKSUM, &arguments), stop)?;
+        let theirs = parse_sums(&said, some.len()).ok_or_else(|| RemoteError::answer(what, &said))?;
+        for ((wal, is_archived), theirs) in some.iter().zip(theirs) {
+            if stop.load(Ordering::Relaxed) {
+                return Err(RestorePlanError::Stopped);
+            }
+            let ours = match is_archived {
+                true => store.open(*wal, false).ok().and_then(|mut file| cksum(&mut file).ok()),
+                false => zeros,
+            };
+            if ours != Some(theirs) {
+                kept.push(*wal);
+            }
+        }
+    }
+    kept.sort();
+    Ok(kept)
+}
+
 impl Elsewhere {
-    /// Moves it to `pg_wal/not-archived`, unless the archive has the same content. A segment that was only made ready for use
-    /// holds another position than its name says, and does not count.
+    /// Moves to `pg_wal/not-archived` what the archive does not have.
     pub(super) fn keep_wal(&self, job: Job<'_>) -> Result<(), RestoreError> {
-        let what = "looking for WAL";
-        let destination = job.plan.destination.as_os_str();
-        let arguments = [destination];
-        let mut script = Script::new(what, shell::SEGMENTS, &arguments);
-        script.limit = MOST_LISTED;
-        let said = self.host.run(&script, &job.context.stop)?;
-        let size = job.plan.record.segment_size();
-        let store = job.server.wal_store().with_segment_size(size);
-        let text = String::from_utf8_lossy(&said);
-        let lines = text.strip_suffix("end\n").ok_or_else(|| RemoteError::answer(what, &said))?;
-        let (mut kept, mut known) = (Vec::new(), Vec::new());
-        for line in lines.lines() {
-            let (name, header) = line.split_once(' ').unwrap_or((line, ""));
-            let Ok(wal) = name.parse::<WalName>() else { continue };
-            if let WalName::Segment(segment) = wal {
-                match parse_header(header) {
-                    Some(Ok(header)) if is_of_another(&header, segment) => continue,
-                    Some(Err(PageError::Zero)) => {
-                        known.push((name, None));
-                        continue;
-                    }
-                    // What cannot be read may be anything.
-                    _ => {}
-                }
-            }
-            // The beginning of a segment is not the segment.
-            match store.find(wal, false)? {
-                None => kept.push(name.to_owned()),
-                Some(_) => known.push((name, Some(wal))),
-            }
-        }
-        // Made for use and never written to.
-        let zeros = match known.iter().any(|(_, wal)| wal.is_none()) {
-            true => cksum(&mut std::io::repeat(0).take(size.bytes())).ok(),
-            false => None,
-        };
-        for some in known.chunks(NAMES) {
-            let mut arguments = vec![destination];
-            arguments.extend(some.iter().map(|(name, _)| OsStr::new(name)));
-            let said = self.ask(job, "comparing WAL", shell::CKSUM, &arguments, &[])?;
-            let theirs = parse_sums(&said, some.len()).ok_or_else(|| RemoteError::answer(what, &said))?;
-            for ((name, wal), theirs) in some.iter().zip(theirs) {
-                if job.context.stopped() {
-                    return Err(job.stopped());
-                }
-                let ours = match wal {
-                    Some(wal) => store.open(*wal, false).ok().and_then(|mut file| cksum(&mut file).ok()),
-                    None => zeros,
-                };
-                if ours != Some(theirs) {
-                    kept.push((*name).to_owned());
-                }
-            }
-        }
-        for names in kept.chunks(NAMES) {
-            let mut arguments = vec![destination];
+        let plan = job.plan;
+        let kept = not_archived(job.server, &self.host, &plan.record, &plan.destination, &job.context.stop);
+        let kept = kept.map_err(RestoreError::Destination)?;
+        let texts: Vec<String> = kept.iter().map(ToString::to_string).collect();
+        for names in texts.chunks(NAMES) {
+            let mut arguments = vec![plan.destination.as_os_str()];
             arguments.extend(names.iter().map(OsStr::new));
             self.ask(job, "putting WAL aside", shell::ASIDE, &arguments, &[])?;
-        }
-        if let (Some(first), Some(last)) = (kept.iter().min(), kept.iter().max()) {
-            let place = job.plan.destination.join("pg_wal/not-archived");
-            job.context.tell(Event::Warning(format!(
-                "{} WAL files of the destination are not in the archive, {first} to {last}: they were moved to '{}'",
-                kept.len(),
-                place.display()
-            )));
         }
         Ok(())
     }

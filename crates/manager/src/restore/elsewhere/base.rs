@@ -44,10 +44,8 @@ const KEPT: [&str; 6] = [
 impl Elsewhere {
     pub(super) fn base(&self, job: Job<'_>) -> Result<ControlFile, RestoreError> {
         let Job { server, plan, .. } = job;
-        let how = OsStr::new(if is_delta(job) { "over" } else { "new" });
+        self.begin(job, is_delta(job))?;
         let token = OsStr::new(&self.token);
-        let arguments: Vec<&OsStr> = [how, token].into_iter().chain(roots(job)).collect();
-        self.ask(job, "making the destination", shell::MAKE, &arguments, &[])?;
         if is_delta(job) {
             // First: a server that started without the WAL that is put aside would take the hole for the end.
             let arguments: Vec<&OsStr> = std::iter::once(token).chain(roots(job)).collect();
@@ -106,6 +104,7 @@ impl Elsewhere {
         staging.prefix("tapster-combine-").permissions(Permissions::from_mode(0o700));
         let staging = staging.tempdir_in(&place).map_err(io_at(&place))?;
         let mut here = plan.clone();
+        here.delta = None;
         here.destination = staging.path().join("data");
         for place in &mut here.tablespaces {
             place.location = staging.path().join(place.oid.to_string());
@@ -192,6 +191,7 @@ impl Elsewhere {
         let (config, options, remote) = (&job.server.config, &job.plan.options, remote(job));
         let mut rsync = configured(config);
         rsync.ssh_command = Some(self.host.ssh_command(false));
+        rsync.remote_program = Some(self.guard.program("rsync"));
         rsync.jobs = options.jobs.map_or(rsync.jobs, |jobs| jobs.max(1));
         rsync.compress = remote.network_compression.unwrap_or(rsync.compress);
         rsync.batch_size = remote.jobs_start_batch_size.unwrap_or(rsync.batch_size);
@@ -210,6 +210,7 @@ impl Elsewhere {
         let limit = bandwidth_limit(config, job.plan.options.bandwidth_limit, None);
         transfer.limit = limit.map(|kilobytes| Arc::new(Limiter::new(u64::from(kilobytes) * 1024)));
         transfer.stop = Arc::clone(&job.context.stop);
+        transfer.guard = Some(Arc::clone(&self.guard));
         transfer
     }
 }

@@ -17,8 +17,8 @@ use crate::restore::archives::is_archived;
 use crate::restore::{RestoreOptions, RestorePlanError, TablespacePlace};
 
 /// For an answer that takes no work. A connection that died is noticed earlier.
-const PATIENCE: Duration = Duration::from_secs(120);
-const LOOKING: &str = "looking at the destination";
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const LOOKING: &str = "looking at the destination";
 /// What is looked for, and told when it is missing.
 const PROGRAMS: [&str; 3] = ["rsync", "tar", "gzip"];
 /// What is mounted where, on Linux.
@@ -69,6 +69,30 @@ impl There {
         self.host
     }
 
+    pub(super) fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    pub(super) const fn stop(&self) -> &Arc<AtomicBool> {
+        &self.stop
+    }
+
+    /// Whether neither the data directory nor a tablespace holds anything.
+    pub(super) fn is_empty(
+        &self,
+        destination: &Path,
+        tablespaces: &[TablespacePlace],
+    ) -> Result<bool, RestorePlanError> {
+        for path in
+            std::iter::once(destination).chain(tablespaces.iter().map(|place| place.location.as_path()))
+        {
+            if self.place(path)?.state == State::Full {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn place(&self, path: &Path) -> Result<Place, RestorePlanError> {
         if let Some(place) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
             return Ok(place.clone());
@@ -88,6 +112,7 @@ impl Server {
         chain: &[BackupRecord],
         options: &RestoreOptions,
         destination: &Path,
+        over: bool,
         wals: Option<(&Path, u64)>,
     ) -> Result<Option<PathBuf>, RestorePlanError> {
         let Some(record) = chain.last() else { return Ok(None) };
@@ -104,7 +129,7 @@ impl Server {
         let size = if is_less { record.cluster_size } else { record.size }.unwrap_or(0);
         let base = if record.tablespaces.is_empty() { size } else { 0 };
         let (wal_place, wal_bytes) = wals.unwrap_or((destination, 0));
-        if options.delta == Some(true) {
+        if over {
             // What is there already needs no room.
         } else if wal_place.starts_with(destination) {
             there.check_room(destination, base.saturating_add(wal_bytes))?;
@@ -163,7 +188,11 @@ impl There {
         }
         self.look(&paths)?;
         if !self.is_free(destination)? && !over {
-            return Err(RestorePlanError::DestinationNotEmpty { path: destination.to_owned() });
+            let path = destination.to_owned();
+            return Err(match self.begun(destination)? {
+                Some(unfinished) => RestorePlanError::Unfinished { path, unfinished },
+                None => RestorePlanError::DestinationNotEmpty { path },
+            });
         }
         let real_destination = self.resolved(destination)?;
         for (index, place) in tablespaces.iter().enumerate() {
@@ -210,6 +239,9 @@ impl There {
         };
         match lines.next() {
             Some("nothing" | "cluster") => {}
+            Some(line) if line.starts_with("busy ") => {
+                return Err(self.busy(destination, line.trim_start_matches("busy ")));
+            }
             Some("running") => {
                 return refuse(destination, "a server runs there, or its postmaster.pid says so");
             }
@@ -308,7 +340,7 @@ impl There {
         }
     }
 
-    fn resolved(&self, path: &Path) -> Result<PathBuf, RestorePlanError> {
+    pub(super) fn resolved(&self, path: &Path) -> Result<PathBuf, RestorePlanError> {
         let place = self.place(path)?;
         let rest = path.strip_prefix(&place.existing).unwrap_or(Path::new(""));
         Ok(place.real.join(rest).components().collect())

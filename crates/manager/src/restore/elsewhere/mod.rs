@@ -13,16 +13,17 @@ mod base;
 mod cksum;
 mod ground;
 mod look;
+mod over;
 mod shell;
 mod wals;
 
 use std::ffi::OsStr;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tapster_copy::extract::ControlFile;
-use tapster_copy::remote::{Host, RemoteArchive, RemoteError, Script};
+use tapster_copy::remote::{Guard, Host, RemoteArchive, RemoteError, Script, Sending};
 use tapster_copy::tar::NewMember as Member;
 
 pub(super) use ground::There;
@@ -31,10 +32,16 @@ use super::RestoreError;
 use super::destination::{Destination, Job, NewFile, WalFiles};
 
 /// The data directory on another host.
+///
+/// A script there goes on when the connection is cut, so marks alone do not say whether a restore still writes. All its processes
+/// have its token in their environment, look at the mark before they begin, and are looked for by a restore that would take
+/// over; one of them is there as long as the connection is.
 pub(super) struct Elsewhere {
     host: Arc<Host>,
     /// What the marks of this restore say, and those of no other.
     token: String,
+    guard: Arc<Guard>,
+    stays: Mutex<Option<Sending>>,
 }
 
 impl Destination for Elsewhere {
@@ -96,6 +103,11 @@ impl Destination for Elsewhere {
     }
 }
 
+fn guard(token: &str, destination: &Path, condition: &str) -> Guard {
+    let variables = [("TAPSTER_RESTORE", OsStr::new(token)), ("TAPSTER_RESTORE_IN", destination.as_os_str())];
+    Guard::new(&variables, condition)
+}
+
 /// The data directory and its tablespaces.
 fn roots(job: Job<'_>) -> impl Iterator<Item = &OsStr> {
     let places = job.plan.tablespaces.iter().map(|place| place.location.as_os_str());
@@ -103,10 +115,39 @@ fn roots(job: Job<'_>) -> impl Iterator<Item = &OsStr> {
 }
 
 impl Elsewhere {
-    pub(super) fn new(host: Arc<Host>) -> Self {
+    pub(super) fn new(host: Arc<Host>, destination: &Path) -> Self {
         // Each is made of other random keys.
         let [first, second] = [RandomState::new(), RandomState::new()].map(|state| state.hash_one(0));
-        Self { host, token: format!("{}-{first:016x}{second:016x}", std::process::id()) }
+        let token = format!("{}-{first:016x}{second:016x}", std::process::id());
+        let guard = Arc::new(guard(&token, destination, shell::GUARD));
+        Self { host, token, guard, stays: Mutex::default() }
+    }
+
+    /// Makes the directories there and marks them as ours, unless another restore is at them.
+    fn begin(&self, job: Job<'_>, over: bool) -> Result<(), RestoreError> {
+        let plan = job.plan;
+        let (what, id) = ("making the destination", plan.record.id.to_string());
+        let how = if over { "over" } else { "new" };
+        let words = [how, &self.token, job.server.name(), &id];
+        let arguments: Vec<&OsStr> = words.iter().map(OsStr::new).chain(roots(job)).collect();
+        let first = guard(&self.token, &plan.destination, ":");
+        let mut script = Script::new(what, shell::MAKE, &arguments);
+        script.guard = Some(&first);
+        let said = self.host.run(&script, &job.context.stop)?;
+        let said = String::from_utf8_lossy(&said);
+        if let Some(pid) = said.strip_prefix("busy ") {
+            let (path, command) = (plan.destination.clone(), self.host.command().to_owned());
+            let pid = pid.trim().parse().unwrap_or_default();
+            return Err(RestoreError::RunningThere { path, pid, command });
+        }
+        if said != "made\n" {
+            return Err(RemoteError::answer(what, said.as_bytes()).into());
+        }
+        let mut script = Script::new("holding the destination", shell::STAY, &[]);
+        script.guard = Some(&self.guard);
+        let stays = self.host.start(&script, &job.context.stop)?;
+        *self.stays.lock().unwrap_or_else(PoisonError::into_inner) = Some(stays);
+        Ok(())
     }
 
     /// That no other restore has begun there in the meantime.
@@ -126,7 +167,7 @@ impl Elsewhere {
         input: &[u8],
     ) -> Result<Vec<u8>, RestoreError> {
         let mut script = Script::new(what, script, arguments);
-        script.input = input;
+        (script.input, script.guard) = (input, Some(self.guard.as_ref()));
         Ok(self.host.run(&script, &job.context.stop)?)
     }
 }

@@ -20,6 +20,22 @@ macro_rules! own {
     };
 }
 
+/// `marks`: the restores whose marks are in the directories, those too that a restore which took over has put aside. `busy`: waits
+/// `$wait` seconds for the end of all processes of the restores in `$old`, which have them in their environment; says whether
+/// there is still one, which is `$p`.
+macro_rules! busy {
+    () => {
+        "marks() { for d in \"$@\"; do for m in \"$d/.tapster-restore\" \"$d\"/.tapster-restore.*; do \
+         if [ -f \"$m\" ]; then sed -n 's/^token=\\([0-9a-f-]\\{16,\\}\\)$/\\1/p' \"$m\"; fi; done; done | sort -u; }; \
+         whose() { if [ -r /proc/self/environ ]; then \
+         grep -lsF \"TAPSTER_RESTORE=$1\" /proc/[0-9]*/environ | sed -n 's,^/proc/\\([0-9]*\\)/.*$,\\1,p'; \
+         else ps axeww 2>/dev/null | grep -F \"TAPSTER_RESTORE=$1\" | grep -vF 'grep -F' | sed -n 's/^ *\\([0-9]*\\) .*$/\\1/p'; \
+         fi; }; \
+         busy() { n=0; while p=$(for t in $old; do whose \"$t\"; done | head -n 1); [ -n \"$p\" ]; do \
+         [ $n -lt \"$wait\" ] || return 0; n=$((n + 1)); sleep 1; done; return 1; }; "
+    };
+}
+
 /// `store`: brings the file systems of the files named to disk.
 macro_rules! store {
     () => {
@@ -44,10 +60,13 @@ pub(super) const LOOK: &str = "for p in \"$@\"; do \
 
 /// `$1`: a data directory to be restored over, then number and place of each tablespace: what it is, and which tablespaces are
 /// perhaps not its own: neither its links lead there, nor has a restore to it left its mark. After the number comes what is in
-/// a tablespace of its own that no server has put there.
+/// a tablespace of its own that no server has put there. A restore of which a process is still there comes before all else.
 pub(super) const OVER: &str = concat!(
     up!(),
-    "r=$1; shift; if cd \"$r\" 2>/dev/null; then \
+    busy!(),
+    "wait=2; old=$(marks \"$1\"; while [ $# -gt 2 ]; do marks \"$3\"; shift 2; done); \
+     if busy; then echo \"busy $p\"; exit; fi; \
+     r=$1; shift; if cd \"$r\" 2>/dev/null; then \
      if up; then echo running; \
      elif [ -z \"$(ls -A . | head -n 1)\" ]; then echo nothing; \
      elif [ -f .tapster-restore ] || [ -f .barman-recover.info ] || { [ -f PG_VERSION ] && [ -d base ]; }; then echo cluster; \
@@ -56,7 +75,7 @@ pub(super) const OVER: &str = concat!(
      if ! grep -qxF \"destination=$r\" \"$2/.tapster-restore\" 2>/dev/null && \
      [ \"$(readlink \"pg_tblspc/$1\")\" != \"$2\" ]; then echo \"$1\"; \
      else for f in \"$2\"/* \"$2\"/.[!.]* \"$2\"/..?*; do if [ -e \"$f\" ] || [ -L \"$f\" ]; then \
-     case \"${f##*/}\" in PG_*|.tapster-restore|lost+found) ;; \
+     case \"${f##*/}\" in PG_*|.tapster-restore*|lost+found) ;; \
      *) printf '%s ' \"$1\"; printf %s \"${f##*/}\" | tr -cd '[:print:]'; echo; break;; esac; fi; done; fi; \
      fi; shift 2; done"
 );
@@ -72,17 +91,66 @@ pub(super) const MOUNTS: &str = "t=$1; shift; \
      \"$r\"/*) for o in \"$@\"; do if [ \"$(cd -P \"$o\" 2>/dev/null && pwd -P)\" = \"$m\" ]; then continue 2; fi; done; \
      printf '%s\\n' \"$m\";; esac; done; done";
 
-/// Makes directories for the server alone, the data directory first, and marks them as what the restore `$2` has begun. With
-/// `new` as `$1` none of them may be marked yet, whoever comes at the same time; else it is `over`.
+/// Makes directories for the server alone, the data directory first, and marks them as what the restore `$2` of the server `$3`
+/// and the backup `$4` has begun; then says `made`. With `new` as `$1` none of them may be marked yet, whoever comes at the same
+/// time; else it is `over`, and says `busy` and does nothing while there is a process of the restore that was there before. A
+/// process that begins now finds the new mark, and does nothing either; one that has looked at the mark just before is seen
+/// by the second look.
 pub(super) const MAKE: &str = concat!(
     up!(),
-    "umask 077; how=$1; token=$2; shift 2; r=$1; \
-     if [ $how = over ] && (cd \"$r\" 2>/dev/null && up); then echo \"a server runs in $r\" >&2; exit 1; fi; \
+    busy!(),
+    "umask 077; wait=2; how=$1; token=$2; server=$3; backup=$4; shift 4; r=$1; old=; \
+     if [ $how = over ]; then \
+     if (cd \"$r\" 2>/dev/null && up); then echo \"a server runs in $r\" >&2; exit 1; fi; \
+     old=$(marks \"$@\"); if [ -n \"$old\" ] && [ -z \"$(whose \"$token\")\" ]; then \
+     echo \"this host does not say which processes run, and one of the restore before may: look, and remove $r/.tapster-restore\" >&2; \
+     exit 1; fi; \
+     if busy; then echo \"busy $p\"; exit; fi; fi; \
      for d in \"$@\"; do mkdir -p \"$d\" && chmod 700 \"$d\" || exit 1; \
-     m=$d/.tapster-restore; if [ $how = over ]; then rm -f \"$m\"; fi; \
-     if ! (set -C; printf 'destination=%s\\ntoken=%s\\n' \"$r\" \"$token\" > \"$m\") 2>/dev/null; then \
-     echo \"cannot write $m: perhaps another restore has begun\" >&2; exit 1; fi; done"
+     m=$d/.tapster-restore; if [ $how = over ] && [ -f \"$m\" ]; then mv -f \"$m\" \"$m.$token\"; fi; \
+     if ! (set -C; printf 'server=%s\\nbackup=%s\\ndestination=%s\\ntoken=%s\\n' \"$server\" \"$backup\" \"$r\" \"$token\" > \"$m\") \
+     2>/dev/null; then echo \"cannot write $m: perhaps another restore has begun\" >&2; exit 1; fi; done; \
+     if [ $how = over ]; then old=$(marks \"$@\" | grep -vxF \"$token\"); \
+     if busy; then echo \"busy $p\"; exit; fi; \
+     for d in \"$@\"; do rm -f \"$d\"/.tapster-restore.*; done; fi; echo made"
 );
+
+/// What every process of a restore looks at before it writes: `TAPSTER_RESTORE` is the restore, and the mark of its data
+/// directory `TAPSTER_RESTORE_IN` says whether it still goes on.
+pub(super) const GUARD: &str = "if ! grep -qxF \"token=$TAPSTER_RESTORE\" \"$TAPSTER_RESTORE_IN/.tapster-restore\" 2>/dev/null; then \
+     echo \"another restore has begun in $TAPSTER_RESTORE_IN, or its mark cannot be read\" >&2; (exit 1); fi";
+
+/// A process that is there as long as the connection, whatever the restore does meanwhile.
+pub(super) const STAY: &str = "exec cat > /dev/null";
+
+/// `$1`: a data directory that is not empty: `busy` with a process of a restore that goes on there, or `unfinished` and the mark of
+/// one that broke off.
+pub(super) const BEGUN: &str = concat!(
+    busy!(),
+    "wait=0; old=$(marks \"$1\"); if busy; then echo \"busy $p\"; exit; fi; \
+     if [ -f \"$1/.tapster-restore\" ] && ! [ -e \"$1/global/pg_control\" ]; then echo unfinished; \
+     dd if=\"$1/.tapster-restore\" bs=16384 count=1 2>/dev/null; fi"
+);
+
+/// `$1`: a data directory. The beginning of its control file, or nothing.
+pub(super) const CONTROL: &str = "if [ -f \"$1/global/pg_control\" ] && [ -r \"$1/global/pg_control\" ]; then \
+     dd if=\"$1/global/pg_control\" bs=8192 count=1 2>/dev/null; fi; exit 0";
+
+/// `$1`: a directory. All names in it, each after a letter and ended by a zero byte: directories, then files, then all else; at
+/// last `end`. One that is not there holds nothing.
+pub(super) const NAMES: &str = "cd \"$1\" 2>/dev/null || { [ -d \"$1\" ] && exit 1; printf 'end\\000'; exit; }; \
+     find . -type d -exec sh -c 'printf \"d%s\\000\" \"$@\"' sh {} + && \
+     find . -type f -exec sh -c 'printf \"f%s\\000\" \"$@\"' sh {} + && \
+     find . ! -type d ! -type f -exec sh -c 'printf \"o%s\\000\" \"$@\"' sh {} + && printf 'end\\000'";
+
+/// `$1`: a data directory; then tablespaces elsewhere. The kilobytes in them, and then those of it that stay whatever happens.
+pub(super) const SIZES: &str = "k() { n=$(du -sk \"$1\" 2>/dev/null | sed -n 's/^\\([0-9]*\\).*$/\\1/p'); echo $((${n:-0})); }; \
+     r=$1; t=0; for d in \"$@\"; do t=$((t + $(k \"$d\"))); done; echo $t; \
+     t=0; for d in log pg_log pg_wal/not-archived; do t=$((t + $(k \"$r/$d\"))); done; echo $t";
+
+/// `$1`: a data directory. Those links in it that a server follows, each with where it leads, which is not touched.
+pub(super) const LINKS: &str = "cd \"$1\" 2>/dev/null || exit 0; for f in pg_tblspc/* pg_wal log pg_log; do \
+     if [ -L \"$f\" ]; then for t in \"$f\" \"$(readlink \"$f\")\"; do printf %s \"$t\" | tr -d '[:cntrl:]'; echo; done; fi; done";
 
 /// `$1`: a restore; then its directories, which must still be its own.
 pub(super) const HOLD: &str = concat!(own!(), "token=$1; shift; own \"$@\"");
@@ -184,280 +252,4 @@ pub(super) fn parse_files(mut said: &[u8], count: usize) -> Option<Vec<Option<Ve
 }
 
 #[cfg(test)]
-mod tests {
-    use std::ffi::OsStr;
-    use std::io::Write;
-    use std::path::Path;
-    use std::process::{Command, Output, Stdio};
-
-    use super::*;
-
-    fn shells() -> Vec<&'static str> {
-        ["/bin/dash", "/bin/bash", "/bin/busybox"]
-            .into_iter()
-            .filter(|path| Path::new(path).exists())
-            .collect()
-    }
-
-    fn run(shell: &str, script: &str, arguments: &[&OsStr], input: &[u8]) -> Output {
-        let mut command = Command::new(shell);
-        if shell.ends_with("busybox") {
-            command.arg("sh");
-        }
-        command.arg("-c").arg(script).arg("sh").args(arguments);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        // A script that refuses does not read it.
-        let _ = child.stdin.take().unwrap().write_all(input);
-        child.wait_with_output().unwrap()
-    }
-
-    fn put(path: &Path, text: &str) {
-        std::fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
-    }
-
-    fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<_> = std::fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn the_control_file_is_whole_or_not_there() {
-        for shell in shells() {
-            let dir = tempfile::tempdir().unwrap();
-            let data = dir.path().join("it's a\tplace");
-            std::fs::create_dir_all(data.join("global")).unwrap();
-            std::fs::File::create(data.join("backup_manifest")).unwrap();
-            let seal = |content: &[u8]| {
-                let own = ["ID", "4", "640", "tok", ""].map(OsStr::new);
-                let words = [&[data.as_os_str()], &own[..], &[data.as_os_str()]].concat();
-                run(shell, SEAL, &words, content)
-            };
-            // Another restore has begun.
-            for mark in [None, Some("token=tokens\n")] {
-                if let Some(mark) = mark {
-                    put(&data.join(".tapster-restore"), mark);
-                }
-                let late = seal(b"abcd");
-                assert!(!late.status.success() && late.stdout.is_empty(), "{shell}: {late:?}");
-                assert!(data.join("backup_manifest").exists() && names(&data.join("global")).is_empty());
-            }
-            put(&data.join(".tapster-restore"), "destination=/x\ntoken=tok\n");
-            // The connection broke.
-            let cut = seal(b"abc");
-            assert!(!cut.status.success() && cut.stdout.is_empty(), "{shell}: {cut:?}");
-            assert!(!data.join("global/pg_control").exists(), "{shell}");
-            let whole = seal(b"abcd");
-            assert_eq!(whole.stdout, b"sealed\n", "{shell}: {whole:?}");
-            assert_eq!(std::fs::read(data.join("global/pg_control")).unwrap(), b"abcd");
-            assert!(
-                data.join("backup_manifest.ID").exists() && names(&data.join("global")) == ["pg_control"],
-                "{shell}"
-            );
-        }
-    }
-
-    #[test]
-    fn files_are_read_and_missed() {
-        for shell in shells() {
-            let dir = tempfile::tempdir().unwrap();
-            let content = b"\n-\n12\n\0\xff no newline";
-            std::fs::File::create(dir.path().join("a b'c")).unwrap().write_all(content).unwrap();
-            std::fs::File::create(dir.path().join("empty")).unwrap();
-            let words = [dir.path().as_os_str(), "a b'c".as_ref(), "none".as_ref(), "empty".as_ref()];
-            let read = run(shell, READ, &words, &[]);
-            let files = parse_files(&read.stdout, 3).unwrap();
-            assert_eq!(files, [Some(content.to_vec()), None, Some(Vec::new())], "{shell}");
-            assert_eq!(run(shell, MISSING, &words, &[]).stdout, b"none\n", "{shell}");
-        }
-        for bad in [&b""[..], b"-", b"5\nab\n", b"x\n", b"1\nab\n", b"-\n-\n", b"99999999999999999999\n"] {
-            assert_eq!(parse_files(bad, 1), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn only_a_clusters_own_tablespaces_are_gone_over() {
-        for shell in shells() {
-            let dir = tempfile::tempdir().unwrap();
-            let (data, space) = (dir.path().join("da'ta"), dir.path().join("sp ace"));
-            std::fs::create_dir_all(space.join("PG_15_1")).unwrap();
-            let over = || {
-                let words = [data.as_os_str(), "16385".as_ref(), space.as_os_str()];
-                String::from_utf8(run(shell, OVER, &words, &[]).stdout).unwrap()
-            };
-            // Of whom?
-            assert_eq!(over(), "nothing\n16385\n", "{shell}");
-            std::fs::create_dir_all(data.join("pg_tblspc")).unwrap();
-            assert_eq!(over(), "other\n16385\n", "{shell}");
-            std::fs::create_dir(data.join("base")).unwrap();
-            std::fs::File::create(data.join("PG_VERSION")).unwrap();
-            assert_eq!(over(), "cluster\n16385\n", "{shell}");
-            std::os::unix::fs::symlink(&space, data.join("pg_tblspc/16385")).unwrap();
-            assert_eq!(over(), "cluster\n", "{shell}");
-            std::fs::create_dir_all(space.join("PG_14_1")).unwrap();
-            std::fs::create_dir_all(space.join("lost+found")).unwrap();
-            assert_eq!(over(), "cluster\n", "{shell}");
-            put(&space.join(".pre cious\n"), "");
-            assert_eq!(over(), "cluster\n16385 .pre cious\n", "{shell}");
-            std::fs::remove_file(space.join(".pre cious\n")).unwrap();
-            let mut pid = std::fs::File::create(data.join("postmaster.pid")).unwrap();
-            pid.write_all(format!("{}\n/x\n", std::process::id()).as_bytes()).unwrap();
-            assert_eq!(over(), "running\n", "{shell}");
-            // It was started since the plan was made.
-            let words = ["over", "tok"].map(OsStr::new);
-            let late = run(shell, MAKE, &[&words[..], &[data.as_os_str()]].concat(), &[]);
-            assert!(!late.status.success() && !data.join(".tapster-restore").exists(), "{shell}: {late:?}");
-            // A restore to another place that broke off is not this one's.
-            std::fs::remove_dir_all(&data).unwrap();
-            let make = |data: &Path| {
-                run(shell, MAKE, &["over".as_ref(), "tok".as_ref(), data.as_os_str(), space.as_os_str()], &[])
-            };
-            assert!(make(&dir.path().join("else")).status.success());
-            assert_eq!(over(), "nothing\n16385\n", "{shell}");
-            assert!(make(&data).status.success());
-            assert_eq!(over(), "cluster\n", "{shell}");
-        }
-    }
-
-    #[test]
-    fn what_a_crashed_server_leaves_is_kept() {
-        for shell in shells() {
-            let dir = tempfile::tempdir().unwrap();
-            let data = dir.path().join("da'ta");
-            for sub in [
-                "pg_wal/archive_status",
-                "pg_wal/not-archived",
-                "pg_wal/lost+found",
-                "base/1",
-                "log",
-                ".hidden",
-                "in/side",
-            ] {
-                std::fs::create_dir_all(data.join(sub)).unwrap();
-            }
-            let segment = "000000010000000000000001";
-            for (name, text) in [
-                ("pg_wal/000000010000000000000001", "\x01\n\0"),
-                ("pg_wal/x", ""),
-                ("pg_wal/..y", ""),
-                ("pg_wal/00000002.history", "1"),
-                ("pg_wal/000000010000000000000002.partial", ""),
-                (".tapster-restore", "token=other\n"),
-            ] {
-                std::fs::File::create(data.join(name)).unwrap().write_all(text.as_bytes()).unwrap();
-            }
-            let said = run(shell, SEGMENTS, &[data.as_os_str()], &[]);
-            let expected =
-                format!("{segment} 01 0a 00\n00000002.history\n000000010000000000000002.partial\nend\n");
-            assert_eq!(String::from_utf8(said.stdout).unwrap(), expected, "{shell}");
-            let said = run(shell, CKSUM, &[data.as_os_str(), "x".as_ref(), "00000002.history".as_ref()], &[]);
-            assert_eq!(String::from_utf8(said.stdout).unwrap(), "4294967295 0\n433426081 1\n", "{shell}");
-            std::fs::File::create(data.join("pg_wal/not-archived").join(segment)).unwrap();
-            let aside = run(shell, ASIDE, &[data.as_os_str(), segment.as_ref()], &[]);
-            assert!(aside.status.success(), "{shell}: {aside:?}");
-            let space = dir.path().join("space");
-            for sub in ["PG_15_1/1", "PG_14_1", "precious", "lost+found"] {
-                std::fs::create_dir_all(space.join(sub)).unwrap();
-            }
-            let empty = || {
-                let inside = data.join("in/side");
-                let words = ["tok", "PG_15_"].map(OsStr::new);
-                let places = [data.as_os_str(), space.as_os_str(), inside.as_os_str()];
-                run(shell, EMPTY, &[&words[..], &places].concat(), &[])
-            };
-            // Another restore has begun, in all or one of them.
-            for (root, token) in [(&data, "other"), (&space, "other"), (&data, "tok")] {
-                assert!(!empty().status.success(), "{shell}");
-                put(&root.join(".tapster-restore"), &format!("destination=/x\ntoken={token}\n"));
-            }
-            assert!(
-                !empty().status.success() && data.join("base/1").exists() && space.join("PG_15_1").exists()
-            );
-            put(&space.join(".tapster-restore"), "token=tok\n");
-            put(&data.join("in/side/.tapster-restore"), "token=tok\n");
-            let done = empty();
-            assert!(done.status.success(), "{shell}: {done:?}");
-            assert_eq!(names(&space), [".tapster-restore", "PG_14_1", "lost+found", "precious"], "{shell}");
-            assert_eq!(names(&data), [".tapster-restore", "in", "log", "pg_wal"], "{shell}");
-            assert_eq!(names(&data.join("pg_wal")), ["lost+found", "not-archived"], "{shell}");
-            assert_eq!(
-                names(&data.join("pg_wal/not-archived")),
-                [segment.to_owned(), format!("{segment}.1")],
-                "{shell}"
-            );
-        }
-    }
-
-    #[test]
-    fn nothing_is_unsealed_behind_a_link_under_a_server_or_for_another() {
-        for shell in shells() {
-            let dir = tempfile::tempdir().unwrap();
-            let (data, global) = (dir.path().join("data"), dir.path().join("global"));
-            std::fs::create_dir_all(&data).unwrap();
-            std::fs::create_dir_all(&global).unwrap();
-            put(&global.join("pg_control"), "x");
-            put(&data.join(".tapster-restore"), "token=tok\n");
-            std::os::unix::fs::symlink(&global, data.join("global")).unwrap();
-            let unseal =
-                |token: &str| run(shell, UNSEAL, &[token.as_ref(), data.as_os_str()], &[]).status.success();
-            assert!(!unseal("tok") && global.join("pg_control").exists(), "{shell}");
-            std::fs::remove_file(data.join("global")).unwrap();
-            std::fs::create_dir(data.join("global")).unwrap();
-            put(&data.join("global/pg_control"), "x");
-            put(&data.join("postmaster.pid"), &format!("{}\n", std::process::id()));
-            assert!(!unseal("tok"), "{shell}");
-            put(&data.join("postmaster.pid"), "");
-            assert!(!unseal("to") && data.join("global/pg_control").exists(), "{shell}");
-            assert!(unseal("tok") && !data.join("global/pg_control").exists(), "{shell}");
-        }
-    }
-
-    #[test]
-    fn what_is_mounted_below_is_found() {
-        for shell in shells() {
-            let dir = tempfile::tempdir().unwrap();
-            let root = dir.path().canonicalize().unwrap();
-            let (data, table) = (root.join("da ta"), root.join("mountinfo"));
-            std::fs::create_dir_all(data.join("space")).unwrap();
-            let mut text = String::new();
-            for below in ["", "/pg_wal", "/space", "/base/its\\040own", "/log/x", "x"] {
-                let path = format!("{}/da\\040ta{below}", root.display());
-                text.push_str(&format!("36 35 98:0 / {path} rw,noatime - ext4 /dev/x rw\n"));
-            }
-            put(&table, &text);
-            let mounts = |table: &Path| {
-                let space = data.join("space");
-                let words = [table.as_os_str(), data.as_os_str(), space.as_os_str(), "/no/where".as_ref()];
-                String::from_utf8(run(shell, MOUNTS, &words, &[]).stdout).unwrap()
-            };
-            assert_eq!(mounts(&table), format!("{}/base/its own\n", data.display()), "{shell}");
-            assert_eq!(mounts(Path::new("/no/table")), "", "{shell}");
-        }
-    }
-
-    #[test]
-    fn tablespaces_are_linked() {
-        for shell in shells() {
-            let dir = tempfile::tempdir().unwrap();
-            let (data, space) = (dir.path().join("da ta"), dir.path().join("spa'ce/x"));
-            let make = |how: &str| {
-                let made = run(
-                    shell,
-                    MAKE,
-                    &[how.as_ref(), "tok".as_ref(), data.as_os_str(), space.as_os_str()],
-                    &[],
-                );
-                made.status.success()
-            };
-            assert!(make("new") && make("over") && !make("new"), "{shell}");
-            for _ in 0..2 {
-                let words = [data.as_os_str(), "750".as_ref(), "16385".as_ref(), space.as_os_str()];
-                assert!(run(shell, LINK, &words, &[]).status.success(), "{shell}");
-                assert_eq!(std::fs::read_link(data.join("pg_tblspc/16385")).unwrap(), space);
-            }
-        }
-    }
-}
+mod tests;
