@@ -17,7 +17,7 @@ pub(super) fn connect(
         .with_container_name(url.bucket())
         .with_account(url.account().unwrap_or_default())
         .with_retry(retry_config(&options.retries))
-        .with_http_connector(connector(options));
+        .with_http_connector(connector(options, environment, None).map_err(|e| unusable(url, e))?);
     if let Some(endpoint) = url.endpoint() {
         builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint.to_owned());
     }

@@ -16,7 +16,7 @@ pub(super) fn connect(
     let mut builder = GoogleCloudStorageBuilder::new()
         .with_bucket_name(url.bucket())
         .with_retry(retry_config(&options.retries))
-        .with_http_connector(connector(options));
+        .with_http_connector(connector(options, environment, None).map_err(|e| unusable(url, e))?);
     if let Some(file) = environment.get("GOOGLE_APPLICATION_CREDENTIALS") {
         builder = builder.with_application_credentials(file);
     }

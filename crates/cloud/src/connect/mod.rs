@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 
-use crate::wire::Connector;
+use crate::wire::{Connector, Proxies};
 use crate::{CloudError, Environment, Provider, Retries, StoreOptions, StoreUrl};
 
 pub(crate) fn connect(
@@ -35,6 +35,28 @@ fn unusable(url: &StoreUrl, reason: impl ToString) -> CloudError {
     CloudError::Options { store: url.to_string(), reason: reason.to_string() }
 }
 
-fn connector(options: &StoreOptions) -> Connector {
-    Connector { retries: options.retries, ..Connector::default() }
+/// The HTTP client, with the proxies and certificates that the environment names. `authorities` is a file of certificates.
+fn connector(
+    options: &StoreOptions,
+    environment: &Environment,
+    authorities: Option<&str>,
+) -> Result<Connector, String> {
+    let named = environment.get("AWS_CA_BUNDLE").or(authorities);
+    let named = named.or_else(|| environment.get("REQUESTS_CA_BUNDLE"));
+    let authorities = match named {
+        None => None,
+        Some(path) => {
+            Some(std::fs::read(path).map_err(|e| format!("cannot read the certificates in {path}: {e}"))?)
+        }
+    };
+    let either = |upper: &str, lower: &str| {
+        environment.get(lower).or_else(|| environment.get(upper)).map(str::to_owned)
+    };
+    let proxies = Proxies {
+        // Not in capitals: a server that runs programs for web pages would let the client choose it.
+        http: environment.get("http_proxy").map(str::to_owned),
+        https: either("HTTPS_PROXY", "https_proxy"),
+        except: either("NO_PROXY", "no_proxy"),
+    };
+    Ok(Connector { retries: options.retries, authorities, proxies })
 }

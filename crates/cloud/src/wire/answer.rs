@@ -97,7 +97,7 @@ impl Answer {
 }
 
 /// The text of the first element of that name.
-fn element(document: &str, name: &str) -> Option<String> {
+pub(crate) fn element(document: &str, name: &str) -> Option<String> {
     let (_, rest) = document.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
     let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"");

@@ -13,7 +13,7 @@ use std::time::Duration;
 use object_store::client::{ClientConfigKey, HttpClient, HttpConnector};
 use object_store::{ClientOptions, Error};
 
-pub(crate) use answer::{Answer, one_line};
+pub(crate) use answer::{Answer, element, one_line};
 pub(crate) use call::{Call, Last};
 use service::Service;
 

@@ -33,6 +33,8 @@ enum Broken {
     Late(std::time::Duration),
     #[error("an answer of more than {0} bytes")]
     Long(u64),
+    #[error("there are no credentials, neither configured nor of this machine ({0})")]
+    NoIdentity(String),
     #[error("it is no listing of objects")]
     NoListing,
 }
@@ -41,7 +43,11 @@ enum Broken {
 impl HttpService for Service {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let call = Call::current();
-        let result = self.answer(request, call.as_deref()).await;
+        let is_identity = request.uri().path().starts_with("/latest/");
+        let result = self.answer(request, call.as_deref()).await.map_err(|error| match is_identity {
+            true => HttpError::new(error.kind(), Broken::NoIdentity(deepest(&error))),
+            false => error,
+        });
         if let Some(call) = call {
             call.count();
             match &result {

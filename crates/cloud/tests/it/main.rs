@@ -14,6 +14,7 @@
     unreachable_pub
 )]
 
+mod credentials;
 mod hostile;
 mod moto;
 

@@ -16,6 +16,7 @@ pub struct Request {
     pub target: String,
     /// With names in lower case.
     pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
     /// Its place among all requests, from 0.
     pub number: usize,
 }
@@ -159,14 +160,14 @@ fn read(stream: &mut TcpStream) -> Option<Request> {
         .collect();
     let length = headers.iter().find(|(name, _)| name == "content-length");
     let length: usize = length.map_or(0, |(_, value)| value.parse().unwrap());
-    let mut body = bytes.len() - end - 4;
-    while body < length {
+    let mut body = bytes[end + 4..].to_vec();
+    while body.len() < length {
         match stream.read(&mut buffer) {
-            Ok(count) if count > 0 => body += count,
+            Ok(count) if count > 0 => body.extend_from_slice(&buffer[..count]),
             _ => return None,
         }
     }
-    Some(Request { method, target, headers, number: 0 })
+    Some(Request { method, target, headers, body, number: 0 })
 }
 
 /// A whole answer.
