@@ -4,7 +4,7 @@
 //! under the lock of the index, renamed to their places, and listed last. What is listed is there, whatever is cut off when, and
 //! the same files copied again change nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::ingest::{IngestOptions, Invalid, Refusal, check_file, refuse};
 use crate::locks::{Lock, LockError, LockName};
 use crate::same_content;
 use crate::undo::Undo;
-use crate::xlogdb::{XlogDb, XlogDbError, XlogEntry, entry_of};
+use crate::xlogdb::{ListedNames, XlogDb, XlogDbError, XlogEntry, entry_of};
 use crate::{Catalog, ServerLayout};
 
 /// A copy under way; it holds the lock of Barman's `sync-wals`. Dropped, it leaves nothing behind.
@@ -25,6 +25,10 @@ use crate::{Catalog, ServerLayout};
 pub struct WalMirror<'c> {
     catalog: &'c Catalog,
     staging: PathBuf,
+    /// What the index lists, so that it is not read anew for each batch.
+    listed: ListedNames,
+    /// What was put aside before, looked up once there is need.
+    aside: Option<HashMap<WalName, Vec<PathBuf>>>,
     _lock: Lock,
 }
 
@@ -84,7 +88,7 @@ impl<'c> WalMirror<'c> {
         durable::remove_tree(catalog.disk(), &above)?;
         let staging = above.join("files");
         durable::create_dir_all(catalog.disk(), &staging, Some(0o700))?;
-        Ok(Self { catalog, staging, _lock: lock })
+        Ok(Self { catalog, staging, listed: ListedNames::default(), aside: None, _lock: lock })
     }
 
     /// The directory to copy to: each file at [`Self::relative`].
@@ -102,16 +106,18 @@ impl<'c> WalMirror<'c> {
     /// # Errors
     /// When the index cannot be read.
     pub fn missing(
-        &self,
+        &mut self,
         entries: Vec<XlogEntry>,
         stop: &AtomicBool,
     ) -> Result<Vec<XlogEntry>, WalMirrorError> {
         let layout = self.catalog.layout();
-        let listed = listed(&self.index(stop)?, &entries)?;
+        let index = self.index(stop)?;
+        self.listed.update(&index)?;
+        drop(index);
         let mut seen = HashSet::new();
         let lacks = |entry: &XlogEntry| {
             seen.insert(entry.name)
-                && !(listed.contains(&entry.name) && layout.wal(entry.name).symlink_metadata().is_ok())
+                && !(self.listed.contains(entry.name) && layout.wal(entry.name).symlink_metadata().is_ok())
         };
         Ok(entries.into_iter().filter(lacks).collect())
     }
@@ -121,7 +127,7 @@ impl<'c> WalMirror<'c> {
     /// # Errors
     /// When the storage fails.
     pub fn publish(
-        &self,
+        &mut self,
         entries: &[XlogEntry],
         options: &IngestOptions,
         stop: &AtomicBool,
@@ -133,7 +139,7 @@ impl<'c> WalMirror<'c> {
             disk.sync_file(path).map_err(|e| DurableError::io(Step::Sync, path, e))?;
         }
         let mut index = self.index(stop)?;
-        let listed = listed(&index, entries)?;
+        self.listed.update(&index)?;
         let undo = Undo { custom: options.custom.as_ref(), gpg: options.gpg.as_ref() };
         let (mut dirs, mut lines) = (BTreeSet::new(), Vec::new());
         for entry in entries {
@@ -155,15 +161,18 @@ impl<'c> WalMirror<'c> {
                         .map_err(|source| WalMirrorError::Read { path: target.clone(), source })?
                 }
                 // Every look at all WAL comes across it again.
-                Err(DurableError::Exists { .. }) if is_aside(layout, staged, entry.name) => None,
                 Err(DurableError::Exists { .. }) => {
-                    refuse(disk, layout, staged, Refusal::Duplicate, options.now)?;
-                    done.duplicates.push(entry.name);
+                    let aside =
+                        self.aside.get_or_insert_with(|| put_aside(layout)).entry(entry.name).or_default();
+                    if !aside.iter().any(|other| same_content::files(staged, other).unwrap_or(false)) {
+                        aside.extend(refuse(disk, layout, staged, Refusal::Duplicate, options.now)?);
+                        done.duplicates.push(entry.name);
+                    }
                     None
                 }
                 Err(error) => return Err(error.into()),
             };
-            lines.extend(line.filter(|_| !listed.contains(&entry.name)));
+            lines.extend(line.filter(|_| !self.listed.contains(entry.name)));
         }
         for dir in &dirs {
             durable::sync_dir(disk, dir)?;
@@ -239,27 +248,21 @@ fn contradiction(path: &Path, entry: &XlogEntry, options: &IngestOptions) -> io:
     Ok(check_file(path, entry.name, entry.compression.is_some(), options)?.err())
 }
 
-fn listed(index: &XlogDb<'_>, entries: &[XlogEntry]) -> Result<HashSet<WalName>, WalMirrorError> {
-    let wanted: HashSet<WalName> = entries.iter().map(|entry| entry.name).collect();
-    let mut listed = HashSet::new();
-    for entry in index.entries()? {
-        let name = entry?.name;
-        if wanted.contains(&name) {
-            listed.insert(name);
+/// What lies in `errors/` of each WAL file.
+fn put_aside(layout: &ServerLayout) -> HashMap<WalName, Vec<PathBuf>> {
+    let mut aside: HashMap<WalName, Vec<PathBuf>> = HashMap::new();
+    let Ok(entries) = std::fs::read_dir(&layout.errors) else { return aside };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if let Some(name) = path.file_name().and_then(|name| refused_name(name.to_str()?)) {
+            aside.entry(name).or_default().push(path);
         }
     }
-    Ok(listed)
+    aside
 }
 
-/// Whether this content was put aside before.
-fn is_aside(layout: &ServerLayout, staged: &Path, name: WalName) -> bool {
-    let Ok(entries) = std::fs::read_dir(&layout.errors) else { return false };
-    let prefix = format!("{name}.");
-    entries.flatten().any(|entry| {
-        let called = entry.file_name();
-        called.to_str().is_some_and(|called| called.starts_with(&prefix))
-            && same_content::files(staged, &entry.path()).unwrap_or(false)
-    })
+/// The WAL file that was refused, by the name it has got: `<name>.<stamp>.<why>`.
+fn refused_name(called: &str) -> Option<WalName> {
+    called.rsplitn(3, '.').nth(2)?.parse().ok()
 }
 
 /// The same bytes, or the same WAL compressed otherwise. What cannot be read is not the same.

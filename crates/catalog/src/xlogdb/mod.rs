@@ -8,6 +8,7 @@
 mod entry;
 mod lines;
 mod merge;
+mod names;
 mod rebuild;
 mod scan;
 mod snapshot;
@@ -20,6 +21,7 @@ pub use scan::{XlogBrief, XlogTime};
 pub use snapshot::XlogSnapshot;
 
 pub(crate) use entry::python_mtime;
+pub(crate) use names::ListedNames;
 pub(crate) use rebuild::entry_of;
 
 use std::fs::File;

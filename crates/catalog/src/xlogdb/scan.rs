@@ -58,17 +58,19 @@ impl XlogDb<'_> {
     /// # Errors
     /// When the file cannot be read.
     pub fn scan(&self, mut each: impl FnMut(&XlogBrief) -> ControlFlow<()>) -> Result<(), XlogDbError> {
-        let path = &self.path;
-        let note = |line: &[u8]| {
-            let line = String::from_utf8_lossy(line.get(..line.len().min(200)).unwrap_or_default());
-            tracing::warn!(index = %path.display(), %line, "not an index line");
-        };
-        let file = File::open(path);
-        file.and_then(|mut file| scan(&mut file, &mut each, &note)).map_err(|source| self.unreadable(source))
+        let file = File::open(&self.path);
+        file.and_then(|mut file| scan(&mut file, &mut each, &|line| self.note(line)))
+            .map_err(|source| self.unreadable(source))
+    }
+
+    /// A line that is no entry, for the log.
+    pub(super) fn note(&self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line.get(..line.len().min(200)).unwrap_or_default());
+        tracing::warn!(index = %self.path.display(), %line, "not an index line");
     }
 }
 
-fn scan(
+pub(super) fn scan(
     input: &mut impl io::Read,
     each: &mut impl FnMut(&XlogBrief) -> ControlFlow<()>,
     note: &impl Fn(&[u8]),

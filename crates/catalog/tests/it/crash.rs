@@ -310,7 +310,7 @@ fn wal_of_another_archive() {
     let disk = Arc::new(RecordingDisk::new(home.path()).unwrap());
     let catalog = Catalog::with_disk(layout, UtcOffset::UTC, disk.clone());
     let options = ingest_options(Compression::None);
-    let mirror = WalMirror::begin(&catalog).unwrap();
+    let mut mirror = WalMirror::begin(&catalog).unwrap();
     stage(&*disk, &mirror, &entries);
     let done = mirror.publish(&entries, &options, &GO_ON).unwrap();
     assert_eq!(done.archived.len(), 2);
@@ -331,7 +331,7 @@ fn wal_of_another_archive() {
             return;
         }
         let catalog = Catalog::open(layout.clone(), UtcOffset::UTC);
-        let mirror = WalMirror::begin(&catalog).unwrap();
+        let mut mirror = WalMirror::begin(&catalog).unwrap();
         let missing = mirror.missing(entries.clone(), &GO_ON).unwrap();
         stage(&RealDisk, &mirror, &missing);
         let done = mirror.publish(&missing, &options, &GO_ON).unwrap();

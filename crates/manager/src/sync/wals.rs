@@ -50,13 +50,13 @@ impl Server {
             return Err(SyncError::NotPassive { server: server() });
         }
         self.create_directories()?;
-        let mirror = match WalMirror::begin(&self.catalog) {
+        let mut mirror = match WalMirror::begin(&self.catalog) {
             Err(WalMirrorError::Lock(LockError::Busy { .. })) => {
                 return Err(SyncError::WalsBusy { server: server() });
             }
             other => other?,
         };
-        let done = self.mirror_wals(&mirror, context).map_err(|error| match error {
+        let done = self.mirror_wals(&mut mirror, context).map_err(|error| match error {
             error @ (SyncError::Rsync(_) | SyncError::Mirror(_)) => {
                 SyncError::Wals { server: server(), source: Box::new(error) }
             }
@@ -81,7 +81,11 @@ impl Server {
         Ok(())
     }
 
-    fn mirror_wals(&self, mirror: &WalMirror<'_>, context: &Context<'_>) -> Result<SyncedWals, SyncError> {
+    fn mirror_wals(
+        &self,
+        mirror: &mut WalMirror<'_>,
+        context: &Context<'_>,
+    ) -> Result<SyncedWals, SyncError> {
         // One file, read twice: a newer answer may take its name meanwhile.
         let path = self.primary_info_file();
         let unreadable = |source| self.bad_primary_info(source);
@@ -149,9 +153,9 @@ impl Server {
 }
 
 /// Entries that are to be copied together.
-struct Batch<'a> {
+struct Batch<'a, 'c> {
     server: &'a Server,
-    mirror: &'a WalMirror<'a>,
+    mirror: &'a mut WalMirror<'c>,
     rsync: Rsync,
     info: &'a PrimaryInfo,
     context: &'a Context<'a>,
@@ -160,7 +164,7 @@ struct Batch<'a> {
     done: SyncedWals,
 }
 
-impl Batch<'_> {
+impl Batch<'_, '_> {
     fn add(&mut self, entry: XlogEntry) -> Result<(), SyncError> {
         self.bytes = self.bytes.saturating_add(entry.size);
         self.entries.push(entry);
