@@ -55,10 +55,15 @@ impl Needed {
             || self.ranges.iter().any(|(begin, end)| (*begin..=*end).contains(&segment))
     }
 
-    /// In one line, to tell whether it has changed.
+    /// In one line, to tell whether it has changed. The oldest name would not do: what is kept without later WAL, and then with
+    /// it, begins where it began.
     fn mark(&self) -> String {
-        let oldest = self.ranges.iter().map(|(begin, _)| *begin).chain(self.from).min();
-        oldest.map(|name| name.to_string()).unwrap_or_default()
+        let mut ranges: Vec<String> =
+            self.ranges.iter().map(|(begin, end)| format!("{begin}-{end}")).collect();
+        ranges.sort_unstable();
+        ranges.dedup();
+        ranges.extend(self.from.map(|from| format!("{from}-")));
+        ranges.join(",")
     }
 }
 
@@ -112,9 +117,12 @@ impl Server {
     }
 }
 
+/// Files of ours hold a line: 50 bytes for each backup that is kept by itself.
+const MOST: u64 = 1 << 20;
+
 fn small(path: &Path) -> Option<String> {
     let mut text = String::new();
-    std::fs::File::open(path).ok()?.take(4096).read_to_string(&mut text).ok()?;
+    std::fs::File::open(path).ok()?.take(MOST).read_to_string(&mut text).ok()?;
     Some(text)
 }
 
@@ -122,6 +130,10 @@ fn small(path: &Path) -> Option<String> {
 mod tests {
     use super::*;
     use tapster_catalog::BackupStatus;
+
+    fn includes_all(needed: &Needed, name: &impl Fn(u32) -> String) -> bool {
+        (3..14).all(|low| needed.includes(name(low).parse().unwrap()))
+    }
 
     #[test]
     fn what_backups_need() {
@@ -145,7 +157,10 @@ mod tests {
         let found: Vec<u32> = (0..14).filter(|low| includes(&name(*low))).collect();
         assert_eq!(found, [3, 4, 8, 9, 10, 11, 12, 13]);
         assert!(includes("00000001.history") && includes(&format!("{}.partial", name(13))));
-        assert_eq!(needed.mark(), name(3));
+        assert_eq!(needed.mark(), format!("{}-{},{}-", name(3), name(4), name(8)));
+        // What lies between them is needed now, and the oldest name is the same.
+        let released = Needed::of(&records, |_| None).unwrap();
+        assert!(includes_all(&released, &name) && released.mark() != needed.mark());
         let alone = Needed::of(&records[..1], |_| Some(KeepTarget::Standalone)).unwrap();
         assert!(alone.includes(name(7).parse().unwrap()), "it is the newest too");
         assert_eq!(Needed::of(&[BackupRecord::new(records[0].id)], |_| None), None);
