@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tapster_catalog::locks::{Lock, LockError, LockName};
 use tapster_catalog::{
@@ -39,6 +39,8 @@ pub enum SyncedBackup {
 
 /// Beside the record of a copy that broke off: what is there was brought to disk, so that its files can be told by size and time.
 const RESUME: &str = "sync-resume";
+/// How long somebody may work on the backup that another one builds on, before that is for the next run.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Server {
     /// Copies a backup from the primary node, by what [`Self::fetch_primary_info`] has kept: Barman's `sync-backup`.
@@ -107,10 +109,12 @@ impl Server {
         record.status = BackupStatus::Syncing;
         record.error = None;
         self.catalog.save(&record)?;
+        // Before the files: one that is `DONE` is known to what it builds on, whenever the power goes.
+        self.enter_in_parent(&record, context)?;
         // From here on it says nothing any more.
         durable::remove_file(self.catalog.disk(), &resume)?;
         let copied = self.copy_files(&record, &records, info, in_doubt, context);
-        match copied.and_then(|keep| self.finish_copy(&mut record, keep)) {
+        match copied.and_then(|keep| self.finish_copy(&mut record, keep, context)) {
             Ok(()) => Ok(SyncedBackup::Copied(Box::new(record))),
             Err(error) => {
                 // A doubt that was not cleared to the end stays.
@@ -236,22 +240,55 @@ impl Server {
         Ok(())
     }
 
-    fn finish_copy(&self, record: &mut BackupRecord, keep: Option<KeepTarget>) -> Result<(), SyncError> {
+    fn finish_copy(
+        &self,
+        record: &mut BackupRecord,
+        keep: Option<KeepTarget>,
+        context: &Context<'_>,
+    ) -> Result<(), SyncError> {
         if let Some(keep) = keep {
             self.carry_keep(&record.id, keep)?;
         }
+        // Another child that came meanwhile may have written it as it was before.
+        self.enter_in_parent(record, context)?;
         // Without its WAL it is no backup yet, for the sake of which the retention policy may delete another.
         let complete = self.wal_is_complete(record).unwrap_or(false);
         record.status = if complete { BackupStatus::Done } else { BackupStatus::WaitingForWals };
-        self.catalog.save(record)?;
-        let Some(parent) = record.parent_backup_id else { return Ok(()) };
-        let mut parent = self.catalog.load(&parent)?;
+        Ok(self.catalog.save(record)?)
+    }
+
+    /// A parent's record names its children. It is written under its lock, since whoever looks for its WAL writes it as well;
+    /// under a shared one, since it may be restored for hours.
+    fn enter_in_parent(&self, record: &BackupRecord, context: &Context<'_>) -> Result<(), SyncError> {
+        let Some(id) = record.parent_backup_id else { return Ok(()) };
+        if self.catalog.load(&id)?.children_backup_ids.contains(&record.id) {
+            return Ok(());
+        }
+        let _lock = self.wait_for_backup(id, context)?;
+        let mut parent = self.catalog.load(&id)?;
         if !parent.children_backup_ids.contains(&record.id) {
             parent.children_backup_ids.push(record.id);
             parent.children_backup_ids.sort_unstable();
             self.catalog.save(&parent)?;
         }
         Ok(())
+    }
+
+    fn wait_for_backup(&self, id: BackupId, context: &Context<'_>) -> Result<Lock, SyncError> {
+        let path = self.layout().lock(&LockName::BackupId(id));
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            match Lock::try_share(&path) {
+                Err(LockError::Busy { .. }) if context.stopped() => return Err(SyncError::Stopped),
+                Err(LockError::Busy { .. }) if Instant::now() < patience => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(LockError::Busy { .. }) => {
+                    return Err(SyncError::ParentBusy { parent: id, server: self.name().to_owned() });
+                }
+                other => return Ok(other?),
+            }
+        }
     }
 }
 

@@ -66,6 +66,14 @@ pub enum SyncError {
         /// Server name.
         server: String,
     },
+    /// Somebody works on the backup that it builds on, which has to name it before it is copied.
+    #[error("Backup {parent} of server {server}, which another one builds on, is in use by another process")]
+    ParentBusy {
+        /// What the backup builds on.
+        parent: BackupId,
+        /// Server name.
+        server: String,
+    },
     /// Another process copies the backup.
     #[error("Another synchronisation process for backup {backup} of server {server} is already running.")]
     BackupBusy {
@@ -150,7 +158,7 @@ pub enum SyncError {
 impl SyncError {
     /// Whether it is another process that does the same.
     pub const fn is_busy(&self) -> bool {
-        matches!(self, Self::BackupBusy { .. } | Self::WalsBusy { .. })
+        matches!(self, Self::BackupBusy { .. } | Self::ParentBusy { .. } | Self::WalsBusy { .. })
     }
 }
 
