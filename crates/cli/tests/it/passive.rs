@@ -6,9 +6,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::encryption::KeyRing;
 use crate::lab::{Lab, user};
 use crate::program::{Run, original, run_as};
-use crate::sshd::{Sshd, Which, find};
+use crate::sshd::{SYSTEM, Sshd, Which, find, segment};
 
 /// A primary node with a backup and WAL behind it.
 fn primary(extra: &str) -> Option<Lab> {
@@ -171,6 +172,13 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
+/// How many files there are below a directory that somebody works in; none where there is none.
+fn files(root: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(root) else { return 0 };
+    let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    entries.flatten().map(|entry| if is_dir(&entry) { files(&entry.path()) } else { 1 }).sum()
+}
+
 fn barman_is_here() -> bool {
     find("barman").is_some() && find("rsync").is_some()
 }
@@ -197,7 +205,7 @@ fn a_catalog_is_copied_between_all_pairs_of_programs() {
     lab.cluster.sql("CREATE TABLE late AS SELECT 7 AS n");
     lab.ok(&["backup", "--wait", "--name", "two", "main"]);
     lab.ok(&["switch-wal", "--force", "--archive", "main"]);
-    let reuse = "reuse_backup = link\n";
+    let reuse = "reuse_backup = link\nparallel_jobs = 2\n";
     let pairs = [
         Passive::new(&lab, "oo", Which::Ours, &ours, reuse),
         Passive::new(&lab, "ob", Which::Ours, &theirs, reuse),
@@ -363,10 +371,10 @@ fn a_copy_that_breaks_off_goes_on_where_it_was() {
         command.arg("-c").arg(&config).args(["sync-backup", "main", &ids[0]]);
         let child =
             command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-        let copied = || tree(&node.path("base").join(&ids[0])).len();
-        let before = if node.path("base").join(&ids[0]).exists() { copied() } else { 0 };
+        let copied = || files(&node.path("base").join(&ids[0]));
+        let before = copied();
         let patience = Instant::now() + Duration::from_secs(30);
-        while !node.path("base").join(&ids[0]).exists() || copied() < before + 100 {
+        while copied() < before + 100 {
             assert!(Instant::now() < patience, "nothing is copied");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -575,6 +583,88 @@ fn what_changes_on_the_primary_node_meanwhile_is_noticed() {
     let data = lab.destination("short");
     let space = format!("tbs1:{}", lab.destination("short-tbs1").display());
     short.ok(&["restore", "--tablespace", &space, "main", "latest", data.to_str().unwrap()]);
+}
+
+#[test]
+fn what_is_encrypted_is_copied_as_it_is_and_annotations_follow() {
+    let (Some(ring), Some(_)) = (KeyRing::new(), find("rsync")) else { return };
+    let Some(lab) = primary(&ring.settings()) else { return };
+    let Some(sshd) =
+        Sshd::start_with("", Some(assert_cmd::cargo::cargo_bin!("tapster")), &lab.path("tapster.conf"))
+    else {
+        return;
+    };
+    let receiver = lab.receive();
+    lab.ok(&["backup", "--wait", "main"]);
+    lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    let id = records(&lab.server_dir().join("meta")).into_keys().next().unwrap();
+    lab.ok(&["keep", "--target", "full", "main", &id]);
+    let base = lab.server_dir().join("base").join(&id);
+    assert!(tree(&base).keys().any(|path| path.extension().is_some_and(|end| end == "gpg")));
+    // A passive node needs no key for copying; only for what it restores.
+    let plain = "parallel_jobs = 3\nreuse_backup = copy\n";
+    let node = Passive::new(&lab, "node", Which::Ours, &sshd, plain);
+    let theirs = find("barman").map(|_| Passive::new(&lab, "theirs", Which::Original, &sshd, plain));
+    let nodes: Vec<&Passive<'_>> = std::iter::once(&node).chain(&theirs).collect();
+    for node in &nodes {
+        node.settle(1);
+        assert!(tree(&base) == tree(&node.path("base").join(&id)), "{}", node.name);
+        assert!(node.records()[&id].contains("\nencryption=gpg\n"), "{}", node.name);
+    }
+    let index = |dir: PathBuf| fs::read_to_string(dir.join("wals/main-xlog.db")).unwrap();
+    let begin =
+        node.records()[&id].lines().find_map(|line| line.strip_prefix("begin_wal=").map(str::to_owned));
+    let needed: String = index(lab.server_dir())
+        .split_inclusive('\n')
+        .filter(|line| *line >= begin.as_deref().unwrap())
+        .collect();
+    assert_eq!(index(node.path("")), needed);
+    assert!(needed.lines().all(|line| line.ends_with("\tgpg")), "{needed}");
+
+    // What is kept there is kept here, and released with it; Barman's own node has nothing of it.
+    let keep = |node: &Passive<'_>| fs::read_to_string(node.path(&format!("meta/{id}-keep"))).ok();
+    assert_eq!(keep(&node).as_deref(), Some("full"));
+    assert_eq!(theirs.as_ref().and_then(keep), None);
+    lab.ok(&["keep", "--target", "standalone", "main", &id]);
+    node.ok(&["cron"]);
+    assert_eq!(keep(&node).as_deref(), Some("standalone"));
+    lab.ok(&["keep", "--release", "main", &id]);
+    node.ok(&["cron"]);
+    assert_eq!(keep(&node), None);
+    // What was asked for here is nobody else's.
+    node.ok(&["keep", "--target", "full", "main", &id]);
+    node.ok(&["cron"]);
+    assert_eq!(keep(&node).as_deref(), Some("full"));
+    // As a backup that is kept there and was released here.
+    node.ok(&["keep", "--release", "main", &id]);
+    lab.ok(&["keep", "--target", "full", "main", &id]);
+    node.ok(&["cron"]);
+    assert_eq!(keep(&node).as_deref(), Some("full"));
+    node.ok(&["keep", "--release", "main", &id]);
+    node.ok(&["cron"]);
+    assert_eq!(keep(&node), None);
+
+    // Another cluster under the same names: its backup would look whole by the names of WAL that is none of its own.
+    let begin = begin.unwrap();
+    let other = Passive::new(&lab, "other", Which::Ours, &sshd, plain);
+    let place = other.path("wals").join(&begin[..16]).join(&begin);
+    fs::create_dir_all(place.parent().unwrap()).unwrap();
+    fs::write(&place, segment(&begin, SYSTEM, 1)).unwrap();
+    other.ok(&["sync-info", "--primary", "main"]);
+    let run = other.run(&["sync-backup", "main", &id]);
+    let reason = format!("but the archive here has a {begin} of system {SYSTEM}\n");
+    assert!(run.code == 1 && run.stderr.ends_with(&reason), "{run:?}");
+    assert!(other.records().is_empty() && !other.path("base").join(&id).exists());
+
+    // With the key, and without the primary node.
+    drop((sshd, receiver));
+    let config = lab.path("node.conf");
+    fs::write(&config, fs::read_to_string(&config).unwrap() + &ring.settings()).unwrap();
+    let (data, space) = (lab.destination("restored"), lab.destination("restored-tbs1"));
+    let tablespace = format!("tbs1:{}", space.display());
+    node.ok(&["restore", "--tablespace", &tablespace, "main", &id, data.to_str().unwrap()]);
+    lab.give(&space);
+    assert_eq!(lab.ask_restored(&data, "SELECT count(*) FROM t"), "100");
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! What becomes of one backup, by what each of the two nodes has (the table of Barman's `check_sync_required`).
 
+use std::io::Read as _;
+
 use tapster_catalog::{BackupId, BackupRecord, BackupStatus, CatalogError};
 use tapster_retention::Status;
+use walfile::{LongPageHeader, SegmentName, SystemId};
 
 use super::SyncError;
 use super::primary::PrimaryInfo;
@@ -55,6 +58,9 @@ impl Server {
                     let reason = "it consists of snapshots of volumes".to_owned();
                     return Err(SyncError::Unusable { backup: *id, server: server(), reason });
                 }
+                if let Some(reason) = self.foreign_wal(remote) {
+                    return Err(SyncError::Unusable { backup: *id, server: server(), reason });
+                }
                 if self.is_obsolete_here(remote, context)? {
                     return Ok(Decision::Obsolete);
                 }
@@ -79,6 +85,33 @@ impl Server {
         records.insert(at, remote.clone());
         let verdicts = self.verdicts(&records, context);
         Ok(verdicts.get(at).is_some_and(|verdict| verdict.status == Status::Obsolete))
+    }
+}
+
+impl Server {
+    /// What is archived here under the names of the backup's own WAL and is of another cluster. Nothing in the archive is
+    /// replaced, so the backup could never be restored, but by the names it would look complete. After an upgrade of the
+    /// cluster no name comes again.
+    fn foreign_wal(&self, remote: &BackupRecord) -> Option<String> {
+        let expected: SystemId = remote.systemid.as_ref()?.parse().ok()?;
+        [remote.begin_wal, remote.end_wal].into_iter().flatten().find_map(|name| {
+            let found = self.archived_system(name)?;
+            (found != expected).then(|| {
+                format!("it is of system {expected}, but the archive here has a {name} of system {found}")
+            })
+        })
+    }
+
+    /// The cluster that an archived segment is of; `None` when that cannot be told without starting a process.
+    fn archived_system(&self, name: SegmentName) -> Option<SystemId> {
+        let store = self.wal_store();
+        let raw = store.open_raw(name.into(), false).ok()?;
+        if raw.encryption.is_some() || raw.custom {
+            return None;
+        }
+        let mut bytes = [0; LongPageHeader::LEN];
+        store.open(name.into(), false).ok()?.read_exact(&mut bytes).ok()?;
+        Some(LongPageHeader::parse(&bytes).ok()?.system_id)
     }
 }
 
