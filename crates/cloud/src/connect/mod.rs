@@ -2,20 +2,31 @@
 
 mod aws;
 mod azure;
+mod bucket;
 mod google;
 
 use std::sync::Arc;
 
+use object_store::client::HttpClient;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
+
+pub(crate) use bucket::Owner;
 
 use crate::wire::{Connector, Proxies};
 use crate::{CloudError, Environment, Provider, Retries, StoreOptions, StoreUrl};
+
+/// A bucket, and what can make it.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) owner: Option<(Owner, HttpClient)>,
+}
 
 pub(crate) fn connect(
     url: &StoreUrl,
     options: &StoreOptions,
     environment: &Environment,
-) -> Result<Arc<dyn ObjectStore>, CloudError> {
+) -> Result<Connected, CloudError> {
     match url.provider() {
         Provider::S3 => aws::connect(url, options, environment),
         Provider::Azure => azure::connect(url, options, environment),
@@ -58,5 +69,5 @@ fn connector(
         https: either("HTTPS_PROXY", "https_proxy"),
         except: either("NO_PROXY", "no_proxy"),
     };
-    Ok(Connector { retries: options.retries, authorities, proxies })
+    Ok(Connector { retries: options.retries, authorities, proxies, ..Connector::default() })
 }

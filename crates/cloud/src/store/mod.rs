@@ -1,7 +1,9 @@
 //! A bucket below a prefix, with calls that block.
 
+mod bucket;
 mod failure;
 mod list;
+mod lock;
 mod objects;
 mod reader;
 mod runtime;
@@ -11,16 +13,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use object_store::client::HttpClient;
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectMeta, ObjectStore, TagSet};
 use time::OffsetDateTime;
 
+pub use lock::{Lock, LockMode};
 pub use reader::ObjectReader;
 use runtime::Runtime;
 pub use upload::Upload;
 
+use crate::connect::{Connected, Owner};
 use crate::wire::{self, Call};
-use crate::{CloudError, Environment, StoreOptions, StoreUrl};
+use crate::{CloudError, Environment, Provider, StoreOptions, StoreUrl};
 
 /// A store: a bucket, and a prefix of all its keys. Cheap to clone; clones share connections, and may be used by many threads.
 ///
@@ -34,6 +39,7 @@ pub struct Store {
 struct Shared {
     url: StoreUrl,
     inner: Arc<dyn ObjectStore>,
+    owner: Option<(Owner, HttpClient)>,
     runtime: Runtime,
     options: StoreOptions,
     /// Whether a call has succeeded, so that the bucket is there.
@@ -87,8 +93,8 @@ impl Store {
         options: StoreOptions,
         environment: &Environment,
     ) -> Result<Self, CloudError> {
-        let inner = crate::connect::connect(url, &options, environment)?;
-        Self::new(url.clone(), inner, options)
+        let connected = crate::connect::connect(url, &options, environment)?;
+        Self::begin(url.clone(), connected, options)
     }
 
     /// Of a client that somebody else has made. `url` is what errors call it.
@@ -100,12 +106,24 @@ impl Store {
         inner: Arc<dyn ObjectStore>,
         options: StoreOptions,
     ) -> Result<Self, CloudError> {
+        Self::begin(url, Connected { store: inner, owner: None }, options)
+    }
+
+    fn begin(url: StoreUrl, connected: Connected, options: StoreOptions) -> Result<Self, CloudError> {
+        let Connected { store: inner, owner } = connected;
         let runtime = Runtime::start().map_err(|e| CloudError::Options {
             store: url.to_string(),
             reason: format!("cannot start a thread: {e}"),
         })?;
         Ok(Self {
-            shared: Arc::new(Shared { url, inner, runtime, options, has_answered: AtomicBool::new(false) }),
+            shared: Arc::new(Shared {
+                url,
+                inner,
+                owner,
+                runtime,
+                options,
+                has_answered: AtomicBool::new(false),
+            }),
         })
     }
 
@@ -145,9 +163,27 @@ impl Store {
         }
     }
 
-    fn attributes(&self) -> Attributes {
+    /// What is kept beside an object. Google has no tags; what Barman calls so is the object's own metadata there.
+    fn attributes(&self, options: &WriteOptions) -> Attributes {
         let class = self.options().storage_class.clone();
-        class.map(|class| (Attribute::StorageClass, class)).into_iter().collect()
+        let mut attributes: Attributes =
+            class.map(|class| (Attribute::StorageClass, class)).into_iter().collect();
+        if self.url().provider() == Provider::Google {
+            for (name, value) in &options.tags {
+                attributes.insert(Attribute::Metadata(name.clone().into()), value.clone().into());
+            }
+        }
+        attributes
+    }
+
+    fn tags(&self, options: &WriteOptions) -> TagSet {
+        let mut set = TagSet::default();
+        if self.url().provider() != Provider::Google {
+            for (name, value) in &options.tags {
+                set.push(name, value);
+            }
+        }
+        set
     }
 
     fn concurrency(&self) -> usize {
@@ -187,12 +223,4 @@ impl Store {
         }
         result.map_err(|error| failure::classify(self.url(), action, key, error, call))
     }
-}
-
-fn tags(options: &WriteOptions) -> TagSet {
-    let mut set = TagSet::default();
-    for (name, value) in &options.tags {
-        set.push(name, value);
-    }
-    set
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use object_store::{GetOptions, GetRange, ObjectStoreExt as _, PutOptions};
 
-use super::{ObjectInfo, ObjectReader, PutMode, Store, Upload, WriteOptions, tags};
+use super::{ObjectInfo, ObjectReader, PutMode, Store, Upload, WriteOptions};
 use crate::wire::{Answer, Call, Last};
 use crate::{CloudError, Provider};
 
@@ -27,7 +27,7 @@ impl Store {
         }
     }
 
-    fn head_once(&self, call: &Arc<Call>, key: &str) -> Result<ObjectInfo, CloudError> {
+    pub(super) fn head_once(&self, call: &Arc<Call>, key: &str) -> Result<ObjectInfo, CloudError> {
         let (path, inner) = (self.path(key)?, Arc::clone(&self.shared.inner));
         let meta = self.call_of(call, "looking at", key, 0, async move { inner.head(&path).await })?;
         self.info(meta)
@@ -83,8 +83,8 @@ impl Store {
                 PutMode::Replace => object_store::PutMode::Overwrite,
                 PutMode::Create => object_store::PutMode::Create,
             },
-            tags: tags(options),
-            attributes: self.attributes(),
+            tags: self.tags(options),
+            attributes: self.attributes(options),
             ..PutOptions::default()
         };
         let size = bytes.len() as u64;

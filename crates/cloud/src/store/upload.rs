@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use object_store::{MultipartUpload, PutMultipartOptions};
 
-use super::{Store, WriteOptions, failure, tags};
+use super::{Store, WriteOptions, failure};
 use crate::store::runtime::Ended;
 use crate::wire::{Call, Last};
 use crate::{CloudError, PutMode};
@@ -127,8 +127,8 @@ impl Upload {
         if self.sent.is_none() {
             let (path, inner) = (self.store.path(&self.key)?, Arc::clone(&self.store.shared.inner));
             let options = PutMultipartOptions {
-                tags: tags(&self.options),
-                attributes: self.store.attributes(),
+                tags: self.store.tags(&self.options),
+                attributes: self.store.attributes(&self.options),
                 ..PutMultipartOptions::default()
             };
             let begin = async move { inner.put_multipart_opts(&path, options).await };

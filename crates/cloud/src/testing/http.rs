@@ -4,23 +4,26 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Sends a request without a body, and returns the answer's status and all of it.
+/// Sends a request, and returns the answer's status and all of it.
 pub(super) fn request(
     address: SocketAddr,
     method: &str,
     target: &str,
     headers: &[(&str, &str)],
+    body: &[u8],
 ) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("connect to the store");
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set a timeout");
+    let length = body.len();
     let mut text = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n"
+        "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n"
     );
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
     text.push_str("\r\n");
     stream.write_all(text.as_bytes()).expect("ask the store");
+    stream.write_all(body).expect("ask the store");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("read the store's answer");
     let answer = String::from_utf8_lossy(&answer).into_owned();

@@ -134,9 +134,17 @@ impl Moto {
     /// # Panics
     /// When the answer is not a success.
     pub fn request(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> String {
+        self.send(method, target, headers, b"")
+    }
+
+    /// Any request. Returns the whole answer.
+    ///
+    /// # Panics
+    /// When the answer is not a success.
+    pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
         let mut headers = headers.to_vec();
         headers.push(("Authorization", SOME_SIGNATURE));
-        let (status, answer) = request(self.address, method, target, &headers);
+        let (status, answer) = request(self.address, method, target, &headers, body);
         assert!((200..300).contains(&status), "{method} {target}: {answer}");
         answer
     }

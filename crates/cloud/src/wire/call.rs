@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::HeaderMap;
+
 use super::answer::Answer;
 
 tokio::task_local! {
@@ -24,8 +26,8 @@ pub(crate) enum Last {
     /// There was none.
     #[default]
     Nothing,
-    /// A success.
-    Success,
+    /// A success, with these headers.
+    Success(HeaderMap),
     /// The store refused it or could not do it.
     Refused(Answer),
     /// No whole answer came.

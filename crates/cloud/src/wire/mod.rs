@@ -5,6 +5,7 @@
 
 mod answer;
 mod call;
+mod extra;
 mod service;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use object_store::{ClientOptions, Error};
 
 pub(crate) use answer::{Answer, element, one_line};
 pub(crate) use call::{Call, Last};
+pub(crate) use extra::Extra;
 use service::Service;
 
 use crate::Retries;
@@ -32,6 +34,8 @@ pub(crate) struct Connector {
     pub(crate) authorities: Option<Vec<u8>>,
     /// Where requests go instead of to the store itself.
     pub(crate) proxies: Proxies,
+    /// What is added to requests.
+    pub(crate) extra: Extra,
 }
 
 /// The variables `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
@@ -88,6 +92,7 @@ impl HttpConnector for Connector {
             reading: Arc::new(self.client(options, true).map_err(wrong)?),
             writing: Arc::new(self.client(options, false).map_err(wrong)?),
             retries: self.retries,
+            extra: self.extra.clone(),
         }))
     }
 }

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use http::header::IF_NONE_MATCH;
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use object_store::client::{
     HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
 
-use super::{Answer, Call, Last, deepest, time_for};
+use super::{Answer, Call, Extra, Last, deepest, time_for};
 use crate::Retries;
 
 /// A page of a listing has at most 5,000 objects, and a key at most 1,024 bytes.
@@ -25,6 +24,7 @@ pub(super) struct Service {
     /// The time is that of the whole request, and grows with what is sent.
     pub(super) writing: Arc<reqwest::Client>,
     pub(super) retries: Retries,
+    pub(super) extra: Extra,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,7 @@ impl HttpService for Service {
         if let Some(call) = call {
             call.count();
             match &result {
-                Ok((_, None)) => call.note(Last::Success),
+                Ok((response, None)) => call.note(Last::Success(response.headers().clone())),
                 Ok((_, Some(answer))) => call.note(Last::Refused(answer.clone())),
                 Err(error) => call.note(Last::Broken(deepest(error))),
             }
@@ -71,10 +71,7 @@ impl Service {
         let is_end_of_upload = request.method() == Method::POST && query.contains("uploadId=");
         let is_removal = request.method() == Method::POST
             && (query == "delete" || query.starts_with("delete&") || query.starts_with("delete="));
-        if is_end_of_upload && call.is_some_and(|call| call.creates) {
-            // Not among what is signed, as the signature names what it covers.
-            request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
-        }
+        self.extra.add(&mut request, call.is_some_and(|call| call.creates)).await?;
         let is_object = request.method() == Method::GET && !is_listing;
         if is_object || request.method() == Method::HEAD {
             let response = self.reading.call(request).await?;

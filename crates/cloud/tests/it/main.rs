@@ -15,6 +15,7 @@
 )]
 
 mod credentials;
+mod credentials_elsewhere;
 mod hostile;
 mod moto;
 

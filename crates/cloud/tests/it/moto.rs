@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::LazyLock;
 
 use tapster_cloud::testing::Moto;
-use tapster_cloud::{CloudError, PutMode, Store, WriteOptions};
+use tapster_cloud::{CloudError, LockMode, PutMode, Store, WriteOptions};
 
 use crate::noise;
 
@@ -116,4 +116,59 @@ fn tags_are_on_objects_of_one_request_and_of_many() {
         let tags: String = tags.split('\n').map(str::trim).collect();
         assert!(tags.contains("<Key>team</Key><Value>a b/c+d</Value>"), "{tags}");
     }
+}
+
+#[test]
+fn a_missing_bucket_is_seen_and_made() {
+    let Some(moto) = MOTO.as_ref() else { return };
+    for (name, region) in [("made-here", "us-east-1"), ("made-there", "eu-west-3")] {
+        let environment = [
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_DEFAULT_REGION", region),
+        ];
+        let url = format!("s3://{name}/p").parse().unwrap();
+        let store = Store::open(&url, moto.options(), &environment.into_iter().collect()).unwrap();
+        assert!(!store.bucket_exists().unwrap());
+        for error in [store.head("a").unwrap_err(), store.get("a", None).unwrap_err()] {
+            assert!(matches!(error, CloudError::NoBucket { .. }), "{error}");
+        }
+        let put = store.put("a", &b"x"[..], &WriteOptions::default());
+        assert!(matches!(put, Err(CloudError::NoBucket { .. })));
+        store.create_bucket().unwrap();
+        assert!(store.bucket_exists().unwrap());
+        store.create_bucket().unwrap();
+        store.put("a", &b"x"[..], &WriteOptions::default()).unwrap();
+        assert_eq!(all(&store, "a"), b"x");
+        let place = moto.request("GET", &format!("/{name}?location"), &[]);
+        assert_eq!(place.contains("eu-west-3"), region == "eu-west-3", "{place}");
+    }
+}
+
+#[test]
+fn locks_of_objects_are_seen() {
+    let Some(moto) = MOTO.as_ref() else { return };
+    moto.create_locking_bucket("locking");
+    let url = "s3://locking/p".parse().unwrap();
+    let store = Store::open(&url, moto.options(), &moto.environment()).unwrap();
+    for key in ["free", "governed", "complied", "held"] {
+        store.put(key, &b"x"[..], &WriteOptions::default()).unwrap();
+    }
+    for (key, mode) in [("governed", "GOVERNANCE"), ("complied", "COMPLIANCE")] {
+        let body = format!(
+            "<Retention><Mode>{mode}</Mode><RetainUntilDate>2090-02-03T04:05:06Z</RetainUntilDate></Retention>"
+        );
+        moto.send("PUT", &format!("/locking/p/{key}?retention"), &[], body.as_bytes());
+    }
+    moto.send("PUT", "/locking/p/held?legal-hold", &[], b"<LegalHold><Status>ON</Status></LegalHold>");
+    assert_eq!(store.lock_of("free").unwrap(), None);
+    let until = time::macros::datetime!(2090-02-03 04:05:06 UTC);
+    for (key, mode) in [("governed", LockMode::Governance), ("complied", LockMode::Compliance)] {
+        let lock = store.lock_of(key).unwrap().unwrap();
+        assert_eq!((lock.mode, lock.until, lock.legal_hold), (Some(mode), Some(until), false));
+        assert!(lock.holds_at(until - time::Duration::SECOND) && !lock.holds_at(until));
+    }
+    let lock = store.lock_of("held").unwrap().unwrap();
+    assert!(lock.legal_hold && lock.mode.is_none() && lock.holds_at(until));
+    assert!(matches!(store.lock_of("never"), Err(CloudError::NotFound { .. })));
 }

@@ -9,10 +9,12 @@ mod role;
 
 use std::sync::Arc;
 
-use object_store::ObjectStore;
+use object_store::ClientOptions;
 use object_store::aws::AmazonS3Builder;
+use object_store::client::HttpConnector as _;
 
-use super::{connector, retry_config, unusable};
+use super::bucket::Owner;
+use super::{Connected, connector, retry_config, unusable};
 use crate::{Addressing, CloudError, Encryption, Environment, StoreOptions, StoreUrl};
 use credentials::Sts;
 use profile::{Profile, Profiles};
@@ -21,7 +23,7 @@ pub(super) fn connect(
     url: &StoreUrl,
     options: &StoreOptions,
     environment: &Environment,
-) -> Result<Arc<dyn ObjectStore>, CloudError> {
+) -> Result<Connected, CloudError> {
     let profiles = Profiles::read(environment, options.profile.as_deref()).map_err(|e| unusable(url, e))?;
     let profile = profiles.current().map_err(|e| unusable(url, e))?;
     let connector =
@@ -38,10 +40,11 @@ pub(super) fn connect(
         .with_retry(retry_config(&options.retries))
         .with_http_connector(connector.clone());
     let sts = endpoint_of_roles(environment, &profiles, &profile, &region);
-    let sts = Sts { endpoint: sts, region, connector };
+    let sts = Sts { endpoint: sts, region: region.clone(), connector: connector.clone() };
     let is_chosen = options.profile.is_some();
     let provider = credentials::provider(&profiles, is_chosen, environment, &sts, &builder);
-    builder = builder.with_credentials(provider.map_err(|e| unusable(url, e))?);
+    let credentials = provider.map_err(|e| unusable(url, e))?;
+    builder = builder.with_credentials(Arc::clone(&credentials));
 
     let style = profile.get("s3.addressing_style");
     let is_virtual = match (options.addressing, style) {
@@ -51,22 +54,33 @@ pub(super) fn connect(
         (Addressing::Auto, _) => endpoint.is_none() && !url.bucket().contains('.'),
     };
     builder = builder.with_virtual_hosted_style_request(is_virtual);
-    if let Some(endpoint) = endpoint {
-        let wrong = || unusable(url, format!("the endpoint {endpoint} is not http://host or https://host"));
-        let (scheme, host) = endpoint.split_once("://").ok_or_else(wrong)?;
-        if !matches!(scheme, "http" | "https") || host.is_empty() || host.contains('@') {
-            return Err(wrong());
+    let (scheme, host) = match &endpoint {
+        None => ("https", format!("s3.{region}.amazonaws.com")),
+        Some(endpoint) => {
+            let wrong =
+                || unusable(url, format!("the endpoint {endpoint} is not http://host or https://host"));
+            let (scheme, host) = endpoint.split_once("://").ok_or_else(wrong)?;
+            if !matches!(scheme, "http" | "https") || host.is_empty() || host.contains('@') {
+                return Err(wrong());
+            }
+            (scheme, host.trim_end_matches('/').to_owned())
         }
-        let host = host.trim_end_matches('/');
-        let place = if is_virtual {
-            format!("{scheme}://{}.{host}", url.bucket())
-        } else {
-            format!("{scheme}://{host}")
-        };
-        builder = builder.with_allow_http(scheme == "http").with_endpoint(place);
-    }
+    };
+    // The client puts the bucket into the path itself, but not into the name of an endpoint.
+    let (place, bucket) = if is_virtual {
+        let place = format!("{scheme}://{}.{host}", url.bucket());
+        (place.clone(), place)
+    } else {
+        (format!("{scheme}://{host}"), format!("{scheme}://{host}/{}", url.bucket()))
+    };
+    builder = builder.with_allow_http(scheme == "http").with_endpoint(place);
     builder = encrypted(builder, url, options)?;
-    Ok(Arc::new(builder.build().map_err(|e| unusable(url, e))?))
+    let plain = ClientOptions::new().with_allow_http(scheme == "http");
+    let client = connector.connect(&plain).map_err(|e| unusable(url, e))?;
+    Ok(Connected {
+        store: Arc::new(builder.build().map_err(|e| unusable(url, e))?),
+        owner: Some((Owner::S3 { url: bucket, region, credentials }, client)),
+    })
 }
 
 fn encrypted(
