@@ -1,6 +1,7 @@
 //! What is inside the archives, seen on the way.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -131,16 +132,22 @@ impl Check {
     }
 
     /// Compares everything with the manifest in the file `manifest`.
-    pub(super) fn finish(mut self, manifest: Option<&Path>) -> Result<ArchiveReport, ExtractError> {
+    pub(super) fn finish_with(self, manifest: Option<&Path>) -> Result<ArchiveReport, ExtractError> {
+        let open = |path: &Path| File::open(path).map_err(at("open", path));
+        let file = manifest.filter(|_| self.spool.is_some()).map(open).transpose()?;
+        self.finish(file)
+    }
+
+    /// Compares everything with the manifest.
+    pub(super) fn finish(mut self, manifest: Option<impl Read>) -> Result<ArchiveReport, ExtractError> {
         if !self.has_control {
             return Err(ExtractError::NoControlFile);
         }
         self.report.pages = self.pages.map(StreamPages::finish);
         if let Some(spool) = self.spool {
             let missing = ExtractError::Sequence { what: "the end, without the manifest that was asked for" };
-            let path = manifest.ok_or(missing)?;
-            let file = File::open(path).map_err(at("open", path))?;
-            self.report.manifest = Some(spool.compare(file, self.algorithm, &self.directory)?);
+            let manifest = manifest.ok_or(missing)?;
+            self.report.manifest = Some(spool.compare(manifest, self.algorithm, &self.directory)?);
         }
         Ok(self.report)
     }

@@ -8,7 +8,9 @@ mod blocks;
 mod check;
 mod compress;
 mod output;
+mod relay;
 mod writer;
 
 pub use compress::{ArchiveCompression, CompressionError};
+pub use relay::{ArchiveRelay, Part, PartStore, PartWriter, RelayOptions, RelayReport, RelayedPart};
 pub use writer::{ArchiveError, ArchiveOptions, ArchiveReport, ArchiveWriter, Injection};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use walfile::codec::Compression;
 
+use super::Part;
 use super::check::Check;
 use super::compress::{ArchiveCompression, CompressionError, Sink};
 use crate::manifest::{FILE_NAME, ManifestSummary};
@@ -115,6 +116,14 @@ pub enum ArchiveError {
         size: u64,
         /// The most that is changed.
         limit: u64,
+    },
+    /// A part of an archive could not be stored where it was relayed to.
+    #[error("cannot store the archive of {}: {source}", part.tablespace.map_or_else(|| "the data directory".to_owned(), |oid| format!("tablespace {oid}")))]
+    Relay {
+        /// Which.
+        part: Part,
+        /// What its writer said.
+        source: io::Error,
     },
     /// Options that exclude each other, or data out of place.
     #[error("{what}")]
@@ -271,8 +280,8 @@ impl ArchiveWriter {
         let manifest = self.manifest.as_ref().map(|(_, path)| path.as_path());
         let report = match std::mem::replace(&mut self.look, Look::Nobody) {
             Look::Nobody => ArchiveReport::default(),
-            Look::Here(check) => check.finish(manifest)?,
-            Look::Beside(pipe, _) => pipe.join()?.finish(manifest)?,
+            Look::Here(check) => check.finish_with(manifest)?,
+            Look::Beside(pipe, _) => pipe.join()?.finish_with(manifest)?,
         };
         let sync = self.options.sync != SyncMethod::None;
         if let Some(file_system) = &self.file_system {

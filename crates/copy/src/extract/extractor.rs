@@ -67,6 +67,8 @@ pub struct TarExtractor {
     scratch: Option<TempDir>,
     control: Option<(Vec<u8>, u32)>,
     manifest: Option<(File, PathBuf)>,
+    /// Links to be made at the end, and where they lead.
+    links: BTreeMap<PathBuf, PathBuf>,
     report: ExtractReport,
 }
 
@@ -86,6 +88,8 @@ enum Current {
     /// The same as in the earlier backup so far.
     Compared(Box<Comparing>),
     Control,
+    /// The manifest, in the archive of the data directory.
+    Manifest,
     Skipped,
 }
 
@@ -165,6 +169,7 @@ impl TarExtractor {
             scratch,
             control: None,
             manifest: None,
+            links: BTreeMap::new(),
             report: ExtractReport::default(),
             options,
         })
@@ -204,19 +209,24 @@ impl TarExtractor {
     pub fn start_manifest(&mut self) -> Result<(), ExtractError> {
         self.guarded(|this| {
             this.end_archive()?;
-            if this.manifest.is_some() {
-                return Err(ExtractError::Sequence { what: "a second manifest" });
-            }
-            let path = match &this.scratch {
-                Some(scratch) => scratch.path().join(FILE_NAME),
-                None => temporary_name(&this.base.absolute(Path::new(FILE_NAME))),
-            };
-            let mut options = File::options();
-            let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path);
-            this.manifest = Some((file.map_err(at("create", &path))?, path));
+            this.create_manifest()?;
             this.stage = Stage::Manifest;
             Ok(())
         })
+    }
+
+    fn create_manifest(&mut self) -> Result<(), ExtractError> {
+        if self.manifest.is_some() {
+            return Err(ExtractError::Sequence { what: "a second manifest" });
+        }
+        let path = match &self.scratch {
+            Some(scratch) => scratch.path().join(FILE_NAME),
+            None => temporary_name(&self.base.absolute(Path::new(FILE_NAME))),
+        };
+        let mut options = File::options();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path);
+        self.manifest = Some((file.map_err(at("create", &path))?, path));
+        Ok(())
     }
 
     /// Takes the next bytes of the archive or manifest begun last, in pieces of any size.
@@ -266,12 +276,18 @@ impl TarExtractor {
         self.guarded(Self::end_archive)?;
         let root = self.base.absolute(Path::new(""));
         let (content, mode) = self.control.take().ok_or(ExtractError::NoControlFile)?;
-        if let Some(spool) = self.spool.take() {
+        if let Some(spool) = self.spool.take()
+            && (self.manifest.is_some() || !self.options.manifest_inside)
+        {
             let missing = ExtractError::Sequence { what: "the end, without the manifest that was asked for" };
             let (_, path) = self.manifest.as_ref().ok_or(missing)?;
             let written = File::open(path).map_err(at("open", path))?;
             let algorithm = self.options.checksum.unwrap_or(ChecksumAlgorithm::None);
-            self.report.manifest = Some(spool.compare(written, algorithm, &root)?);
+            self.report.manifest = match spool.compare(written, algorithm, &root) {
+                // Nobody could know before it came.
+                Err(ExtractError::Algorithm { .. }) if self.options.manifest_inside => None,
+                compared => Some(compared?),
+            };
         }
         self.report.pages = self.pages.take().map(StreamPages::finish);
         self.make_links()?;
@@ -362,6 +378,11 @@ impl TarExtractor {
                         Current::Control => {
                             if let Some((control, _)) = &mut self.control {
                                 control.extend_from_slice(data);
+                            }
+                        }
+                        Current::Manifest => {
+                            if let Some((file, path)) = &mut self.manifest {
+                                file.write_all(data).map_err(at("write", path))?;
                             }
                         }
                         Current::None | Current::Skipped => {}
@@ -477,6 +498,20 @@ impl TarExtractor {
             self.begin_member(member, path, current);
             return Ok(Some(()));
         }
+        if path == Path::new(FILE_NAME) && self.options.manifest_inside && member.kind == MemberKind::File {
+            self.create_manifest()?;
+            self.current = Current::Manifest;
+            return Ok(Some(()));
+        }
+        if let MemberKind::Symlink(target) = &member.kind
+            && self.options.keep_links
+            && path != Path::new(FILE_NAME)
+            && path != Path::new(CONTROL_FILE)
+        {
+            self.links.insert(path.to_path_buf(), PathBuf::from(target));
+            self.current = Current::None;
+            return Ok(Some(()));
+        }
         if path == Path::new(FILE_NAME) {
             return Err(ExtractError::Sequence { what: "a manifest inside an archive" });
         }
@@ -501,7 +536,7 @@ impl TarExtractor {
     fn end_member(&mut self) -> Result<(), ExtractError> {
         let early = self.options.sync != SyncMethod::None;
         match std::mem::replace(&mut self.current, Current::None) {
-            Current::None => return Ok(()),
+            Current::None | Current::Manifest => return Ok(()),
             Current::File(file) => {
                 if file.close(early, self.queue.as_ref())? {
                     self.report.kept = self.report.kept.saturating_add(1);
@@ -562,6 +597,9 @@ impl TarExtractor {
     }
 
     fn make_links(&mut self) -> Result<(), ExtractError> {
+        for (link, target) in &self.links {
+            self.base.link(link, target)?;
+        }
         let in_base = Path::new("pg_tblspc");
         let mut made = false;
         for (oid, target) in &self.options.tablespaces {

@@ -42,6 +42,12 @@ pub struct ExtractOptions {
     /// Write over the files that are there, only what differs. What the archives do not hold stays:
     /// [`Prune`](crate::delta::Prune) removes it.
     pub over: bool,
+    /// The data directory's archive may hold the manifest, which then is what everything is compared with, if its checksums are
+    /// those of [`checksum`](Self::checksum); without it nothing is compared.
+    pub manifest_inside: bool,
+    /// Make the symbolic links to files that the data directory's archive holds, instead of refusing it: a copy of the files of a
+    /// cluster, which no server sends, has them. They are made at the end, and nothing is written through them.
+    pub keep_links: bool,
 }
 
 /// What was written.

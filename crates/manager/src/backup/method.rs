@@ -18,18 +18,18 @@ pub(super) struct Job<'a> {
 }
 
 /// What the server was like when the backup began; more of it is in the record.
-pub(super) struct ServerState {
+pub(crate) struct ServerState {
     pub(super) position: Option<Position>,
-    pub(super) in_recovery: bool,
+    pub(crate) in_recovery: bool,
     /// Pages in one file of a relation, where they carry checksums that can be checked.
-    pub(super) checked_segment_blocks: Option<u32>,
+    pub(crate) checked_segment_blocks: Option<u32>,
 }
 
 /// A position in the history of WAL.
 #[derive(Clone, Copy)]
-pub(super) struct Position {
-    pub(super) timeline: Timeline,
-    pub(super) lsn: Lsn,
+pub(crate) struct Position {
+    pub(crate) timeline: Timeline,
+    pub(crate) lsn: Lsn,
 }
 
 /// The `backup_label` as the server made it.
@@ -52,7 +52,7 @@ pub(super) struct Finished {
 }
 
 /// What a record says about the pages that were checked: `None` when there is nothing wrong with them.
-pub(super) fn broken(pages: Option<PageReport>) -> Option<String> {
+pub(crate) fn broken(pages: Option<PageReport>) -> Option<String> {
     pages.filter(|pages| pages.bad > 0).map(|pages| pages.to_string())
 }
 

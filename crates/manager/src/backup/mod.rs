@@ -16,7 +16,11 @@ mod options;
 mod postgres;
 mod run;
 
+#[cfg(feature = "cloud")]
+pub(crate) use describe::describe;
 pub(crate) use files::Watcher;
+#[cfg(feature = "cloud")]
+pub(crate) use method::broken;
 
 pub use error::{BackupError, BackupStepError};
 pub use incremental::IncrementalError;

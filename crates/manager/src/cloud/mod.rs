@@ -2,6 +2,9 @@
 //!
 //! A [`CloudServer`] is a [`Store`] and a server's name in it; what it does is a method each, in a file of that name.
 
+pub mod backup;
+pub mod restore;
+
 use tapster_cloud::{Layout, Store};
 
 /// A server whose base backups and WAL are in an object store.

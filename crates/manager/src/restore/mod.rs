@@ -40,6 +40,8 @@ pub use occupied::Unfinished;
 pub(crate) use occupied::server_on;
 pub use options::{BackupChoice, RecoveryTarget, RemoteOptions, RestoreOptions, TargetAction};
 pub use places::TablespacePlace;
+#[cfg(feature = "cloud")]
+pub(crate) use places::{absolute, check_places, is_empty, place_tablespaces};
 pub use plan::RestorePlan;
 pub use settings::SettingAt;
 pub use stop_point::{RecordTarget, RestorePointAt, StopAt, StopPoint, TargetPlace};

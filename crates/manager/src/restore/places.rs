@@ -41,7 +41,7 @@ pub(super) fn resolved(path: &Path) -> PathBuf {
     path.ancestors().find_map(real).unwrap_or_else(|| path.to_owned())
 }
 
-pub(super) fn absolute(path: &Path) -> Result<PathBuf, RestorePlanError> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, RestorePlanError> {
     let absolute =
         std::path::absolute(path).map_err(|source| RestorePlanError::Io { path: path.to_owned(), source })?;
     if absolute.components().any(|part| part == Component::ParentDir) {
@@ -52,7 +52,7 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, RestorePlanError> {
     Ok(absolute)
 }
 
-pub(super) fn place_tablespaces(
+pub(crate) fn place_tablespaces(
     record: &BackupRecord,
     options: &RestoreOptions,
     destination: &Path,
@@ -84,7 +84,7 @@ pub(super) fn place_tablespaces(
 
 /// Everything can be written to, and nothing lies where another thing goes; a tablespace may lie inside the data directory, where it
 /// is not in the way of the cluster's own files.
-pub(super) fn check_places(
+pub(crate) fn check_places(
     destination: &Path,
     tablespaces: &[TablespacePlace],
 ) -> Result<(), RestorePlanError> {
@@ -163,7 +163,7 @@ fn check_access(place: &Path) -> Result<(), RestorePlanError> {
     Ok(())
 }
 
-pub(super) fn is_empty(dir: &Path) -> Result<bool, RestorePlanError> {
+pub(crate) fn is_empty(dir: &Path) -> Result<bool, RestorePlanError> {
     match std::fs::read_dir(dir) {
         Ok(mut read) => Ok(read.next().is_none()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),

@@ -1,0 +1,161 @@
+//! A base backup out of an object store, straight into its final files.
+//!
+//! As with Barman 3.19's `barman-cloud-restore`, the outcome is a data directory with its tablespaces, as `pg_basebackup` would have
+//! made it: where WAL comes from, and where recovery ends, is for whoever starts the server to configure. What is different: first a
+//! plan, which can be printed; the ranges of an object come side by side; everything is compared with the manifest, where the backup
+//! has one, and on disk before `global/pg_control` is, so that nothing incomplete can be started.
+
+mod choice;
+mod error;
+mod fetch;
+mod plan;
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tapster_catalog::BackupRecord;
+use tapster_copy::extract::{ControlFile, TablespaceTarget};
+use tapster_copy::sync;
+use tapster_copy::{ChecksumAlgorithm, ExtractOptions, ExtractReport, TarExtractor, Unpacker, publish};
+
+pub use choice::{CloudBackupChoice, CloudTarget};
+pub use error::CloudRestoreError;
+pub use plan::{ArchiveObject, CloudRestorePlan, CloudWal};
+
+use super::CloudServer;
+use crate::Context;
+use crate::event::Progress;
+use crate::restore::TimelineTarget;
+
+/// Of the old server, and of no use to a new one.
+const LEFT_OUT: [&str; 4] = ["tablespace_map", "postmaster.pid", "postmaster.opts", "standby.signal"];
+
+/// Options of [`CloudServer::plan_restore`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CloudRestoreOptions {
+    /// Which backup.
+    pub backup: CloudBackupChoice,
+    /// What `auto` goes by.
+    pub target: CloudTarget,
+    /// What `auto` goes by, too.
+    pub timeline: Option<TimelineTarget>,
+    /// The new data directory.
+    pub destination: PathBuf,
+    /// New places of tablespaces, by name; those not named go where they were.
+    pub tablespaces: Vec<(String, PathBuf)>,
+    /// Ranges of an object that come at the same time, of 8 MiB each; what the store's options say for 0.
+    pub connections: usize,
+}
+
+impl CloudRestoreOptions {
+    /// The whole of a backup into that directory.
+    pub fn new(backup: CloudBackupChoice, destination: impl Into<PathBuf>) -> Self {
+        Self {
+            backup,
+            target: CloudTarget::End,
+            timeline: None,
+            destination: destination.into(),
+            tablespaces: Vec::new(),
+            connections: 0,
+        }
+    }
+}
+
+/// A finished restore.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CloudRestoreReport {
+    /// The backup.
+    pub record: BackupRecord,
+    /// Regular files that were written.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Whether each of them was compared with a manifest.
+    pub verified: bool,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl CloudServer {
+    /// Does what the plan says.
+    ///
+    /// # Errors
+    /// When the archives do not come, are not whole, or cannot be written. The destination then has no `global/pg_control`.
+    pub fn restore(
+        &self,
+        plan: &CloudRestorePlan,
+        context: &Context<'_>,
+    ) -> Result<CloudRestoreReport, CloudRestoreError> {
+        let begun = Instant::now();
+        let (report, control) = self.unpack(plan, context)?;
+        // The links in `pg_tblspc` and the files are there; what is left is what nobody sends.
+        let (wal, mode) = (plan.destination.join("pg_wal"), mode_of(&control));
+        if !wal.exists() {
+            sync::create_dir_all(&wal, mode)?;
+        }
+        for dir in plan.tablespaces.iter().map(|place| &place.location).chain([&plan.destination]) {
+            let set = std::fs::set_permissions(dir, Permissions::from_mode(mode));
+            set.map_err(|source| CloudRestoreError::Mode { path: dir.clone(), source })?;
+            sync::directory(dir)?;
+        }
+        let path = plan.destination.join("global").join("pg_control");
+        publish::replace(&path, control.mode, &control.content)?;
+        Ok(CloudRestoreReport {
+            record: plan.record.clone(),
+            files: report.files,
+            bytes: report.bytes,
+            verified: report.manifest.is_some(),
+            elapsed: begun.elapsed(),
+        })
+    }
+
+    fn unpack(
+        &self,
+        plan: &CloudRestorePlan,
+        context: &Context<'_>,
+    ) -> Result<(ExtractReport, ControlFile), CloudRestoreError> {
+        let mut options = ExtractOptions::default();
+        (options.manifest_inside, options.keep_links) = (true, true);
+        options.checksum = Some(ChecksumAlgorithm::Crc32c);
+        options.skip = LEFT_OUT.map(str::to_owned).to_vec();
+        for tablespace in &plan.record.tablespaces {
+            let place = plan.tablespaces.iter().find(|place| place.oid == tablespace.oid);
+            let target =
+                place.map_or(TablespaceTarget::InPlace, |p| TablespaceTarget::Directory(p.location.clone()));
+            options.tablespaces.insert(tablespace.oid, target);
+        }
+        let mut unpacker = Unpacker::start(TarExtractor::create(&plan.destination, options)?);
+        let connections = match plan.options.connections {
+            0 => self.store().options().concurrency,
+            count => count,
+        };
+        let connections = if connections == 0 { 4 } else { connections };
+        let mut done = 0_u64;
+        for archive in &plan.archives {
+            tracing::info!("Extracting {}", archive.key);
+            unpacker.start_archive(archive.tablespace, archive.compression)?;
+            let fetched = fetch::fetch(self.store(), archive, connections, context, |bytes| {
+                unpacker.feed(bytes)?;
+                done = done.saturating_add(bytes.len() as u64);
+                context.observer.progress(Progress { done, total: Some(plan.stored) });
+                Ok(())
+            });
+            match fetched {
+                Err(CloudRestoreError::Store(tapster_cloud::CloudError::Stopped)) => {
+                    return Err(CloudRestoreError::Stopped { destination: plan.destination.clone() });
+                }
+                fetched => fetched?,
+            }
+        }
+        Ok(unpacker.into_extractor()?.finish_without_control()?)
+    }
+}
+
+/// A directory that was there has any mode; PostgreSQL starts with two. The files say which it was.
+const fn mode_of(control: &ControlFile) -> u32 {
+    if control.mode & 0o040 == 0 { 0o700 } else { 0o750 }
+}
