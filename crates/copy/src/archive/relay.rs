@@ -450,3 +450,122 @@ impl Write for Packer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::tar::Event;
+
+    type Stored = Arc<Mutex<BTreeMap<(Option<u32>, u32), Vec<u8>>>>;
+
+    /// Keeps what was finished.
+    #[derive(Clone, Default)]
+    struct Shelf(Stored);
+
+    struct Item(Stored, Part, Vec<u8>);
+
+    impl PartStore for Shelf {
+        fn begin(&mut self, part: Part) -> io::Result<Box<dyn PartWriter>> {
+            Ok(Box::new(Item(Arc::clone(&self.0), part, Vec::new())))
+        }
+    }
+
+    impl Write for Item {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.2.write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl PartWriter for Item {
+        fn finish(self: Box<Self>) -> io::Result<()> {
+            let Self(stored, part, bytes) = *self;
+            stored.lock().unwrap().insert((part.tablespace, part.number), bytes);
+            Ok(())
+        }
+    }
+
+    fn members(archive: &[u8], compression: Compression) -> Vec<String> {
+        let mut clear = Vec::new();
+        codec::decoder(archive, compression).unwrap().read_to_end(&mut clear).unwrap();
+        let (mut parser, mut input, mut names) = (Parser::new(), &clear[..], Vec::new());
+        while let Some(event) = parser.next(&mut input).unwrap() {
+            if let Event::Member(member) = event {
+                names.push(member.path.display().to_string());
+            }
+        }
+        parser.finish().unwrap();
+        names
+    }
+
+    fn file(name: &str, size: usize) -> Vec<u8> {
+        let mut bytes = member_header(name, size as u64, 0o600, 0).unwrap().to_vec();
+        bytes.resize(512 + size.next_multiple_of(512), 0);
+        bytes.get_mut(512..512 + size).unwrap().fill(7);
+        bytes
+    }
+
+    fn link(name: &str) -> Vec<u8> {
+        let mut writer = crate::tar::Writer::new(Vec::new());
+        let mut member = crate::tar::NewMember::file(Path::new(name), 0);
+        member.kind = MemberKind::Symlink("/somewhere".into());
+        writer.start(&member).unwrap();
+        let mut bytes = writer.finish().unwrap();
+        bytes.truncate(512);
+        bytes
+    }
+
+    #[test]
+    fn archives_are_cut_between_members_and_links_left_out() {
+        for compression in [Compression::None, Compression::Gzip, Compression::Lz4, Compression::Snappy] {
+            let shelf = Shelf::default();
+            let mut options = RelayOptions::default();
+            (options.compression, options.max_size) = (compression, 512);
+            options.skip = vec!["standby.signal".to_owned()];
+            let mut relay = ArchiveRelay::new(shelf.clone(), options);
+            relay.start_archive(Some(5)).unwrap();
+            relay.feed(&file("PG_15/1", 3)).unwrap();
+            relay.start_archive(None).unwrap();
+            let stream = [
+                file("backup_label", 4),
+                link("pg_tblspc/5"),
+                file("standby.signal", 1),
+                file("base/1/2", 1000),
+                file("global/pg_control", 8192),
+                vec![0; 1024],
+            ];
+            for piece in stream.concat().chunks(333) {
+                relay.feed(piece).unwrap();
+            }
+            let report = relay.finish().unwrap();
+            assert_eq!(report.report.label.as_deref(), Some(&[7; 4][..]));
+            let stored = shelf.0.lock().unwrap();
+            let all = |oid| {
+                let parts = stored.iter().filter(|((tablespace, _), _)| *tablespace == oid);
+                parts.flat_map(|(_, bytes)| members(bytes, compression)).collect::<Vec<_>>()
+            };
+            assert_eq!(all(Some(5)), ["", "PG_15/1"]);
+            assert_eq!(all(None), ["", "backup_label", "base/1/2", "global/pg_control"]);
+            let sizes: u64 = report.parts.iter().map(|part| part.size).sum();
+            assert_eq!(sizes, stored.values().map(|bytes| bytes.len() as u64).sum::<u64>());
+            if compression == Compression::None {
+                assert_eq!(stored.len(), 4, "each file in a part of its own");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_stored_of_a_stream_that_breaks_off() {
+        let shelf = Shelf::default();
+        let mut relay = ArchiveRelay::new(shelf.clone(), RelayOptions::default());
+        relay.start_archive(None).unwrap();
+        relay.feed(&file("base/1/2", 1000)[..700]).unwrap();
+        assert!(relay.finish().is_err());
+        assert!(shelf.0.lock().unwrap().is_empty());
+    }
+}

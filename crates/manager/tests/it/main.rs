@@ -15,6 +15,8 @@
 )]
 
 mod check;
+#[cfg(feature = "cloud")]
+mod cloud_backup;
 mod completeness;
 mod config;
 mod cycle;

@@ -190,16 +190,18 @@ impl CloudServer {
         self.store().put(&key, record.to_text().into_bytes(), &write)
     }
 
-    /// An id nobody has: the local time, or the next second when it is taken.
+    /// An id nobody has: the local time, or the next second when it is taken. Without a bucket it is an error before anything begins.
     fn free_id(&self, context: &Context<'_>) -> Result<BackupId, CloudBackupError> {
+        let taken = self.store().list_dirs(&self.layout().base())?;
         loop {
             let id = BackupId::from_local(context.now());
-            match self.store().head(&self.layout().record(&id)) {
-                Err(error) if error.is_not_found() => return Ok(id),
-                Err(error) => return Err(error.into()),
-                Ok(_) if context.stopped() => return Err(CloudBackupError::Stopped),
-                Ok(_) => std::thread::sleep(Duration::from_millis(100)),
+            if !taken.contains(&id.to_string()) {
+                return Ok(id);
             }
+            if context.stopped() {
+                return Err(CloudBackupError::Stopped);
+            }
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 

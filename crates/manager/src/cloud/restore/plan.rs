@@ -12,7 +12,9 @@ use super::choice::wal_of;
 use super::{CloudRestoreError, CloudRestoreOptions};
 use crate::cloud::CloudServer;
 use crate::cloud::backup::ENDINGS;
-use crate::restore::{BackupChoice, RestoreOptions, TablespacePlace, absolute, check_places, is_empty, place_tablespaces};
+use crate::restore::{
+    BackupChoice, RestoreOptions, TablespacePlace, absolute, check_places, is_empty, place_tablespaces,
+};
 
 /// An archive of the backup.
 #[derive(Clone, Debug, Eq, PartialEq)]
