@@ -1,4 +1,4 @@
-//! Sizes and durations in Barman's words.
+//! Sizes and durations in Barman's words, and the system's errors in its own.
 
 use time::Duration;
 
@@ -53,6 +53,15 @@ pub fn human_duration(span: Duration) -> String {
 /// [`human_duration`] of a span that cannot be negative.
 pub fn human_elapsed(span: std::time::Duration) -> String {
     human_duration(Duration::try_from(span).unwrap_or(Duration::MAX))
+}
+
+/// `strerror` alone: the number that Rust adds is part of no other program's messages.
+pub fn system_text(error: &std::io::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(end) = text.rfind(" (os error ") {
+        text.truncate(end);
+    }
+    text
 }
 
 #[cfg(test)]

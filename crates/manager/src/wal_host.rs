@@ -50,7 +50,7 @@ impl Server {
         }
     }
 
-    fn wal_streaming_conninfo(&self) -> (&'static str, Option<&str>) {
+    pub(crate) fn wal_streaming_conninfo(&self) -> (&'static str, Option<&str>) {
         match given(self.config.wal_streaming_conninfo.as_ref()) {
             Some(text) => ("wal_streaming_conninfo", Some(text)),
             None => ("streaming_conninfo", self.config.streaming_conninfo.as_deref()),

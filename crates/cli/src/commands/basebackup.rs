@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use tapster_copy::SyncMethod;
 use tapster_copy::archive::ArchiveCompression;
-use tapster_manager::tools::LibpqText;
 use tapster_manager::tools::basebackup::{
     BaseBackupEvent, BaseBackupOptions, BaseBackupToolError, DirectoryKind, Progress, Target, Wal,
     run as take,
 };
+use tapster_manager::tools::{LibpqText, connect_text};
 use tapster_protocol::ServerCompression;
 
-use super::pg_connection::{Tool, connect_text};
+use super::pg_connection::Tool;
 use crate::args::pg::basebackup::{BackupFormat, BaseBackup, WalMethod};
 use crate::args::pg::compress::{Compress, Method, Spec};
 use crate::failure::Failure;

@@ -1,11 +1,11 @@
-//! What `basebackup` and `receivewal` share: the connection of PostgreSQL's programs, their log lines, and libpq's words.
+//! What `basebackup` and `receivewal` share: the connection of PostgreSQL's programs, their log lines, and asking for a password.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
 
 use rustix::fs::Mode;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-use tapster_manager::tools::LibpqText;
+use tapster_manager::tools::NO_PASSWORD;
 use tapster_protocol::{ConnInfo, ConnInfoError, ConnectError, ConnectOptions, Environment, SlotName};
 
 use crate::args::pg::connection::ConnectionArgs;
@@ -110,8 +110,6 @@ impl<'a> Tool<'a> {
     }
 }
 
-const NO_PASSWORD: &str = "no password supplied";
-
 /// Reads a line without showing it; from stdin when there is no terminal, as `simple_prompt` does.
 fn prompt(text: &str) -> String {
     let mut line = String::new();
@@ -131,39 +129,4 @@ fn prompt(text: &str) -> String {
     }
     let _ = (&terminal).write_all(b"\n");
     line.trim_end_matches(['\r', '\n']).to_owned()
-}
-
-/// A failed connection in libpq's words.
-pub(crate) fn connect_text(error: &ConnectError, options: &ConnectOptions) -> String {
-    let first_port = options.hosts().first().map_or(5432, |host| host.port);
-    let to = |host: &str, port: u16| {
-        if host.starts_with(['/', '@']) {
-            format!("connection to server on socket \"{host}/.s.PGSQL.{port}\" failed: ")
-        } else {
-            format!("connection to server at \"{host}\", port {port} failed: ")
-        }
-    };
-    match error {
-        ConnectError::Io { host, port, source } => {
-            let text = source.to_string();
-            let reason = text.split(" (os error ").next().unwrap_or_default();
-            let question = if host.starts_with(['/', '@']) {
-                "Is the server running locally and accepting connections on that socket?"
-            } else {
-                "Is the server running on that host and accepting TCP/IP connections?"
-            };
-            format!("{}{reason}\n\t{question}", to(host, *port))
-        }
-        ConnectError::TimedOut { host, port, .. } => format!("{}timeout expired", to(host, *port)),
-        ConnectError::Server { host, port, error } => format!("{}{}", to(host, *port), LibpqText(error)),
-        ConnectError::Authentication { host, reason } => {
-            let prefix = if reason == NO_PASSWORD { "fe_sendauth: " } else { "" };
-            format!("{}{prefix}{reason}", to(host, first_port))
-        }
-        ConnectError::Tls { host, reason } => format!("{}{reason}", to(host, first_port)),
-        ConnectError::AllHosts(errors) => {
-            errors.iter().map(|error| connect_text(error, options)).collect::<Vec<_>>().join("\n")
-        }
-        other => other.to_string(),
-    }
 }

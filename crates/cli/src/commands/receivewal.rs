@@ -1,6 +1,7 @@
 //! `tapster receivewal`.
 
 use tapster_catalog::SegmentCompression;
+use tapster_manager::tools::connect_text;
 use tapster_manager::tools::receivewal::{
     ReceiveWalEvent, ReceiveWalOptions, ReceiveWalToolError, create_slot, drop_slot, receive,
 };
@@ -8,7 +9,7 @@ use tapster_protocol::receive::ReceiveError;
 use tapster_protocol::{ConnectError, ConnectOptions};
 use walfile::codec::Level;
 
-use super::pg_connection::{Tool, connect_text};
+use super::pg_connection::Tool;
 use crate::args::pg::compress::Method;
 use crate::args::pg::receivewal::{Action, ReceiveWal};
 use crate::failure::Failure;

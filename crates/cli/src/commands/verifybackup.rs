@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tapster_copy::CopyObserver;
+use tapster_manager::text::system_text;
 use tapster_manager::tools::verifybackup::{
     BackupFormat, VerifyBackupError, VerifyBackupOptions, verify_backup,
 };
 
 use crate::args::pg::verifybackup::VerifyBackupTool;
 use crate::failure::Failure;
-use crate::output::verification::{manifest, problems, system_text, wal};
+use crate::output::verification::{manifest, problems, wal};
 use crate::session::Session;
 
 /// Kilobytes between two lines of progress.

@@ -2,6 +2,7 @@
 
 use tapster_copy::manifest::{ManifestError, Problem, VerifyReport};
 use tapster_manager::WalRangeFault;
+use tapster_manager::text::system_text;
 
 /// One line of `pg_verifybackup`, without its prefix.
 pub(crate) fn problem(problem: &Problem) -> String {
@@ -56,10 +57,4 @@ pub(crate) fn manifest(error: &ManifestError) -> String {
 /// What `pg_waldump` would have found, and what `pg_verifybackup` says then.
 pub(crate) fn wal(fault: &WalRangeFault) -> [String; 2] {
     [fault.reason.clone(), format!("WAL parsing failed for timeline {}", fault.timeline)]
-}
-
-/// `strerror`, without Rust's number behind it.
-pub(crate) fn system_text(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
 }

@@ -5,22 +5,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tapster_catalog::durable::{self, DurableError};
 use tapster_catalog::locks::{Lock, LockName};
 use tapster_catalog::{BackupRecord, BackupStatus, BackupType, ServerLayout};
 use time::OffsetDateTime;
 use walfile::SegmentName;
 
 use super::CheckReport;
-use crate::config::BackupMethod;
 use crate::remote::Remote;
-use crate::text::{human_duration, pretty_bytes};
+use crate::text::{human_duration, pretty_bytes, system_text};
 use crate::wal_usage::WalUsage;
 use crate::{Context, Server, Silent};
 use crate::{archive_wal, encryption};
 
-/// Visible entries of a directory; one that is not there has none. What else keeps it from being read is the reason for a
-/// failed line: it must not pass for empty.
-fn entries(dir: &Path) -> Result<Vec<String>, String> {
+/// Entries of a directory but for temporary files of ours; one that is not there has none. What else keeps it from being read is
+/// the reason for a failed line: it must not pass for empty.
+fn all_entries(dir: &Path) -> Result<Vec<String>, String> {
     let reason = |error: io::Error| format!("cannot read '{}': {error}", dir.display());
     let read = match std::fs::read_dir(dir) {
         Ok(read) => read,
@@ -29,11 +29,18 @@ fn entries(dir: &Path) -> Result<Vec<String>, String> {
     };
     let mut names = Vec::new();
     for entry in read {
-        let name = entry.map_err(reason)?.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') {
-            names.push(name);
+        let name = entry.map_err(reason)?.file_name();
+        if !durable::is_temp_name(&name) {
+            names.push(name.to_string_lossy().into_owned());
         }
     }
+    Ok(names)
+}
+
+/// Those that are not hidden.
+fn entries(dir: &Path) -> Result<Vec<String>, String> {
+    let mut names = all_entries(dir)?;
+    names.retain(|name| !name.starts_with('.'));
     Ok(names)
 }
 
@@ -130,6 +137,9 @@ impl Server {
         }
         match self.create_directories() {
             Ok(()) => report.ok("directories"),
+            Err(DurableError::Io { path, source, .. }) => {
+                report.failed("directories", format!("{}: {}", path.display(), system_text(&source)));
+            }
             Err(error) => report.failed("directories", error.to_string()),
         }
     }
@@ -266,28 +276,6 @@ impl Server {
         }
     }
 
-    pub(super) fn check_method(&self, report: &mut CheckReport, context: &Context<'_>) {
-        match self.config.backup_method {
-            _ if !self.config.active => {}
-            _ if self.config.is_passive() => self.check_ssh(report, context),
-            BackupMethod::Postgres => {
-                // Barman's names; Tapster speaks the protocol itself, so nothing can be missing or too old.
-                report.ok("pg_basebackup");
-                report.ok("pg_basebackup compatible");
-                // Barman asks the server for its version first.
-                if report.line("PostgreSQL").is_none_or(|line| line.ok) {
-                    report.ok("pg_basebackup supports tablespaces mapping");
-                }
-            }
-            BackupMethod::LocalRsync => self.check_local_files(report, context),
-            BackupMethod::Rsync => self.check_ssh(report, context),
-            BackupMethod::Snapshot | BackupMethod::LocalToCloud => {}
-        }
-        if !self.config.problems.is_empty() {
-            report.push("configuration", false, None).details.clone_from(&self.config.problems);
-        }
-    }
-
     pub(super) fn check_receiver(&self, report: &mut CheckReport) {
         let line = "receive-wal running";
         match Lock::holder(&self.layout().lock(&LockName::ReceiveWal)) {
@@ -298,7 +286,8 @@ impl Server {
     }
 
     pub(super) fn check_errors_directory(&self, report: &mut CheckReport) {
-        let names = match entries(&self.layout().errors) {
+        // Barman counts hidden ones here, and only here.
+        let names = match all_entries(&self.layout().errors) {
             Ok(names) => names,
             Err(reason) => return report.failed("archiver errors", reason),
         };

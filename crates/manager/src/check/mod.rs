@@ -5,8 +5,10 @@ mod continuity;
 mod extended;
 mod files;
 mod local;
+mod method;
 mod remote_lines;
 mod report;
+mod streaming;
 
 pub use report::{CheckLine, CheckReport};
 
@@ -14,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use self::streaming::Streaming;
 use crate::{Context, Server};
 
 /// How often somebody looks whether the time is up.
@@ -69,20 +72,22 @@ impl Server {
         context: &Context<'_>,
     ) -> CheckReport {
         let mut report = CheckReport::new(self.name(), self.config.active);
-        let steps: [fn(&Self, &mut CheckReport, &Context<'_>, Duration); 10] = [
-            |server, report, context, timeout| server.check_archive(report, context, timeout),
-            |server, report, _, _| server.check_queues(report),
-            |server, report, context, _| server.check_postgres(report, context),
-            |server, report, _, _| server.check_directories(report),
-            |server, report, context, _| server.check_backups(report, context),
-            |server, report, _, _| server.check_continuity(report),
-            |server, report, context, _| server.check_method(report, context),
-            |server, report, context, _| server.check_identity(report, context),
-            |server, report, context, _| server.check_archivers(report, context),
-            |server, report, context, _| server.check_extended(report, context),
+        let streaming = Streaming::default();
+        type Step = fn(&Server, &mut CheckReport, &Context<'_>, &Streaming, Duration);
+        let steps: [Step; 10] = [
+            |server, report, context, _, timeout| server.check_archive(report, context, timeout),
+            |server, report, _, _, _| server.check_queues(report),
+            |server, report, context, streaming, _| server.check_postgres(report, context, streaming),
+            |server, report, _, _, _| server.check_directories(report),
+            |server, report, context, _, _| server.check_backups(report, context),
+            |server, report, _, _, _| server.check_continuity(report),
+            |server, report, context, streaming, _| server.check_method(report, context, streaming),
+            |server, report, context, streaming, _| server.check_identity(report, context, streaming),
+            |server, report, context, streaming, _| server.check_archivers(report, context, streaming),
+            |server, report, context, _, _| server.check_extended(report, context),
         ];
         for step in steps.iter().take(if extended { 10 } else { 9 }) {
-            step(self, &mut report, context, timeout);
+            step(self, &mut report, context, &streaming, timeout);
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {
                 report.failed("check timeout", "barman check command timed out");
                 break;

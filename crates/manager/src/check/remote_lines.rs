@@ -3,6 +3,7 @@
 use tapster_protocol::{Connection, Mode, QueryError};
 
 use super::CheckReport;
+use super::streaming::{Answer, Streaming};
 use crate::config::BackupMethod;
 use crate::remote::Remote;
 use crate::{Context, Server};
@@ -27,14 +28,20 @@ fn check_wal_level(report: &mut CheckReport, line: &str, remote: &mut Remote<'_>
 }
 
 impl Server {
-    pub(super) fn check_postgres(&self, report: &mut CheckReport, context: &Context<'_>) {
+    pub(super) fn check_postgres(
+        &self,
+        report: &mut CheckReport,
+        context: &Context<'_>,
+        streaming: &Streaming,
+    ) {
         if !self.asks_postgres() {
             return;
         }
         let mut connection = match self.connect(context.stop.clone()) {
             Ok(connection) => connection,
             Err(error) => {
-                report.failed("PostgreSQL", error.to_string());
+                let conninfo = self.config.conninfo.as_deref();
+                report.failed("PostgreSQL", self.in_words_of_libpq(&error, conninfo));
                 if self.has_own_wal_host() {
                     self.check_wal_host(report, context);
                 } else if self.config.slot_name.is_some() && self.config.streaming_archiver {
@@ -44,7 +51,7 @@ impl Server {
             }
         };
         report.ok("PostgreSQL");
-        let result = self.check_connected(report, &mut connection, context);
+        let result = self.check_connected(report, &mut connection, context, streaming);
         if let Err(error) = result {
             report.failed("PostgreSQL", error.to_string());
         }
@@ -63,6 +70,7 @@ impl Server {
         report: &mut CheckReport,
         connection: &mut Connection,
         context: &Context<'_>,
+        streaming: &Streaming,
     ) -> Result<(), QueryError> {
         let mut remote = Remote::new(connection);
         if remote.has_backup_privileges()? {
@@ -74,13 +82,11 @@ impl Server {
             );
         }
         if self.streams() {
-            let application = &self.config.streaming_backup_name;
-            match self.connect_streaming(application, context.stop.clone()) {
-                Ok(mut streaming) => match streaming.identify_system() {
-                    Ok(_) => report.ok("PostgreSQL streaming"),
-                    Err(error) => report.failed("PostgreSQL streaming", error.to_string()),
-                },
-                Err(error) => report.failed("PostgreSQL streaming", error.to_string()),
+            match streaming.ask(self, context) {
+                Answer::Identity(_) => report.ok("PostgreSQL streaming"),
+                Answer::Silent(error) | Answer::Unusable(error) => {
+                    report.failed("PostgreSQL streaming", error);
+                }
             }
         }
         check_wal_level(report, "wal_level", &mut remote)?;
@@ -120,8 +126,9 @@ impl Server {
         let line = "PostgreSQL streaming (WAL streaming)";
         let application = &self.config.streaming_archiver_name;
         let streaming = self.connect_wal_streaming(application, context.stop.clone());
+        let (_, conninfo) = self.wal_streaming_conninfo();
         let identified = streaming
-            .map_err(|error| error.to_string())
+            .map_err(|error| self.in_words_of_libpq(&error, conninfo))
             .and_then(|mut streaming| streaming.identify_system().map_err(|error| error.to_string()));
         match &identified {
             Ok(_) => report.ok(line),
@@ -253,18 +260,21 @@ impl Server {
         Ok(())
     }
 
-    pub(super) fn check_identity(&self, report: &mut CheckReport, context: &Context<'_>) {
+    pub(super) fn check_identity(
+        &self,
+        report: &mut CheckReport,
+        context: &Context<'_>,
+        streaming: &Streaming,
+    ) {
         let line = "systemid coherence";
         if !self.asks_postgres() {
             return self.compare_systems(report, line, None, None);
         }
         let normal = ask(self, context, |remote| remote.system_id()).flatten();
-        let streaming = self
-            .streams()
-            .then(|| self.connect_streaming(&self.config.streaming_backup_name, context.stop.clone()).ok())
-            .flatten()
-            .and_then(|mut connection| connection.identify_system().ok())
-            .map(|identity| identity.system_id.to_string());
+        let streaming = match self.streams().then(|| streaming.ask(self, context)) {
+            Some(Answer::Identity(identity)) => Some(identity.system_id.to_string()),
+            _ => None,
+        };
         self.compare_systems(report, line, normal, streaming);
     }
 
@@ -303,11 +313,16 @@ impl Server {
         }
     }
 
-    pub(super) fn check_archivers(&self, report: &mut CheckReport, context: &Context<'_>) {
+    pub(super) fn check_archivers(
+        &self,
+        report: &mut CheckReport,
+        context: &Context<'_>,
+        streaming: &Streaming,
+    ) {
         if self.asks_postgres() && self.config.streaming_archiver {
-            // Barman's names; Tapster brings its own receiver, which is always there and always compatible.
+            // Barman's names; Tapster brings its own receiver, which is always there.
             report.ok("pg_receivexlog");
-            report.ok("pg_receivexlog compatible");
+            streaming.compatible(report, "pg_receivexlog", self, context);
             self.check_receiver(report);
         }
         if self.asks_postgres() && self.config.archiver {
@@ -324,9 +339,10 @@ impl Server {
                     report.failed("archive_command", "please set it accordingly to documentation");
                 } else {
                     report.ok("archive_command");
-                }
-                if let Some(is_archiving) = archiver.is_archiving {
-                    report.push("continuous archiving", is_archiving, None);
+                    // Unlike Barman's, it fails also where nothing but failures was seen.
+                    if let Some(is_archiving) = archiver.is_archiving {
+                        report.push("continuous archiving", is_archiving, None);
+                    }
                 }
             }
         }

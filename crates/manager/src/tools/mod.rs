@@ -13,4 +13,4 @@ pub mod verifybackup;
 
 mod libpq;
 
-pub use libpq::LibpqText;
+pub use libpq::{LibpqText, NO_PASSWORD, connect_text};

@@ -20,6 +20,7 @@ use tapster_protocol::{
 use thiserror::Error;
 use walfile::{Lsn, SegmentName, SegmentSize, Timeline};
 
+use crate::text::system_text;
 use crate::tools::LibpqText;
 
 /// `RECONNECT_SLEEP_TIME`.
@@ -123,7 +124,7 @@ pub enum ReceiveWalEvent<'a> {
 #[non_exhaustive]
 pub enum ReceiveWalToolError {
     /// The directory is not there.
-    #[error("could not open directory \"{}\": {}", path.display(), os_text(source))]
+    #[error("could not open directory \"{}\": {}", path.display(), system_text(source))]
     Directory {
         /// It.
         path: PathBuf,
@@ -156,11 +157,6 @@ pub enum ReceiveWalToolError {
     /// The connection was lost and is not to be made again.
     #[error("disconnected")]
     Disconnected,
-}
-
-fn os_text(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error ").next().unwrap_or_default().to_owned()
 }
 
 fn query_text(error: &QueryError) -> String {

@@ -9,6 +9,7 @@ use tapster_protocol::{BaseBackupError, ConnectError, QueryError, ReplicationErr
 use thiserror::Error;
 use walfile::{HistoryError, Lsn};
 
+use crate::text::system_text;
 use crate::tools::LibpqText;
 
 /// A base backup that is not there.
@@ -25,7 +26,7 @@ pub enum BaseBackupToolError {
         path: PathBuf,
     },
     /// A directory cannot be made.
-    #[error("could not create directory \"{}\": {}", path.display(), os_text(source))]
+    #[error("could not create directory \"{}\": {}", path.display(), system_text(source))]
     CreateDirectory {
         /// The directory.
         path: PathBuf,
@@ -33,7 +34,7 @@ pub enum BaseBackupToolError {
         source: io::Error,
     },
     /// A directory cannot be looked at.
-    #[error("could not access directory \"{}\": {}", path.display(), os_text(source))]
+    #[error("could not access directory \"{}\": {}", path.display(), system_text(source))]
     AccessDirectory {
         /// The directory.
         path: PathBuf,
@@ -41,7 +42,7 @@ pub enum BaseBackupToolError {
         source: io::Error,
     },
     /// A file operation failed.
-    #[error("could not {action} \"{}\": {}", path.display(), os_text(source))]
+    #[error("could not {action} \"{}\": {}", path.display(), system_text(source))]
     File {
         /// A verb.
         action: &'static str,
@@ -91,7 +92,7 @@ pub enum BaseBackupToolError {
     #[error(transparent)]
     History(#[from] HistoryError),
     /// The WAL cannot be stored.
-    #[error("could not write WAL at {position}: {}", os_text(source))]
+    #[error("could not write WAL at {position}: {}", system_text(source))]
     StoreWal {
         /// Where.
         position: Lsn,
@@ -108,7 +109,7 @@ pub enum BaseBackupToolError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// Writing to stdout failed.
-    #[error("could not write to file \"-\": {}", os_text(.0))]
+    #[error("could not write to file \"-\": {}", system_text(.0))]
     Stdout(#[source] io::Error),
     /// More than one archive, one stdout.
     #[error("can only write single tablespace to stdout, database has {tablespaces}")]
@@ -135,15 +136,6 @@ impl BaseBackupToolError {
 
     pub(super) fn synced(error: SyncError) -> Self {
         Self::File { action: error.action, path: error.path, source: error.source }
-    }
-}
-
-/// `strerror` alone: the code that Rust adds is not part of PostgreSQL's messages.
-fn os_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(end) => text.get(..end).unwrap_or(&text).to_owned(),
-        None => text,
     }
 }
 
