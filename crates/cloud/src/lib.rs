@@ -33,5 +33,7 @@ mod wire;
 pub use error::{CloudError, UrlError};
 pub use layout::Layout;
 pub use options::{Addressing, AzureCredential, Encryption, Environment, Retries, StoreOptions};
-pub use store::{Lock, LockMode, ObjectInfo, ObjectReader, PutMode, Store, Upload, WriteOptions};
+pub use store::{
+    DownloadOptions, Lock, LockMode, ObjectInfo, ObjectReader, PutMode, Store, Upload, WriteOptions,
+};
 pub use url::{Provider, StoreUrl};

@@ -1,10 +1,12 @@
 //! A bucket below a prefix, with calls that block.
 
 mod bucket;
+mod download;
 mod failure;
 mod list;
 mod lock;
 mod objects;
+mod parts;
 mod reader;
 mod runtime;
 mod upload;
@@ -18,6 +20,7 @@ use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectMeta, ObjectStore, TagSet};
 use time::OffsetDateTime;
 
+pub use download::DownloadOptions;
 pub use lock::{Lock, LockMode};
 pub use reader::ObjectReader;
 use runtime::Runtime;

@@ -53,8 +53,19 @@ impl Store {
     /// # Errors
     /// When the store does not begin to send it. Later errors come from [`ObjectReader`].
     pub fn get(&self, key: &str, range: Option<std::ops::Range<u64>>) -> Result<ObjectReader, CloudError> {
+        self.get_of(key, range, None)
+    }
+
+    /// The same, when it must be the content of that name.
+    pub(super) fn get_of(
+        &self,
+        key: &str,
+        range: Option<std::ops::Range<u64>>,
+        etag: Option<String>,
+    ) -> Result<ObjectReader, CloudError> {
         let (path, inner) = (self.path(key)?, Arc::clone(&self.shared.inner));
-        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
+        let range = range.map(GetRange::Bounded);
+        let options = GetOptions { range, if_match: etag, ..GetOptions::default() };
         let result = self.call("reading", key, async move { inner.get_opts(&path, options).await })?;
         ObjectReader::new(self.clone(), result)
     }

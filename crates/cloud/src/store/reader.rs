@@ -11,7 +11,7 @@ use object_store::{GetOptions, GetRange, GetResult};
 use super::{ObjectInfo, Store};
 use crate::CloudError;
 
-const CHANGED: &str = "it was replaced or removed while it was read";
+pub(super) const CHANGED: &str = "it was replaced or removed while it was read";
 
 /// The bytes of an object, in the order of their coming. An [`io::Error`] of it holds a [`CloudError`].
 pub struct ObjectReader {

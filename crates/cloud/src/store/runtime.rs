@@ -49,18 +49,40 @@ impl Runtime {
         receiver.recv().unwrap_or(Err(Ended::Lost))
     }
 
-    /// Begins a future whose end is waited for with the returned handle.
+    /// Begins a future whose end is waited for with the returned handle. Dropping that ends it.
     pub(crate) fn begin<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
-    ) -> mpsc::Receiver<T> {
+    ) -> Begun<T> {
         let (sender, receiver) = mpsc::sync_channel(1);
-        if let Some(runtime) = &self.0 {
+        let task = self.0.as_ref().map(|runtime| {
             runtime.spawn(async move {
                 let _ = sender.send(future.await);
-            });
+            })
+        });
+        Begun { receiver, task: task.map(|task| task.abort_handle()) }
+    }
+}
+
+/// A future under way.
+#[derive(Debug)]
+pub(crate) struct Begun<T> {
+    receiver: mpsc::Receiver<T>,
+    task: Option<tokio::task::AbortHandle>,
+}
+
+impl<T> Begun<T> {
+    /// Its end; `None` when it panicked.
+    pub(crate) fn wait(self) -> Option<T> {
+        self.receiver.recv().ok()
+    }
+}
+
+impl<T> Drop for Begun<T> {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
         }
-        receiver
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
+use http::header::IF_NONE_MATCH;
 use http::{Method, StatusCode};
 use object_store::client::{
     HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
@@ -83,7 +84,15 @@ impl Service {
         }
         let time = time_for(&self.retries, request.body().content_length() as u64);
         let exchange = async {
-            let response = self.writing.call(request).await?;
+            let mut again = is_end_of_upload.then(|| request.clone());
+            let mut response = self.writing.call(request).await?;
+            if response.status() == StatusCode::NOT_IMPLEMENTED
+                && let Some(mut again) = again.take()
+                && again.headers_mut().remove(IF_NONE_MATCH).is_some()
+            {
+                // It cannot decide that there is no such object. There was none just now.
+                response = self.writing.call(again).await?;
+            }
             if !response.status().is_success() {
                 return refused(response).await;
             }

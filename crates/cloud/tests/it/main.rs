@@ -25,9 +25,18 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 use tapster_cloud::{CloudError, PutMode, Store, StoreOptions, WriteOptions};
 
-/// Bytes that differ.
+/// Bytes that differ from their neighbours, and from those a power of two away.
 fn noise(count: u32) -> Vec<u8> {
-    (0..count).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+    static BLOCK: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
+        (0..65_537_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+    });
+    let count = count as usize;
+    let mut bytes = Vec::with_capacity(count + BLOCK.len());
+    while bytes.len() < count {
+        bytes.extend_from_slice(&BLOCK);
+    }
+    bytes.truncate(count);
+    bytes
 }
 
 fn store() -> Store {

@@ -1,10 +1,12 @@
 //! Every call against a server that speaks S3.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tapster_cloud::testing::Moto;
-use tapster_cloud::{CloudError, LockMode, PutMode, Store, WriteOptions};
+use tapster_cloud::{CloudError, DownloadOptions, LockMode, PutMode, Store, WriteOptions};
 
 use crate::noise;
 
@@ -171,4 +173,40 @@ fn locks_of_objects_are_seen() {
     let lock = store.lock_of("held").unwrap().unwrap();
     assert!(lock.legal_hold && lock.mode.is_none() && lock.holds_at(until));
     assert!(matches!(store.lock_of("never"), Err(CloudError::NotFound { .. })));
+}
+
+#[test]
+fn an_object_becomes_a_file_in_pieces_until_somebody_stops_it() {
+    let Some(store) = store("download") else { return };
+    let bytes = noise((40 << 20) + 17);
+    let mut upload = store.upload("large", WriteOptions::default()).unwrap();
+    upload.write_all(&bytes).unwrap();
+    upload.finish().unwrap();
+    store.put("empty", Vec::new(), &WriteOptions::default()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    std::fs::write(&path, noise(50 << 20)).unwrap();
+    let file = File::options().write(true).open(&path).unwrap();
+    let told = AtomicU64::new(0);
+    let progress = |count| {
+        told.fetch_add(count, Ordering::Relaxed);
+    };
+    let mut options = DownloadOptions::default();
+    options.progress = Some(&progress);
+    let info = store.download("large", &file, &path, options).unwrap();
+    assert_eq!((info.size, told.load(Ordering::Relaxed)), (bytes.len() as u64, bytes.len() as u64));
+    assert!(std::fs::read(&path).unwrap() == bytes);
+    store.download("empty", &file, &path, DownloadOptions::default()).unwrap();
+    assert_eq!(file.metadata().unwrap().len(), 0);
+    let stop = AtomicBool::new(false);
+    let progress = |_| stop.store(true, Ordering::Relaxed);
+    let mut options = DownloadOptions::default();
+    options.stop = Some(&stop);
+    options.progress = Some(&progress);
+    let stopped = store.download("large", &file, &path, options);
+    assert!(matches!(stopped, Err(CloudError::Stopped)));
+    let never = store.download("never", &file, &path, DownloadOptions::default());
+    assert!(matches!(never, Err(CloudError::NotFound { .. })));
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    assert!(matches!(store.download("large", &full, &path, options), Err(CloudError::Local { .. })));
 }

@@ -2,6 +2,8 @@
 
 use std::io::Read as _;
 
+use tapster_cloud::DownloadOptions;
+
 use super::{Reply, Request, Server, announcing, answer, assert_presentable, errors};
 use crate::noise;
 
@@ -133,6 +135,61 @@ fn a_listing_is_whole_or_an_error() {
         let server = Server::start(move |_| answer(200, &[], &body));
         let last = server.store().list("").take(10).last();
         let error = last.unwrap_or_else(|| panic!("{what}: an empty listing")).expect_err(what);
+        assert!(!error.is_not_found(), "{what}: {error}");
+        assert_presentable(&error);
+    }
+}
+
+/// The answer to a request for a piece of an object of so many bytes.
+fn piece(request: &Request, bytes: &[u8], etag: &str) -> Reply {
+    let etag = format!("ETag: \"{etag}\"");
+    if request.method == "HEAD" {
+        return announcing(200, &[&etag], bytes.len(), b"");
+    }
+    let (from, to) =
+        request.header("range").unwrap().strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+    let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
+    answer(206, &[&etag, &format!("Content-Range: bytes {from}-{to}/{}", bytes.len())], &bytes[from..=to])
+}
+
+#[test]
+fn a_file_is_never_of_two_objects_nor_of_a_part_of_one() {
+    type Script = fn(&Request, &[u8]) -> Reply;
+    let scripts: [(&str, Script); 4] = [
+        ("replaced, and the store says so", |request, bytes| match request.header("range") {
+            Some(range) if !range.starts_with("bytes=0-") => {
+                super::error(412, "PreconditionFailed", "another")
+            }
+            _ => piece(request, bytes, "a"),
+        }),
+        ("longer now", |request, bytes| match request.header("range") {
+            Some("bytes=0-16777215") => {
+                let headers = ["ETag: \"a\"", "Content-Range: bytes 0-16777215/50000000"];
+                answer(206, &headers, &bytes[..16 << 20])
+            }
+            _ => piece(request, bytes, "a"),
+        }),
+        ("gone", |request, bytes| match request.header("range") {
+            Some(range) if !range.starts_with("bytes=0-") => super::error(404, "NoSuchKey", "gone"),
+            _ => piece(request, bytes, "a"),
+        }),
+        ("another range", |request, bytes| match request.header("range") {
+            Some(range) if !range.starts_with("bytes=0-") => {
+                answer(206, &["ETag: \"a\"", "Content-Range: bytes 0-16777215/41943040"], &bytes[..16 << 20])
+            }
+            _ => piece(request, bytes, "a"),
+        }),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    for (what, script) in scripts {
+        let bytes = noise(40 << 20);
+        let server = Server::start(move |request| script(request, &bytes));
+        let path = directory.path().join("file");
+        let file = std::fs::File::create(&path).unwrap();
+        let mut options = server.options();
+        options.retries.read_timeout = std::time::Duration::from_secs(5);
+        let error =
+            server.open(options).download("key", &file, &path, DownloadOptions::default()).unwrap_err();
         assert!(!error.is_not_found(), "{what}: {error}");
         assert_presentable(&error);
     }

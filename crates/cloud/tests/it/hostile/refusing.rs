@@ -4,7 +4,7 @@ use super::{Reply, Server, answer, assert_presentable, error, errors};
 use tapster_cloud::{CloudError, WriteOptions};
 
 /// As S3 does, no body to `HEAD`.
-fn as_s3(request: &super::Request, status: u16, code: &str, message: &str) -> Reply {
+pub(super) fn as_s3(request: &super::Request, status: u16, code: &str, message: &str) -> Reply {
     if request.method == "HEAD" {
         return answer(status, &["x-amz-request-id: 1"], "");
     }

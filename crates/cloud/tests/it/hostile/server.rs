@@ -103,6 +103,11 @@ impl Server {
     }
 
     pub fn store(&self) -> Store {
+        self.open(self.options())
+    }
+
+    #[allow(clippy::unused_self)]
+    pub fn open(&self, options: StoreOptions) -> Store {
         let environment: Environment = [
             ("AWS_ACCESS_KEY_ID", "AKIDTEST"),
             ("AWS_SECRET_ACCESS_KEY", "s3cr3t"),
@@ -110,7 +115,7 @@ impl Server {
         ]
         .into_iter()
         .collect();
-        Store::open(&"s3://bucket/p".parse().unwrap(), self.options(), &environment).unwrap()
+        Store::open(&"s3://bucket/p".parse().unwrap(), options, &environment).unwrap()
     }
 }
 

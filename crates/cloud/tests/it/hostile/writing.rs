@@ -1,10 +1,13 @@
 //! Writing and removing, when the store takes only some of it.
 
 use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use super::{Reply, Request, Server, answer, assert_presentable, error};
 use crate::noise;
-use tapster_cloud::{CloudError, WriteOptions};
+use tapster_cloud::{CloudError, PutMode, WriteOptions};
 
 /// A multipart upload, whose end is answered by `end`.
 fn multipart(request: &Request, end: impl Fn() -> Reply) -> Reply {
@@ -119,5 +122,87 @@ fn what_was_not_removed_is_told() {
     for garbage in ["<html>", "", "<DeleteResult><Deleted>"] {
         let server = Server::start(move |_| answer(200, &[], garbage));
         assert!(server.store().delete(&keys).is_err(), "{garbage:?}");
+    }
+}
+
+/// A part is tried again by itself: what was sent before it is not lost by a store that is away for a while.
+#[test]
+fn a_part_outlasts_a_store_that_is_away() {
+    let refused = AtomicUsize::new(0);
+    let server = Server::start(move |request| {
+        if request.target.contains("partNumber=1") && refused.fetch_add(1, Ordering::SeqCst) < 4 {
+            return error(503, "ServiceUnavailable", "restarting");
+        }
+        multipart(request, || answer(200, &[], DONE))
+    });
+    assert_eq!(send(&server).unwrap(), 9 << 20);
+    let count = |part| server.requests().iter().filter(|r| r.target.contains(part)).count();
+    assert_eq!((count("partNumber=1"), count("partNumber=2")), (5, 1));
+}
+
+/// Requests at once, of parts of so many bytes, are what an upload holds, besides the part being filled.
+#[test]
+fn an_upload_holds_no_more_than_its_memory() {
+    for (memory, concurrency, part, at_once) in [(40, 4, 8, 4), (16, 4, 5, 2), (12, 1, 6, 1), (1, 8, 5, 1)] {
+        let running = Arc::new(AtomicUsize::new(0));
+        let most = Arc::new(AtomicUsize::new(0));
+        let (now, peak) = (Arc::clone(&running), Arc::clone(&most));
+        let server = Server::start(move |request| {
+            if request.method == "PUT" {
+                peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                // Nothing is answered before as many are here as will come.
+                let start = Instant::now();
+                while peak.load(Ordering::SeqCst) < at_once && start.elapsed() < Duration::from_secs(5) {
+                    std::thread::yield_now();
+                }
+                now.fetch_sub(1, Ordering::SeqCst);
+            }
+            multipart(request, || answer(200, &[], DONE))
+        });
+        let mut options = server.options();
+        options.memory = memory << 20;
+        options.concurrency = concurrency;
+        options.retries.read_timeout = Duration::from_secs(10);
+        let mut upload = server.open(options).upload("key", WriteOptions::default()).unwrap();
+        assert_eq!(upload.part_size(), part << 20);
+        upload.write_all(&noise(50 << 20)).unwrap();
+        upload.finish().unwrap();
+        assert_eq!(most.load(Ordering::SeqCst), at_once, "{memory} MiB");
+        let requests = server.requests();
+        let mut parts: Vec<usize> =
+            requests.iter().filter(|r| r.method == "PUT").map(|r| r.body.len()).collect();
+        parts.sort_unstable();
+        assert!(parts.iter().skip(1).all(|size| *size == part << 20), "all but the last are equal");
+        assert_eq!(parts.iter().sum::<usize>(), 50 << 20);
+    }
+    let server = Server::start(|request| multipart(request, || answer(200, &[], DONE)));
+    let mut large = WriteOptions::default();
+    large.expected_size = Some(1 << 40);
+    let refused = server.store().upload("key", large).unwrap_err();
+    assert!(refused.to_string().contains("210 MiB of memory"), "{refused}");
+}
+
+/// The store decides in one step; one that cannot is asked twice.
+#[test]
+fn l_a17_an_upload_that_may_not_replace_says_so_at_its_end() {
+    let mut create = WriteOptions::default();
+    create.mode = PutMode::Create;
+    for (refusal, ends) in [(412, 1), (501, 2)] {
+        let server = Server::start(move |request| match request.method.as_str() {
+            "HEAD" | "GET" => super::refusing::as_s3(request, 404, "NoSuchKey", "none"),
+            _ => multipart(request, || match request.header("if-none-match") {
+                Some("*") if refusal == 412 => error(412, "PreconditionFailed", "there"),
+                Some("*") => error(501, "NotImplemented", "A header you provided implies functionality"),
+                _ => answer(200, &[], DONE),
+            }),
+        });
+        let mut upload = server.store().upload("key", create.clone()).unwrap();
+        upload.write_all(&noise(9 << 20)).unwrap();
+        let result = upload.finish();
+        assert_eq!(matches!(result, Err(CloudError::Exists { .. })), refusal == 412, "{result:?}");
+        let requests = server.requests();
+        let is_end = |r: &&Request| r.method == "POST" && r.target.contains("uploadId");
+        assert!(requests.iter().filter(is_end).count() >= ends);
+        assert_eq!(requests.iter().any(|r| r.method == "DELETE"), refusal == 412);
     }
 }
