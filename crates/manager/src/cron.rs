@@ -218,7 +218,7 @@ impl Server {
     ) -> Result<Vec<RetentionError>, CronError> {
         if self.config.incomplete {
             context.tell(Event::Warning(format!(
-                "a file of the configuration cannot be read: nothing is deleted from server {} by the retention policy",
+                "a part of the configuration cannot be read: nothing is deleted from server {} by the retention policy",
                 self.name()
             )));
             return Ok(Vec::new());

@@ -20,8 +20,14 @@ impl Server {
     /// What deleting `record` would remove; nothing is touched.
     ///
     /// # Errors
-    /// When a keep request or the minimum redundancy forbids it, or the catalog cannot be read.
+    /// When a keep request or the minimum redundancy forbids it, when the latter may stand in a part of the configuration that
+    /// cannot be read, or when the catalog cannot be read.
     pub fn plan_delete(&self, record: &BackupRecord) -> Result<DeletePlan, DeleteError> {
+        // What is no whole backup is no redundancy.
+        if self.config.incomplete && record.status.is_copied() {
+            let why = "a part of the configuration cannot be read, which may ask for a minimum redundancy";
+            return Err(DeleteError::Aborted { why: why.to_owned() });
+        }
         self.plan(record, DeleteCause::Request)
     }
 

@@ -543,6 +543,10 @@ fn nothing_goes_by_what_is_left_of_a_configuration() {
     let run = shelf.run(&["cron"]);
     assert!(run.stderr.contains("nothing is deleted from server main by the retention policy"), "{run:?}");
     assert_eq!(shelf.ok(&["list-backups", "--minimal", "main"]), format!("{second}\n{first}\n"));
+    // Nor by hand: perhaps it says how many are to stay.
+    let run = shelf.run(&["delete", "main", &first]);
+    assert!(run.code == 1 && run.stderr.contains("which may ask for a minimum redundancy"), "{run:?}");
+    assert_eq!(shelf.ok(&["list-backups", "--minimal", "main"]), format!("{second}\n{first}\n"));
     std::fs::remove_file(mem).unwrap();
     shelf.ok(&["cron"]);
     assert_eq!(shelf.ok(&["list-backups", "--minimal", "main"]), format!("{second}\n"));

@@ -12,7 +12,7 @@ use super::warning::ConfigWarning;
 /// How many files an include directory may hold.
 pub(super) const MAX_INCLUDED_FILES: usize = 10_000;
 
-/// The `*.conf` files of a directory, sorted; `None` when it is not a directory.
+/// The `*.conf` files of a directory, sorted; `None` when it is not a directory, or is not there.
 pub(super) fn included_files(directory: &Path) -> Result<Option<Vec<PathBuf>>, ConfigError> {
     if !directory.is_dir() {
         return Ok(None);
@@ -34,8 +34,9 @@ pub(super) fn included_files(directory: &Path) -> Result<Option<Vec<PathBuf>>, C
     Ok(Some(files))
 }
 
-/// Adds one of them. What is no file (a directory, a pipe, a link to nothing or in a circle) is passed over, as Barman does; so is a
-/// file that must not be read, which Barman does not even mention.
+/// Adds one of them. What is no file (a directory, a pipe) and what has just gone is passed over, as Barman does. So is, but with a
+/// warning that says that settings are missing, where Barman is silent: a file that cannot be read, and a link that leads nowhere,
+/// be it that what it leads to is not mounted.
 pub(super) fn include(
     path: &Path,
     merged: &mut Merged,
@@ -48,12 +49,12 @@ pub(super) fn include(
             warnings.push(discard("not a file"));
             return Ok(());
         }
-        // Reading it says why.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-        Err(_) => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_there(path) => {
             warnings.push(discard("not found"));
             return Ok(());
         }
+        // Reading it says why.
+        Err(_) => {}
     }
     let file = match IniFile::read(path) {
         Ok(file) => file,
@@ -67,6 +68,12 @@ pub(super) fn include(
         return Err(ConfigError::IncludedBarmanSection { path: path.to_owned() });
     }
     Ok(merged.add(&file)?)
+}
+
+/// Whether there may be an entry of this name, whatever it leads to.
+pub(super) fn is_there(path: &Path) -> bool {
+    let found = path.symlink_metadata();
+    found.map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
 }
 
 /// Whether `[barman]` would be another with this file. The main file itself may lie in the directory.

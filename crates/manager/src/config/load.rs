@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::global::GlobalConfig;
-use super::include::{MAX_INCLUDED_FILES, include, included_files};
+use super::include::{MAX_INCLUDED_FILES, include, included_files, is_there};
 use super::ini::{IniError, IniFile};
 use super::merged::{Merged, MergedSection};
 use super::paths::find_conflicts;
@@ -176,7 +176,7 @@ impl Config {
             }
         }
         let auto = global.barman_home.join(AUTO_FILE);
-        if auto.symlink_metadata().is_ok() {
+        if is_there(&auto) {
             include(&auto, &mut merged, &mut log_warnings)?;
         }
         let mut config = Self {
@@ -193,8 +193,7 @@ impl Config {
         config.merged = merged;
         config.conflicts = find_conflicts(&mut config.servers);
         config.apply_active_models()?;
-        let unread = |warning: &ConfigWarning| matches!(warning, ConfigWarning::Unreadable { .. });
-        let incomplete = config.warnings.iter().any(unread);
+        let incomplete = config.warnings.iter().any(ConfigWarning::is_about_missing_settings);
         for server in config.servers.values_mut() {
             server.incomplete = incomplete;
             settle(server);

@@ -141,8 +141,8 @@ pub struct ServerConfig {
     pub problems: Vec<String>,
     /// Remarks for commands that work with this server.
     pub warnings: Vec<ConfigWarning>,
-    /// Whether a file of the configuration cannot be read, which may say anything about this server: then nothing must be deleted
-    /// by what is left of its settings.
+    /// Whether a file of the configuration, or the directory of its files, cannot be read or is not there: it may say anything about
+    /// this server, so that nothing must be deleted by what is left of its settings.
     pub incomplete: bool,
     /// The model in force.
     pub active_model: Option<String>,

@@ -39,7 +39,7 @@ pub enum ConfigWarning {
     },
     /// `exclusive_backup` with a method that cannot do it.
     ExclusiveBackupIgnored,
-    /// The include directory is not a directory.
+    /// The include directory is not a directory, or is not there: nobody knows what its files say.
     NotADirectory {
         /// The directory.
         path: PathBuf,
@@ -51,7 +51,7 @@ pub enum ConfigWarning {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// A file of the include directory cannot be read, so that nobody knows what it says.
+    /// A file of the include directory cannot be read, or is a link that leads nowhere, so that nobody knows what it says.
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -66,9 +66,15 @@ pub enum ConfigWarning {
 }
 
 impl ConfigWarning {
-    /// Whether Barman shows it on the terminal with every command; the others go to the log alone.
+    /// Whether it is shown on the terminal with every command, as Barman does it, or because settings may be missing, which it has in
+    /// its log alone; the others go to the log alone.
     pub const fn is_shown(&self) -> bool {
-        !matches!(self, Self::NotADirectory { .. } | Self::Discarded { .. } | Self::Replaced { .. })
+        !matches!(self, Self::Discarded { .. } | Self::Replaced { .. })
+    }
+
+    /// Whether there are settings, or may be, that nobody knows.
+    pub(super) const fn is_about_missing_settings(&self) -> bool {
+        matches!(self, Self::Unreadable { .. } | Self::NotADirectory { .. })
     }
 }
 

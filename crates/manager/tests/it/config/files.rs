@@ -154,9 +154,6 @@ fn what_is_no_file_is_passed_over() {
     let include = dir.path().join("d");
     fs::create_dir_all(include.join("directory.conf")).unwrap();
     fs::create_dir(dir.path().join(".barman.auto.conf")).unwrap();
-    for (name, target) in [("gone.conf", "nowhere"), ("loop.conf", "loop.conf")] {
-        std::os::unix::fs::symlink(target, include.join(name)).unwrap();
-    }
     // Nobody writes to it: who opens it waits for ever.
     let pipe = std::process::Command::new("mkfifo").arg(include.join("pipe.conf")).status().unwrap();
     assert!(pipe.success());
@@ -168,13 +165,46 @@ fn what_is_no_file_is_passed_over() {
         warnings,
         [
             "Discarding configuration file: directory.conf (not a file)",
-            "Discarding configuration file: gone.conf (not found)",
-            "Discarding configuration file: loop.conf (not found)",
             "Discarding configuration file: pipe.conf (not a file)",
             "Discarding configuration file: .barman.auto.conf (not a file)",
         ]
     );
-    assert!(config.warnings.iter().all(|warning| !warning.is_shown()) && config.servers.contains_key("s"));
+    assert!(config.warnings.iter().all(|warning| !warning.is_shown()) && !config.servers["s"].incomplete);
+}
+
+/// Whatever may just not be mounted may say anything.
+#[test]
+fn what_leads_nowhere_may_hold_settings() {
+    let dir = tempfile::tempdir().unwrap();
+    let include = dir.path().join("d");
+    let text = "[barman]\nbarman_home = {}\nconfiguration_files_directory = {}/d\n[s]\nconninfo = host=x\n";
+    let load = || super::load(dir.path(), text).unwrap();
+    assert_eq!(
+        super::shown(&load()),
+        [format!(
+            "WARNING: Ignoring the \"configuration_files_directory\" option as \"{}\" is not a directory",
+            include.display()
+        )]
+    );
+    assert!(load().servers["s"].incomplete);
+    fs::create_dir(&include).unwrap();
+    assert!(!load().servers["s"].incomplete && load().warnings.is_empty());
+    let links = [
+        (include.join("gone.conf"), "nowhere", "No such file or directory"),
+        (include.join("loop.conf"), "loop.conf", "Too many levels of symbolic links"),
+        (dir.path().join(".barman.auto.conf"), "away/auto.conf", "No such file or directory"),
+    ];
+    for (link, target, reason) in links {
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        let config = load();
+        let warnings = super::shown(&config);
+        let whose =
+            format!("Cannot read configuration file {}, whose settings are missing: ", link.display());
+        assert!(warnings.len() == 1 && warnings[0].contains(&whose), "{warnings:?}");
+        assert!(warnings[0].contains(reason) && config.servers["s"].incomplete, "{warnings:?}");
+        fs::remove_file(&link).unwrap();
+        assert!(!load().servers["s"].incomplete);
+    }
 }
 
 #[test]
