@@ -23,6 +23,8 @@ pub(crate) struct Environment {
     pub(crate) no_color: bool,
     /// `PATH`.
     pub(crate) path: Vec<PathBuf>,
+    /// `LD_LIBRARY_PATH`.
+    pub(crate) library_path: Option<OsString>,
     /// `TZ`, empty or not.
     pub(crate) time_zone: Option<String>,
     /// [`DETACH`].
@@ -38,6 +40,7 @@ impl Environment {
             home: variable("HOME").map(PathBuf::from),
             config_file: variable("BARMAN_CONFIG_FILE").map(PathBuf::from),
             path: variable("PATH").iter().flat_map(std::env::split_paths).collect(),
+            library_path: variable("LD_LIBRARY_PATH"),
             time_zone: std::env::var("TZ").ok(),
             detach: variable(DETACH).is_some(),
             notify_socket: variable("NOTIFY_SOCKET"),

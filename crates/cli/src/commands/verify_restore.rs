@@ -54,6 +54,7 @@ fn options(
     options.keep = args.keep;
     options.bindir.clone_from(&args.bindir);
     options.path.clone_from(&setup.session.environment.path);
+    options.library_path.clone_from(&setup.session.environment.library_path);
     options.home.clone_from(&setup.session.environment.home);
     options.timeout = Duration::from_secs(args.timeout);
     options.preload.clone_from(&args.shared_preload_libraries);

@@ -32,13 +32,16 @@ impl Account {
         if account.uid == 0 { Err(unknown()) } else { Ok(Some(account)) }
     }
 
-    /// A program run as that user. Of this process's environment, in which passwords may be, it gets where programs are and,
-    /// when it stays the same user, where the home directory is: what `get-wal` decrypts with lies there.
+    /// A program run as that user. Of this process's environment, in which passwords may be, it gets where programs and their
+    /// libraries are and, when it stays the same user, where the home directory is: what `get-wal` decrypts with lies there.
     pub(super) fn command(account: Option<Self>, program: &Path, options: &VerifyRestoreOptions) -> Command {
         let mut command = Command::new(program);
         let path = std::env::join_paths(&options.path).unwrap_or_default();
         let path = if path.is_empty() { "/usr/local/bin:/usr/bin:/bin".into() } else { path };
         command.env_clear().env("PATH", path).env("LC_ALL", "C");
+        if let Some(libraries) = &options.library_path {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
         match account {
             Some(account) => {
                 command.uid(account.uid).gid(account.gid).current_dir("/").env("HOME", "/");
@@ -121,5 +124,13 @@ mod tests {
         let mut lines: Vec<&str> = text.lines().collect();
         lines.sort_unstable();
         assert_eq!(lines, ["HOME=/home/somebody", "LC_ALL=C", "PATH=/usr/bin:/bin"]);
+        options.library_path = Some("/opt/pg/lib:/opt/icu".into());
+        let output = Account::command(None, Path::new("env"), &options).output().unwrap();
+        assert!(
+            String::from_utf8(output.stdout)
+                .unwrap()
+                .lines()
+                .any(|l| l == "LD_LIBRARY_PATH=/opt/pg/lib:/opt/icu")
+        );
     }
 }

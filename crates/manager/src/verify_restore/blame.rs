@@ -1,5 +1,6 @@
 //! Whose fault it is that a test restore did not get to its end: the backup's, or this host's. Only the first is held against the
-//! backup, so what is not named here is not.
+//! backup. Of what keeps a restore from being planned or done, that is what is named here; of what the server that was started
+//! says, all but what is known to come from this host: its resources, its libraries, its locales.
 
 use std::error::Error;
 use std::io::ErrorKind;
@@ -31,7 +32,11 @@ pub(super) fn answer(error: &QueryError, what: &str, log: &str) -> VerifyRestore
     let reason = format!("{what}{error}");
     let is_about_backup = match error {
         // 53 are resources that this host lacks, 57 is somebody's intervention, 28 a role that is not there.
-        QueryError::Server(error) => !["28", "53", "57"].iter().any(|class| error.code.starts_with(class)),
+        QueryError::Server(error) => {
+            !["28", "53", "57"].iter().any(|class| error.code.starts_with(class))
+                // Not all of that has a code of its own.
+                && !is_host_log([Some(&error.message), error.detail.as_ref()].into_iter().flatten().map(String::as_str))
+        }
         // It may have crashed over what it read.
         QueryError::Connection(_) => !error.is_stopped() && !is_host_log(log.lines()),
         _ => false,
@@ -153,9 +158,9 @@ fn is_host(error: &(dyn Error + 'static)) -> bool {
 const MFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
 const NFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
 
-/// Whether a server says that it ended for lack of something here.
+/// Whether a server says that it ended for lack of something here. The words are PostgreSQL's and the dynamic loader's.
 fn is_host_log<'a>(mut log: impl Iterator<Item = &'a str>) -> bool {
-    const WORDS: [&str; 10] = [
+    const WORDS: [&str; 23] = [
         "No space left on device",
         "Disk quota exceeded",
         "Cannot allocate memory",
@@ -166,13 +171,68 @@ fn is_host_log<'a>(mut log: impl Iterator<Item = &'a str>) -> bool {
         "Too many open files",
         "Read-only file system",
         "was terminated by signal 9",
+        // Memory that was promised and is not there: huge pages, a full /dev/shm.
+        "was terminated by signal 7",
+        "could not map anonymous shared memory",
+        "huge pages",
+        // Of the loader, before there is a server.
+        "error while loading shared libraries",
+        "symbol lookup error",
+        "not found (required by",
+        // Of an extension that is not installed here, or another build of it; files of a cluster are "opened".
+        "could not access file \"",
+        "could not load library",
+        "incompatible library",
+        // A server built otherwise.
+        "but the server was compiled with",
+        // No locale of this name here.
+        "database locale is incompatible with operating system",
+        "could not create locale",
+        "could not open collator",
     ];
     log.any(|line| WORDS.iter().any(|words| line.contains(words)))
 }
 
 #[cfg(test)]
 mod tests {
+    use tapster_protocol::proto::ServerError;
+
     use super::*;
+
+    #[test]
+    fn what_a_server_says_of_this_host_is_not_held_against_the_backup() {
+        // As releases 15 and 18 say it.
+        let of_host = [
+            "database locale is incompatible with operating system",
+            "could not load library \"/usr/lib/postgresql/15/lib/postgis-3.so\": libgeos_c.so.1: cannot open shared object file: \
+             No such file or directory",
+            "could not access file \"$libdir/pg_stat_statements\": No such file or directory",
+            "could not map anonymous shared memory: Cannot allocate memory",
+            "could not create locale \"de_DE.utf8\": No such file or directory",
+        ];
+        let of_backup = [
+            "could not open file \"base/5/1259\": No such file or directory",
+            "invalid page in block 0 of relation base/5/1259",
+            "could not access status of transaction 4711",
+            "cache lookup failed for relation 1259",
+        ];
+        for (texts, is_about_backup) in [(&of_host[..], false), (&of_backup[..], true)] {
+            for text in texts {
+                let mut error = ServerError::default();
+                (error.severity, error.code, error.message) =
+                    ("FATAL".to_owned(), "XX000".to_owned(), (*text).to_owned());
+                let found = answer(&QueryError::Server(Box::new(error)), "", "");
+                assert_eq!(verify(&found), is_about_backup, "{text}");
+                let log = vec!["LOG:  starting PostgreSQL".to_owned(), format!("x [1] FATAL:  {text}")];
+                let found = VerifyRestoreError::NotStarted { reason: String::new(), log };
+                assert_eq!(verify(&found), is_about_backup, "{text}");
+            }
+        }
+        let loader = "/opt/pg/bin/postgres: error while loading shared libraries: libicuuc.so.70: cannot open shared object \
+                      file: No such file or directory";
+        let log = vec![loader.to_owned()];
+        assert!(!verify(&VerifyRestoreError::NotStarted { reason: loader.to_owned(), log }));
+    }
 
     fn io(code: rustix::io::Errno) -> std::io::Error {
         code.into()

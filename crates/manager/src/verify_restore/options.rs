@@ -1,5 +1,6 @@
 //! What a test restore can be told.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct VerifyRestoreOptions {
     pub bindir: Option<PathBuf>,
     /// Directories to look for them in, after Debian's.
     pub path: Vec<PathBuf>,
+    /// Where the dynamic loader looks for their libraries first (`LD_LIBRARY_PATH`): a build that is not installed may need it.
+    pub library_path: Option<OsString>,
     /// The home directory of the user we are, for what the server starts as that user (`get-wal`).
     pub home: Option<PathBuf>,
     /// How long the server may take to get to the target, and each check.
@@ -52,6 +55,7 @@ impl VerifyRestoreOptions {
             keep: false,
             bindir: None,
             path: Vec::new(),
+            library_path: None,
             home: None,
             timeout: Duration::from_secs(6 * 3600),
             preload: String::new(),
