@@ -229,25 +229,7 @@ fn remove_sockets(root: &Path, account: Option<Account>) {
 
 /// Stops a server that still runs there, and removes it all.
 fn remove(root: &Path, patience: Duration, stopped: &dyn Fn() -> bool) -> Result<(), VerifyRestoreError> {
-    let begun = Instant::now();
-    while let Some(pid) = server_on(&root.join("data")) {
-        if stopped() {
-            return Err(VerifyRestoreError::Stopped);
-        }
-        let waited = begun.elapsed();
-        if waited >= patience * 2 {
-            let problem = format!("the server that runs there (process {pid}) does not end");
-            return Err(io_at(root)(std::io::Error::new(std::io::ErrorKind::ResourceBusy, problem)));
-        }
-        let signal = if waited < patience { Signal::QUIT } else { Signal::KILL };
-        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw)
-            && let Err(error) = kill_process(pid, signal)
-            && error != rustix::io::Errno::SRCH
-        {
-            return Err(io_at(root)(error.into()));
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    end_server(root, patience, stopped, &kill_process)?;
     // The marker goes last: what is left of a removal that fails is still known as ours.
     for entry in std::fs::read_dir(root).map_err(io_at(root))? {
         let path = entry.map_err(io_at(root))?.path();
@@ -262,6 +244,48 @@ fn remove(root: &Path, patience: Duration, stopped: &dyn Fn() -> bool) -> Result
         removed.map_err(io_at(&path))?;
     }
     std::fs::remove_dir_all(root).map_err(io_at(root))
+}
+
+type Kill<'a> = &'a dyn Fn(Pid, Signal) -> rustix::io::Result<()>;
+
+fn end_server(
+    root: &Path,
+    patience: Duration,
+    stopped: &dyn Fn() -> bool,
+    kill: Kill<'_>,
+) -> Result<(), VerifyRestoreError> {
+    let begun = Instant::now();
+    let data = root.join("data");
+    while let Some(pid) = server_on(&data) {
+        if stopped() {
+            return Err(VerifyRestoreError::Stopped);
+        }
+        let waited = begun.elapsed();
+        if waited >= patience * 2 {
+            let problem = format!("the server that runs there (process {pid}) does not end");
+            return Err(io_at(root)(std::io::Error::new(std::io::ErrorKind::ResourceBusy, problem)));
+        }
+        let signal = if waited < patience { Signal::QUIT } else { Signal::KILL };
+        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw)
+            && let Err(error) = kill(pid, signal)
+        {
+            match error {
+                rustix::io::Errno::SRCH => {}
+                // Another user's: the number of a server of ours that is gone. Perhaps there is one all the same.
+                rustix::io::Errno::PERM => {
+                    let stale = data.join("postmaster.pid");
+                    match std::fs::remove_file(&stale) {
+                        Ok(()) => continue,
+                        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+                        Err(error) => return Err(io_at(&stale)(error)),
+                    }
+                }
+                error => return Err(io_at(root)(error.into())),
+            }
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -325,6 +349,38 @@ mod tests {
         let removed = remove(&root, Duration::from_millis(300), &|| false);
         deaf.kill().unwrap();
         deaf.wait().unwrap();
+        removed.unwrap();
+        assert!(!root.exists());
+    }
+
+    #[test]
+    fn another_users_process_is_no_server_of_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("verify-restore-main-1");
+        let data = root.join("data");
+        std::fs::create_dir_all(&data).unwrap();
+        let sleep = |place: &Path| {
+            let mut command = std::process::Command::new("sleep");
+            command.arg("60").current_dir(place).spawn().unwrap()
+        };
+        // It looks as one whose place may not be looked at.
+        let (mut other, mut server) = (sleep(&data), sleep(&data));
+        std::fs::write(data.join("postmaster.pid"), format!("{}\n", other.id())).unwrap();
+        let asked = std::cell::RefCell::new(Vec::new());
+        let kill = |pid: Pid, _: Signal| {
+            asked.borrow_mut().push(pid.as_raw_nonzero().get().unsigned_abs());
+            Err(rustix::io::Errno::PERM)
+        };
+        end_server(&root, Duration::from_secs(5), &|| false, &kill).unwrap();
+        assert_eq!(*asked.borrow(), [other.id()]);
+        assert!(data.is_dir() && !data.join("postmaster.pid").exists());
+        // What is ours is still ended.
+        std::fs::write(data.join("postmaster.pid"), format!("{}\n", server.id())).unwrap();
+        let removed = remove(&root, Duration::from_secs(20), &|| false);
+        for child in [&mut other, &mut server] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
         removed.unwrap();
         assert!(!root.exists());
     }
