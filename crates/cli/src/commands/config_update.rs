@@ -51,6 +51,14 @@ fn show(output: &Output, step: &UpdateStep) {
                 dropped.reason
             ));
         }
+        UpdateStep::Waiting(waiting) => {
+            return output.warning(format!(
+                "The queued change of {} for section '{}' cannot be made until all of the configuration can be read: {}",
+                waiting.keys.join(", "),
+                waiting.section,
+                waiting.reason
+            ));
+        }
         _ => return,
     };
     let from = change.from.as_deref().unwrap_or("None");

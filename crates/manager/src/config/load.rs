@@ -147,6 +147,10 @@ pub struct Config {
     pub conflicts: Vec<String>,
     /// The sections as the files have them.
     pub(super) merged: Merged,
+    /// `configuration_files_directory`, found.
+    pub(super) directory: Option<PathBuf>,
+    /// Whether a part of it is missing; see [`ServerConfig::incomplete`].
+    pub(super) incomplete: bool,
 }
 
 impl Config {
@@ -165,14 +169,20 @@ impl Config {
             key: "barman_home",
         })?;
         let mut log_warnings = Vec::new();
-        if let Some(directory) = &global.configuration_files_directory {
-            match included_files(&expand_home(directory, sources.home.as_deref()))? {
+        let directory = global.configuration_files_directory.as_deref();
+        let directory = directory.map(|directory| expand_home(directory, sources.home.as_deref()));
+        if let Some(directory) = &directory {
+            match included_files(directory)? {
                 Some(files) => {
                     for file in files {
                         include(&file, &mut merged, &mut log_warnings)?;
                     }
                 }
-                None => log_warnings.push(ConfigWarning::NotADirectory { path: PathBuf::from(directory) }),
+                None => {
+                    let path =
+                        PathBuf::from(global.configuration_files_directory.as_deref().unwrap_or_default());
+                    log_warnings.push(ConfigWarning::NotADirectory { path });
+                }
             }
         }
         let auto = global.barman_home.join(AUTO_FILE);
@@ -188,14 +198,16 @@ impl Config {
             errors: Vec::new(),
             conflicts: Vec::new(),
             merged: Merged::default(),
+            directory,
+            incomplete: false,
         };
         config.read_sections(&merged)?;
         config.merged = merged;
         config.conflicts = find_conflicts(&mut config.servers);
         config.apply_active_models()?;
-        let incomplete = config.warnings.iter().any(ConfigWarning::is_about_missing_settings);
+        config.incomplete = config.warnings.iter().any(ConfigWarning::is_about_missing_settings);
         for server in config.servers.values_mut() {
-            server.incomplete = incomplete;
+            server.incomplete = config.incomplete;
             settle(server);
         }
         Ok(config)

@@ -3,7 +3,8 @@
 //! A request is checked as a whole, then queued, and only then worked off, set by set: an option goes into the file that sets
 //! it last now, a new one into `.barman.auto.conf`, which is read after all others. A crash or a file that cannot be
 //! written leaves the rest in the queue, for the next run of `config-update` or `cron`. What can never be made is not queued, and
-//! what somebody else queued is checked before it is made: with one bad section no command would work any more.
+//! what somebody else queued is checked before it is made: with one bad section no command would work any more. What cannot be made
+//! while a part of the configuration cannot be read stays in the queue, and with it what is asked of the same section later.
 
 mod edit;
 mod queue;
@@ -108,7 +109,7 @@ pub struct AppliedChange {
     pub to: String,
 }
 
-/// Changes of the queue that can never be made, and that are therefore not in it any more.
+/// Changes of the queue that were not made. If they can never be, they are not in it any more.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct DroppedChanges {
@@ -128,6 +129,9 @@ pub enum UpdateStep {
     Applied(AppliedChange),
     /// Nothing of a set was changed.
     Dropped(DroppedChanges),
+    /// Nothing of a set was changed yet: the file that it goes to, or another part of the configuration, is not there or cannot be
+    /// read.
+    Waiting(DroppedChanges),
 }
 
 impl Config {
@@ -189,6 +193,13 @@ impl Config {
         path == real(&self.auto_file()) || self.merged.files.iter().any(|file| real(file) == path)
     }
 
+    /// Whether a file that is not there would be one of the configuration if it was: it lies where they are looked for.
+    fn may_be_read_from(&self, path: &Path) -> bool {
+        let directory = self.directory.as_deref().and_then(|directory| std::path::absolute(directory).ok());
+        let is_conf = path.extension().is_some_and(|extension| extension == "conf");
+        is_conf && directory.is_some() && path.parent() == directory.as_deref() && !path.exists()
+    }
+
     fn lock_changes(&self) -> Result<Lock, LockError> {
         Lock::try_acquire(&self.global.barman_lock_directory.join(LOCK_FILE))
     }
@@ -200,22 +211,31 @@ impl Config {
         told: &mut dyn FnMut(&UpdateStep),
     ) -> Result<Vec<String>, UpdateError> {
         let mut sections = Vec::new();
+        let mut waiting: Vec<ChangeSet> = Vec::new();
         while !queue.is_empty() {
             let set = queue.remove(0);
+            // Made now, it would be undone by what was asked for before.
+            if waiting.iter().any(|earlier| earlier.section == set.section) {
+                waiting.push(set);
+                continue;
+            }
             let made = request::check(self, &set).map_err(UpdateError::Refused);
             match made.and_then(|()| write::apply(&set, self, disk)) {
                 Ok(()) => {}
+                Err(error @ (UpdateError::Refused(_) | UpdateError::Unusable { .. }))
+                    if request::may_be_made_later(self, &set) =>
+                {
+                    told(&UpdateStep::Waiting(not_made(&set, &error)));
+                    waiting.push(set);
+                    continue;
+                }
                 Err(
                     error @ (UpdateError::Refused(_)
                     | UpdateError::Unwritable { .. }
                     | UpdateError::Unusable { .. }),
                 ) => {
-                    queue::write(disk, &self.global.config_changes_queue, &queue)?;
-                    told(&UpdateStep::Dropped(DroppedChanges {
-                        section: set.section,
-                        keys: set.changes_set.into_iter().map(|change| change.key).collect(),
-                        reason: error.to_string(),
-                    }));
+                    self.write_queue(&waiting, &queue, disk)?;
+                    told(&UpdateStep::Dropped(not_made(&set, &error)));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -228,11 +248,28 @@ impl Config {
                     to: change.value.clone(),
                 }));
             }
-            queue::write(disk, &self.global.config_changes_queue, &queue)?;
+            self.write_queue(&waiting, &queue, disk)?;
             sections.push(set.section);
         }
         sections.sort_unstable();
         sections.dedup();
         Ok(sections)
+    }
+
+    fn write_queue(
+        &self,
+        waiting: &[ChangeSet],
+        queue: &[ChangeSet],
+        disk: &dyn Disk,
+    ) -> Result<(), UpdateError> {
+        queue::write(disk, &self.global.config_changes_queue, &[waiting, queue].concat())
+    }
+}
+
+fn not_made(set: &ChangeSet, error: &UpdateError) -> DroppedChanges {
+    DroppedChanges {
+        section: set.section.clone(),
+        keys: set.changes_set.iter().map(|change| change.key.clone()).collect(),
+        reason: error.to_string(),
     }
 }

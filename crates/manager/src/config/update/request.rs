@@ -172,6 +172,19 @@ pub(super) fn check(config: &Config, set: &ChangeSet) -> Result<(), RefusedSecti
     Ok(())
 }
 
+/// Whether a set that cannot be made now may be one that can, when all of the configuration can be read again: what a file that is
+/// not there says, nobody knows, but no file makes a name, an option or a value a valid one.
+pub(super) fn may_be_made_later(config: &Config, set: &ChangeSet) -> bool {
+    let can_be = |scope: &str| {
+        let valid = |change: &ConfigChange| {
+            option_value(&change.key, &Json::from(change.value.as_str()), (scope, &set.section)).is_ok()
+        };
+        check_name(&set.section, scope == "model").is_ok() && set.changes_set.iter().all(valid)
+    };
+    let is_missing = |change: &ConfigChange| config.may_be_read_from(&change.config_file);
+    (config.incomplete || set.changes_set.iter().any(is_missing)) && (can_be("server") || can_be("model"))
+}
+
 /// The text of a value as it stands in the file, when the option can have it.
 fn option_value(key: &str, value: &Json, (scope, name): (&str, &str)) -> Result<String, String> {
     const MODEL: KeySpec =

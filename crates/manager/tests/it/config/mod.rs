@@ -3,6 +3,7 @@
 mod captures;
 mod files;
 mod ini;
+mod queue;
 mod values;
 
 use std::path::Path;
