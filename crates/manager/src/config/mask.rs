@@ -82,8 +82,8 @@ fn find_keyword(text: &str) -> Option<usize> {
 }
 
 fn secret_length(value: &str, within: Within) -> usize {
-    // In a line, a double quote is the end of what is quoted.
-    let quote = value.chars().next().filter(|c| *c == '\'' || (*c == '"' && within == Within::Setting));
+    // In a line, a later double quote is the end of what is quoted.
+    let quote = value.chars().next().filter(|c| matches!(c, '\'' | '"'));
     let mut escaped = false;
     for (at, c) in value.char_indices().skip(usize::from(quote.is_some())) {
         match c {
@@ -101,14 +101,12 @@ fn secret_length(value: &str, within: Within) -> usize {
 
 /// Where the password of the first `postgresql://user:password@` starts, and its length.
 fn find_address(text: &str, within: Within) -> Option<(usize, usize)> {
-    let is_end =
-        |c: char| c.is_whitespace() || c == '?' || (within == Within::Line && matches!(c, '\'' | '"'));
     let mut from = 0;
     loop {
         let start = text.get(from..)?.find("://")?.checked_add(from)?.checked_add(3)?;
         let scheme = text.get(..start.saturating_sub(3))?;
         let tail = text.get(start..)?;
-        let authority = tail.get(..tail.find(is_end).unwrap_or(tail.len()))?;
+        let authority = authority(tail, within);
         if (scheme.ends_with("postgresql") || scheme.ends_with("postgres"))
             && let Some((credentials, _)) = authority.rsplit_once('@')
             && let Some((user, password)) = credentials.split_once(':')
@@ -118,6 +116,24 @@ fn find_address(text: &str, within: Within) -> Option<(usize, usize)> {
         }
         from = start;
     }
+}
+
+/// The user, password and host that an address begins with. In a line, a quote ends it, unless it is one of the password's: then an
+/// `@` follows. One that has come before may be of the password, too, but not when it goes on as after something quoted.
+fn authority(tail: &str, within: Within) -> &str {
+    let is_end = |c: char| c.is_whitespace() || c == '?';
+    let whole = tail.get(..tail.find(is_end).unwrap_or(tail.len())).unwrap_or_default();
+    let (first, last) = (whole.find('@'), whole.rfind('@'));
+    let closes = |at: usize| {
+        let is_last = last.is_none_or(|last| last < at);
+        let after = whole.get(at.saturating_add(1)..).unwrap_or_default();
+        is_last
+            || (first.is_some_and(|first| first < at)
+                && after.starts_with([',', ';', ':', ')', ']', '}', '>']))
+    };
+    let mut quotes = whole.match_indices(['\'', '"']).map(|(at, _)| at);
+    let end = quotes.find(|at| within == Within::Line && closes(*at));
+    end.and_then(|end| whole.get(..end)).unwrap_or(whole)
 }
 
 #[cfg(test)]
@@ -167,6 +183,16 @@ mod tests {
                 "\"postgres://u:*REDACTED*@h\" and postgresql://h/db",
             ),
             ("postgresql://u@h https://a:b@c", "postgresql://u@h https://a:b@c"),
+            ("PGPASSWORD=\"s3cret\" psql", "PGPASSWORD=*REDACTED* psql"),
+            (r#"password="s3\"cr et" x"#, "password=*REDACTED* x"),
+            ("password=\"open end", "password=*REDACTED*"),
+            ("at postgresql://u:it's@h, port", "at postgresql://u:*REDACTED*@h, port"),
+            ("'postgresql://u:it's@h/db' x", "'postgresql://u:*REDACTED*@h/db' x"),
+            ("postgresql://u:p@ss\"w'@h", "postgresql://u:*REDACTED*@h"),
+            (
+                r#"{"dsn":"postgresql://u:p@h/db","mail":"a@b"}"#,
+                r#"{"dsn":"postgresql://u:*REDACTED*@h/db","mail":"a@b"}"#,
+            ),
             ("", ""),
         ] {
             assert_eq!(mask_passwords_in_line(text), masked, "{text}");
