@@ -289,7 +289,7 @@ impl Server {
     }
 
     /// Whether the retention policy is done, as the catalog is now, with everything that the plan takes: each is obsolete, FAILED
-    /// with what it builds on, or its deletion has begun.
+    /// with what it builds on, gone, or its deletion has begun; and nothing else has come that builds on it.
     pub(crate) fn is_done_with(
         &self,
         plan: &DeletePlan,
@@ -302,12 +302,16 @@ impl Server {
         let goes = |id: &BackupId| {
             let judged = records.iter().zip(&verdicts).find(|(record, _)| record.id == *id);
             begun.contains(id)
-                || judged.is_some_and(|(record, verdict)| {
+                || judged.is_none_or(|(record, verdict)| {
                     let failed = record.status == BackupStatus::Failed && root != Some(*id);
                     verdict.status == Status::Obsolete || failed
                 })
         };
-        Ok(plan.steps.iter().all(|step| goes(&step.record.id)))
+        let is_planned = |id: &BackupId| plan.steps.iter().any(|step| step.record.id == *id);
+        let is_new = |record: &BackupRecord| {
+            record.parent_backup_id.is_some_and(|parent| is_planned(&parent)) && !is_planned(&record.id)
+        };
+        Ok(plan.steps.iter().all(|step| goes(&step.record.id)) && !records.iter().any(is_new))
     }
 
     /// Looks again whether the WAL `record` needs has arrived, and saves what came of it. Returns the status.

@@ -53,8 +53,8 @@ impl Server {
         plan.execute_watched(&self.catalog, &context.stop, &mut Watcher::new(self, context))
     }
 
-    /// Carries out a plan of the retention policy, unless the policy turns out, once nobody else can delete or back up, not to be
-    /// done with everything in it.
+    /// Carries out a plan of the retention policy, unless, or until, the policy turns out not to be done with everything in it: each
+    /// step may take hours, and beside a backup things go on.
     pub(crate) fn delete_obsolete(
         &self,
         plan: &DeletePlan,
@@ -62,7 +62,7 @@ impl Server {
     ) -> Result<(), DeleteError> {
         self.tidy();
         let mut watcher = Watcher::new(self, context);
-        watcher.unjudged = Some(plan);
+        watcher.judged = Some(plan);
         plan.execute_watched(&self.catalog, &context.stop, &mut watcher)
     }
 
@@ -129,15 +129,15 @@ struct Watcher<'a, 'c> {
     scripts: bool,
     wal_scripts: bool,
     begun: Option<OffsetDateTime>,
-    /// What the retention policy is to be asked about again before the first step.
-    unjudged: Option<&'a DeletePlan>,
+    /// What the retention policy is to be asked about again before each step.
+    judged: Option<&'a DeletePlan>,
 }
 
 impl<'a, 'c> Watcher<'a, 'c> {
     fn new(server: &'a Server, context: &'a Context<'c>) -> Self {
         let scripts = server.has_hooks(HookEvent::Delete);
         let wal_scripts = server.has_hooks(HookEvent::WalDelete);
-        Self { server, context, scripts, wal_scripts, begun: None, unjudged: None }
+        Self { server, context, scripts, wal_scripts, begun: None, judged: None }
     }
 }
 
@@ -159,7 +159,7 @@ impl DeleteObserver for Watcher<'_, '_> {
     }
 
     fn before(&mut self, record: &BackupRecord) -> ControlFlow<String> {
-        if let Some(plan) = self.unjudged.take() {
+        if let Some(plan) = self.judged {
             match self.server.is_done_with(plan, self.context) {
                 Ok(true) => {}
                 Ok(false) => {

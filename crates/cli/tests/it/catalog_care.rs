@@ -1,5 +1,7 @@
 //! `keep`, `list-files` and `delete`, each next to Barman's on an equal catalog.
 
+use tapster_catalog::BackupRecord;
+
 use crate::program::Run;
 use crate::shelf::{Shelf, id, segment};
 
@@ -522,6 +524,32 @@ fn enforcement_judges_again_before_each_backup() {
     let left = shelf.ok(&["list-backups", "--minimal", "main"]);
     assert_eq!(left, [&child, &newest, &old].map(|record| format!("{}\n", id(record))).concat());
     assert!(!shelf.catalog().layout().record(&oldest.id).exists());
+}
+
+/// Deleting an increment may take hours as well: what it built on is judged once more.
+#[test]
+fn enforcement_judges_again_before_each_step() {
+    let shelf = Shelf::new("");
+    let (root, mut old) = (shelf.add(30, 1), shelf.add(29, 2));
+    shelf.add(3, 3);
+    shelf.add(2, 4);
+    let mut child = shelf.add(1, 5);
+    for record in [&mut old, &mut child] {
+        record.parent_backup_id = Some(root.id);
+        shelf.save(record);
+    }
+    let record = shelf.catalog().layout().record(&child.id);
+    std::fs::rename(&record, shelf.path("later")).unwrap();
+    // The script of the first step.
+    let policy = format!(
+        "tapster_retention_policy = KEEP 2 DAILY\npost_delete_script = mv {} {}\n",
+        shelf.path("later").display(),
+        record.display()
+    );
+    shelf.configure(&policy);
+    let run = shelf.run(&["cron"]);
+    let left = |record: &BackupRecord| shelf.catalog().layout().record(&record.id).exists();
+    assert!(!left(&old) && left(&root) && left(&child), "{run:?}");
 }
 
 /// Perhaps just what cannot be read says that more is to be kept.
