@@ -43,7 +43,7 @@ impl Server {
         if !waits && !failed_for_wal(record) {
             return Ok(());
         }
-        let (status, error) = match self.completeness(record)? {
+        let (status, error) = match self.judged(record)? {
             Completeness::Complete => (BackupStatus::Done, None),
             Completeness::Waiting => (BackupStatus::WaitingForWals, None),
             Completeness::Missing(name) => {
@@ -60,7 +60,7 @@ impl Server {
 
     /// Whether [`Self::update_completeness`] would change the status.
     pub(crate) fn completeness_changed(&self, record: &BackupRecord) -> Result<bool, CompletenessError> {
-        let status = match self.completeness(record)? {
+        let status = match self.judged(record)? {
             Completeness::Complete => BackupStatus::Done,
             Completeness::Waiting => BackupStatus::WaitingForWals,
             Completeness::Missing(_) => BackupStatus::Failed,
@@ -72,6 +72,16 @@ impl Server {
     pub(crate) fn wal_is_complete(&self, record: &BackupRecord) -> Result<bool, CompletenessError> {
         let says = record.begin_wal.is_some() && record.end_wal.is_some();
         Ok(!says || matches!(self.completeness(record)?, Completeness::Complete))
+    }
+
+    /// On a passive node, WAL does not come in order: a copy that waits goes on waiting while that may come which is missing.
+    fn judged(&self, record: &BackupRecord) -> Result<Completeness, CompletenessError> {
+        let found = self.completeness(record)?;
+        let is_waiting = self.config.is_passive() && record.status == BackupStatus::WaitingForWals;
+        if is_waiting && matches!(found, Completeness::Missing(_)) && self.wal_may_come(record) {
+            return Ok(Completeness::Waiting);
+        }
+        Ok(found)
     }
 
     fn completeness(&self, record: &BackupRecord) -> Result<Completeness, CompletenessError> {

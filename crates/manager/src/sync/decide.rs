@@ -50,9 +50,7 @@ impl Server {
             (None, Some(Some(record))) if is_half(&record) => Ok(Decision::Purge(Box::new(record))),
             (None, Some(_)) => Ok(Decision::LocalOnly),
             // One whose WAL was missing is copied, and cron looks for that.
-            (Some(_), Some(Some(record))) if record.status.is_copied() || failed_for_wal(&record) => {
-                Ok(Decision::Synced)
-            }
+            (Some(_), Some(Some(record))) if is_here(&record) => Ok(Decision::Synced),
             (Some(remote), _) => {
                 if remote.snapshots_info.is_some() {
                     let reason = "it consists of snapshots of volumes".to_owned();
@@ -65,7 +63,7 @@ impl Server {
                     return Ok(Decision::Obsolete);
                 }
                 if let Some(parent) = remote.parent_backup_id
-                    && !self.catalog.load(&parent).is_ok_and(|record| record.status.is_copied())
+                    && !self.catalog.load(&parent).is_ok_and(|record| is_here(&record))
                 {
                     return Err(SyncError::NoParent { backup: *id, parent, server: server() });
                 }
@@ -115,6 +113,11 @@ impl Server {
     }
 }
 
+/// Whether all files of a backup are here, whatever WAL is: an increment may be put on it.
+fn is_here(record: &BackupRecord) -> bool {
+    record.status.is_copied() || failed_for_wal(record)
+}
+
 /// A copy that was begun and is not whole. One that lacks nothing but WAL is.
 pub(super) fn is_half(record: &BackupRecord) -> bool {
     matches!(record.status, BackupStatus::Failed | BackupStatus::Syncing) && !failed_for_wal(record)
@@ -134,5 +137,36 @@ mod tests {
         assert!(is_half(&record));
         record.error = Some("At least one WAL file is missing. The first missing WAL file is X".to_owned());
         assert!(!is_half(&record));
+    }
+
+    /// As Barman has them on the way from one node to another: an increment is copied when all files of what it builds on are here.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test's own files")]
+    fn an_increment_does_not_wait_for_the_wal_of_its_parent() {
+        use crate::config::{Config, ConfigSources};
+        let home = tempfile::tempdir().unwrap();
+        let conf = home.path().join("conf");
+        let text = format!(
+            "[barman]\nbarman_home = {}\n[main]\nprimary_ssh_command = false\n",
+            home.path().display()
+        );
+        std::fs::write(&conf, text).unwrap();
+        let config = Config::load(&ConfigSources::file(conf)).unwrap();
+        let server = Server::open(&config, "main", tapster_protocol::Environment::default()).unwrap();
+        server.create_directories().unwrap();
+        let mut parent = BackupRecord::new("20260101T000000".parse().unwrap());
+        let mut child = BackupRecord::new("20260102T000000".parse().unwrap());
+        child.status = BackupStatus::Done;
+        child.parent_backup_id = Some(parent.id);
+        let mut info = PrimaryInfo::default();
+        info.backups.insert(child.id, child.clone());
+        let mut decide = |error: &str| {
+            (parent.status, parent.error) = (BackupStatus::Failed, Some(error.to_owned()));
+            server.catalog.save(&parent).unwrap();
+            server.decide_sync(&child.id, &info, &Context::new(&crate::Silent))
+        };
+        assert!(matches!(decide("rsync ended"), Err(SyncError::NoParent { .. })));
+        let lacking = "At least one WAL file is missing. The first missing WAL file is X";
+        assert!(matches!(decide(lacking), Ok(Decision::Copy(_))));
     }
 }

@@ -95,20 +95,40 @@ impl Server {
     }
 
     /// All WAL was looked at for these needs.
-    pub(super) fn save_full_sync(&self, needed: &Needed, now: OffsetDateTime) -> Result<(), SyncError> {
-        let text = format!("{}\t{}\n", needed.mark(), now.unix_timestamp());
+    pub(super) fn save_full_sync(
+        &self,
+        needed: &Needed,
+        begun: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<(), SyncError> {
+        let text = format!("{}\t{}\t{}\n", needed.mark(), now.unix_timestamp(), begun.unix_timestamp());
         Ok(durable::replace(self.catalog.disk(), &self.full_sync_mark(), text.as_bytes())?)
     }
 
     /// Whether all WAL is to be looked at again.
     pub(super) fn full_sync_is_due(&self, needed: &Needed, now: OffsetDateTime) -> bool {
         let read = |text: String| -> Option<(String, i64)> {
-            let (mark, at) = text.trim_end().split_once('\t')?;
-            Some((mark.to_owned(), at.parse().ok()?))
+            let mut fields = text.trim_end().split('\t');
+            Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
         };
         let Some((mark, at)) = small(&self.full_sync_mark()).and_then(read) else { return true };
         let age = now.unix_timestamp().saturating_sub(at);
         mark != needed.mark() || !(0..FULL_INTERVAL.whole_seconds()).contains(&age)
+    }
+
+    /// Whether WAL that is missing may come yet for a copy that waits: the primary node has the backup, and not all of the WAL there
+    /// was looked at since the copy was made. `sync-wals` takes files in the order in which they were archived there, in which a later
+    /// one may come before an earlier one.
+    pub(crate) fn wal_may_come(&self, record: &BackupRecord) -> bool {
+        let begun =
+            small(&self.full_sync_mark()).and_then(|text| text.trim_end().split('\t').nth(2)?.parse().ok());
+        let copied = self.layout().record(&record.id).metadata().and_then(|file| file.modified());
+        let copied = copied.ok().map(|time| OffsetDateTime::from(time).unix_timestamp());
+        let was_looked_at = begun.zip(copied).is_some_and(|(begun, copied): (i64, i64)| begun > copied);
+        !was_looked_at
+            && self.load_primary_info().map_or(true, |info| {
+                info.backups.contains_key(&record.id) || info.unusable.contains_key(&record.id)
+            })
     }
 
     pub(super) fn needed_wal(&self, records: &[BackupRecord]) -> Option<Needed> {

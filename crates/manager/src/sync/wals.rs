@@ -86,6 +86,7 @@ impl Server {
         mirror: &mut WalMirror<'_>,
         context: &Context<'_>,
     ) -> Result<SyncedWals, SyncError> {
+        let begun = context.now();
         // One file, read twice: a newer answer may take its name meanwhile.
         let path = self.primary_info_file();
         let unreadable = |source| self.bad_primary_info(source);
@@ -137,7 +138,7 @@ impl Server {
         }
         self.save_sync_position(&info)?;
         if is_full {
-            self.save_full_sync(&needed, context.now())?;
+            self.save_full_sync(&needed, begun, context.now())?;
         }
         Ok(done)
     }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use tapster_catalog::{BackupRecord, BackupStatus};
-use tapster_manager::{Context, CronJob, Server, Silent};
+use tapster_manager::config::{Config, ConfigSources};
+use tapster_manager::{Context, CronJob, Server, Silent, SyncStart};
+use tapster_protocol::Environment;
 
 use crate::offline::Hub;
 
@@ -65,6 +67,47 @@ fn a_backup_that_failed_for_wal_is_good_when_it_comes() {
     copy.error = Some("failure copying files (disk on fire)".to_owned());
     hub.server.catalog().save(&copy).unwrap();
     assert_eq!(check(&hub, &copy), (None, copy));
+}
+
+/// `sync-wals` takes WAL in the order in which the primary node archived it.
+#[test]
+fn a_copy_waits_until_all_wal_was_looked_at() {
+    let hub = Hub::new();
+    let mut answer = Vec::new();
+    hub.server.sync_info(&SyncStart::default(), &mut answer, &Context::new(&Silent)).unwrap();
+    let conf = hub.home.path().join("passive.conf");
+    let text = std::fs::read_to_string(hub.home.path().join("tapster.conf")).unwrap();
+    std::fs::write(&conf, format!("{text}primary_ssh_command = false\n")).unwrap();
+    let config = Config::load(&ConfigSources::file(conf)).unwrap();
+    let passive = Server::open(&config, "main", Environment::default()).unwrap();
+    std::fs::write(passive.primary_info_file(), &answer).unwrap();
+    let mark = hub.home.path().join("main/meta/sync-wals-full");
+    let looked = |seconds: i64| {
+        let begun = time::OffsetDateTime::now_utc().unix_timestamp() + seconds;
+        std::fs::write(&mark, format!("{}\t{}\t{begun}\n", segment(5), begun + 5)).unwrap();
+    };
+    let check = || {
+        let mut record = waiting(&hub);
+        passive.check_backup(&mut record).unwrap()
+    };
+    let aside = hub.home.path().join("aside");
+    std::fs::rename(archived(&hub, 6), &aside).unwrap();
+    assert_eq!(check(), BackupStatus::WaitingForWals);
+    // One that had begun before the backup was here.
+    looked(-10);
+    assert_eq!(check(), BackupStatus::WaitingForWals);
+    looked(10);
+    assert_eq!(check(), BackupStatus::Failed);
+    // It has come to be known there that it is missing, and stays so.
+    std::fs::remove_file(&mark).unwrap();
+    let mut failed = hub.server.catalog().load(&hub.record.id).unwrap();
+    assert!(passive.check_backup(&mut failed).is_err() && failed.status == BackupStatus::Failed);
+    // The primary node has the backup no more, and its WAL neither.
+    let without = String::from_utf8(answer).unwrap().replace(hub.record.id.as_str(), "20200101T000000");
+    std::fs::write(passive.primary_info_file(), without).unwrap();
+    assert_eq!(check(), BackupStatus::Failed);
+    std::fs::rename(&aside, archived(&hub, 6)).unwrap();
+    assert_eq!(check(), BackupStatus::Done);
 }
 
 fn round(server: &Server) -> Vec<String> {
