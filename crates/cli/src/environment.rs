@@ -62,3 +62,12 @@ impl Environment {
         files
     }
 }
+
+/// What the clients of object stores look for: credentials, regions and where configuration files are, of which there are too
+/// many names to list.
+#[cfg(feature = "cloud")]
+pub(crate) fn of_clouds() -> tapster_cloud::Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}

@@ -14,13 +14,33 @@ pub(crate) enum Program {
     BarmanWalArchive,
     /// The `restore_command` of a database host.
     BarmanWalRestore,
+    /// Keeping a backup in an object store.
+    BarmanCloudBackupKeep,
+    /// The backups in an object store.
+    BarmanCloudBackupList,
+    /// One of them.
+    BarmanCloudBackupShow,
 }
 
 impl Program {
     /// All of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Tapster, Self::Barman, Self::BarmanWalArchive, Self::BarmanWalRestore];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Tapster,
+        Self::Barman,
+        Self::BarmanWalArchive,
+        Self::BarmanWalRestore,
+        Self::BarmanCloudBackupKeep,
+        Self::BarmanCloudBackupList,
+        Self::BarmanCloudBackupShow,
+    ];
+
+    /// Barman's cloud tools that are built in.
+    const CLOUD: &[Self] = if cfg!(feature = "cloud") {
+        &[Self::BarmanCloudBackupKeep, Self::BarmanCloudBackupList, Self::BarmanCloudBackupShow]
+    } else {
+        &[]
+    };
 
     /// The program behind `argv[0]`. A name nobody knows (a versioned link, a test's copy) is `tapster`.
     pub(crate) fn from_argv0(argv0: Option<&OsStr>) -> Self {
@@ -28,7 +48,10 @@ impl Program {
             Some("barman") => Self::Barman,
             Some("barman-wal-archive") => Self::BarmanWalArchive,
             Some("barman-wal-restore") => Self::BarmanWalRestore,
-            _ => Self::Tapster,
+            Some(name) => {
+                Self::CLOUD.iter().copied().find(|program| program.name() == name).unwrap_or(Self::Tapster)
+            }
+            None => Self::Tapster,
         }
     }
 
@@ -39,7 +62,15 @@ impl Program {
             Self::Barman => "barman",
             Self::BarmanWalArchive => "barman-wal-archive",
             Self::BarmanWalRestore => "barman-wal-restore",
+            Self::BarmanCloudBackupKeep => "barman-cloud-backup-keep",
+            Self::BarmanCloudBackupList => "barman-cloud-backup-list",
+            Self::BarmanCloudBackupShow => "barman-cloud-backup-show",
         }
+    }
+
+    /// The command of the group `cloud` that this program is: `backup-list`.
+    pub(crate) fn cloud_command(self) -> Option<&'static str> {
+        self.name().strip_prefix("barman-cloud-")
     }
 
     /// What `--version` prints. Under Barman's names the first word is the Barman version whose behaviour is
@@ -49,7 +80,7 @@ impl Program {
         match self {
             Self::Tapster => format!("{own} Tapster (compatible with Barman {BARMAN_VERSION})"),
             Self::Barman => format!("{BARMAN_VERSION} Barman (Tapster {own})"),
-            Self::BarmanWalArchive | Self::BarmanWalRestore => format!("{} {BARMAN_VERSION}", self.name()),
+            _ => format!("{} {BARMAN_VERSION}", self.name()),
         }
     }
 }
@@ -68,6 +99,11 @@ mod tests {
         assert_eq!(program("barman-wal-restore"), Program::BarmanWalRestore);
         assert_eq!(program("./barman-wal-archive"), Program::BarmanWalArchive);
         assert_eq!(program("tapster"), Program::Tapster);
+        assert_eq!(program("barman-cloud-nosuch"), Program::Tapster);
+        for cloud in Program::CLOUD {
+            assert_eq!(program(cloud.name()), *cloud);
+            assert!(Program::ALL.contains(cloud) && cloud.cloud_command().is_some());
+        }
         assert_eq!(program("barman3"), Program::Tapster);
         assert_eq!(Program::from_argv0(None), Program::Tapster);
     }

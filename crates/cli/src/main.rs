@@ -64,6 +64,12 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
     match command {
         Command::ArchiveWal(args) => commands::archive_wal::run(&args, session),
         Command::Backup(args) => commands::backup::run(&args, session),
+        #[cfg(feature = "cloud")]
+        Command::CloudBackupKeep(args) => commands::cloud::backup_keep::run(&args, session),
+        #[cfg(feature = "cloud")]
+        Command::CloudBackupList(args) => commands::cloud::backup_list::run(&args, session),
+        #[cfg(feature = "cloud")]
+        Command::CloudBackupShow(args) => commands::cloud::backup_show::run(&args, session),
         Command::Check(args) => commands::check::run(&args, session),
         Command::CheckBackup(args) => commands::check_backup::run(&args, session),
         Command::CheckWalArchive(args) => commands::check_wal_archive::run(&args, session),

@@ -11,6 +11,6 @@ pub(crate) struct CompletionsArgs {
     #[arg(value_name = "shell", value_enum)]
     pub(crate) shell: clap_complete::Shell,
     /// complete this program: a link of that name is it
-    #[arg(long, value_enum, default_value = "tapster", hide_default_value = true)]
+    #[arg(long, value_name = "NAME", value_enum, default_value = "tapster", hide_default_value = true)]
     pub(crate) program: Program,
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use clap::{Arg, ArgAction, Command};
 
 use super::tree::{self, Dialect, Entry, Group};
+use super::usage::Spelling;
 use super::{global, pg, usage};
 use crate::invocation::Program;
 
@@ -40,6 +41,8 @@ fn named(entry: &Entry, name: &'static str) -> Command {
         (entry.describe)().no_binary_name(false).name(name).visible_aliases(entry.aliases.iter().copied());
     let command = match entry.dialect {
         Dialect::Argparse(_) => with_help(command),
+        #[cfg(feature = "cloud")]
+        Dialect::Cloud => command,
         Dialect::Getopt(tool) => from_table(command, tool),
     };
     // What `--help` leaves out of the usage line only is an option all the same.
@@ -49,7 +52,12 @@ fn named(entry: &Entry, name: &'static str) -> Command {
         if told && arg.get_action().takes_values() { arg.hide_default_value(true) } else { arg }
     });
     // A first operand that may be left out has its brackets in its name.
-    let usage = usage::synopsis(&command).join("\n");
+    let spelling = match entry.dialect {
+        Dialect::Argparse(_) | Dialect::Getopt(_) => Spelling::LongFirst,
+        #[cfg(feature = "cloud")]
+        Dialect::Cloud => Spelling::LongHelp,
+    };
+    let usage = usage::synopsis(&command, spelling).join("\n");
     command.override_usage(usage).mut_args(|arg| {
         let name = arg.get_value_names().and_then(<[_]>::first).filter(|_| arg.is_positional());
         match name.and_then(|name| Some(name.strip_prefix('[')?.strip_suffix(']')?.to_owned())) {

@@ -1,7 +1,7 @@
 //! clap's errors in argparse's words, so that what reads Barman's stderr reads ours.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Command, Error};
+use clap::{Arg, ArgGroup, Command, Error};
 
 use super::usage::{Spelling, positional_name, spellings};
 
@@ -21,7 +21,12 @@ pub(crate) fn explain(error: &Error, command: &Command, spelling: Spelling) -> (
             }
         }
         ErrorKind::MissingRequiredArgument => {
-            (format!("the following arguments are required: {}", missing(error).join(", ")), false)
+            let missing = missing(error);
+            if missing.is_empty() {
+                (format!("one of the arguments {} is required", choices(command, spelling)), false)
+            } else {
+                (format!("the following arguments are required: {}", missing.join(", ")), false)
+            }
         }
         ErrorKind::InvalidValue if value.is_empty() => {
             (format!("{}: expected one argument", argument()), false)
@@ -74,16 +79,26 @@ fn list_of(error: &Error, kind: ContextKind) -> Vec<String> {
 fn missing(error: &Error) -> Vec<String> {
     list_of(error, ContextKind::InvalidArg)
         .iter()
+        // Several of which one is required: argparse looks at them last.
+        .filter(|name| !name.contains('|'))
         .map(|name| name.trim_end_matches("...").trim_matches(['<', '>']))
         // Of `--end <LSN>`, the option.
         .map(|name| name.split(' ').next().unwrap_or(name).to_owned())
         .collect()
 }
 
+/// The options of which one is required.
+fn choices(command: &Command, spelling: Spelling) -> String {
+    let members = command.get_groups().filter(|group| group.is_required_set()).flat_map(ArgGroup::get_args);
+    let names = members.filter_map(|id| command.get_arguments().find(|arg| arg.get_id() == id));
+    names.map(|arg| spellings(arg, spelling).join("/")).collect::<Vec<_>>().join(" ")
+}
+
 /// The argument that clap calls `--jobs <NJOBS>`, `-j`, `<server_name>` or `[last_wal]`.
 pub(crate) fn find<'a>(command: &'a Command, shown: &str) -> Option<&'a Arg> {
     let shown = shown.strip_prefix('[').map_or(shown, |optional| optional.trim_end_matches(']'));
-    let word = shown.split([' ', '=', '[']).next().unwrap_or_default();
+    // Of an option that may be repeated, clap shows dots.
+    let word = shown.split([' ', '=', '[']).next().unwrap_or_default().trim_end_matches("...");
     command.get_arguments().find(|arg| {
         spellings(arg, Spelling::LongFirst).iter().any(|name| name == word)
             || (arg.is_positional() && positional_name(arg) == word.trim_matches(['<', '>', '.']))

@@ -8,6 +8,8 @@ pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod check_backup;
 pub(crate) mod check_wal_archive;
+#[cfg(feature = "cloud")]
+pub(crate) mod cloud;
 pub(crate) mod completions;
 pub(crate) mod config_switch;
 pub(crate) mod config_update;
@@ -56,7 +58,7 @@ pub(crate) use examples::examples;
 pub(crate) use parse::{Outcome, parse};
 #[cfg(test)]
 pub(crate) use usage::positional_name;
-pub(crate) use usage::synopsis;
+pub(crate) use usage::{Spelling, synopsis};
 
 /// What a command line asks for.
 #[derive(Clone, Debug)]
@@ -73,6 +75,15 @@ pub(crate) enum Command {
     CheckBackup(check_backup::CheckBackupArgs),
     /// `check-wal-archive`
     CheckWalArchive(check_wal_archive::CheckWalArchiveArgs),
+    /// `cloud backup-keep`, `barman-cloud-backup-keep`
+    #[cfg(feature = "cloud")]
+    CloudBackupKeep(Box<cloud::backup_keep::CloudBackupKeepArgs>),
+    /// `cloud backup-list`, `barman-cloud-backup-list`
+    #[cfg(feature = "cloud")]
+    CloudBackupList(Box<cloud::backup_list::CloudBackupListArgs>),
+    /// `cloud backup-show`, `barman-cloud-backup-show`
+    #[cfg(feature = "cloud")]
+    CloudBackupShow(Box<cloud::backup_show::CloudBackupShowArgs>),
     /// `combinebackup`
     PgCombineBackup(Box<pg::combinebackup::CombineBackup>),
     /// `completions`

@@ -132,25 +132,26 @@ fn read_command(
         (ErrorKind::DisplayVersion, Dialect::Getopt(_)) => {
             Ok(Outcome::Print(format!("{name} (Tapster) {}", env!("CARGO_PKG_VERSION"))))
         }
-        (ErrorKind::DisplayVersion, Dialect::Argparse(_)) => Ok(Outcome::Print(program.version())),
+        (ErrorKind::DisplayVersion, _) => Ok(Outcome::Print(program.version())),
         (ErrorKind::DisplayHelp, dialect) => {
             let text = match dialect {
                 Dialect::Getopt(tool) => tool.help(name),
-                Dialect::Argparse(spelling) => usage::help(name, &description, spelling, &[], &[]),
+                dialect => usage::help(name, &description, dialect.spelling(), &[], &[]),
             };
             Ok(Outcome::Print(text + &examples::help(entry.name, name)))
         }
         (_, Dialect::Getopt(_)) => {
             Err(Failure::usage(pg::explain(name, &error, &description, args.last()), pg::USAGE_EXIT))
         }
-        (_, Dialect::Argparse(spelling)) => {
+        (_, dialect) => {
+            let spelling = dialect.spelling();
             let (message, by_root) = errors::explain(&error, &description, spelling);
-            // The clients have no parser above their own.
-            if by_root && tree::client(program).is_none() {
+            // The clients have no parser above their own, by whatever name they are called.
+            if by_root && tree::client(program).is_none() && spelling != Spelling::LongHelp {
                 return Err(root_failure(program, &message));
             }
             let usage = usage::usage(name, &description, spelling, &[]);
-            Err(Failure::usage(format!("{usage}\n{name}: error: {message}"), USAGE_EXIT))
+            Err(Failure::usage(format!("{usage}\n{name}: error: {message}"), dialect.usage_exit()))
         }
     }
 }

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, Error, FromArgMatches};
 
+#[cfg(feature = "cloud")]
+use super::cloud;
 use super::usage::Spelling;
 use super::{
     Command, archive_wal, backup, check, check_backup, check_wal_archive, completions, config_switch,
@@ -19,8 +21,33 @@ use crate::invocation::Program;
 pub(super) enum Dialect {
     /// As Python's argparse: exit 2.
     Argparse(Spelling),
+    /// As Barman's cloud tools: argparse without `-h`, exit 3.
+    #[cfg(feature = "cloud")]
+    Cloud,
     /// As PostgreSQL's own programs (getopt_long): exit 1.
     Getopt(&'static pg::Tool),
+}
+
+impl Dialect {
+    /// How options are spelled in a usage line of argparse.
+    pub(super) const fn spelling(self) -> Spelling {
+        match self {
+            Self::Argparse(spelling) => spelling,
+            #[cfg(feature = "cloud")]
+            Self::Cloud => Spelling::LongHelp,
+            Self::Getopt(_) => Spelling::LongFirst,
+        }
+    }
+
+    /// The exit code for wrong arguments.
+    pub(super) const fn usage_exit(self) -> u8 {
+        match self {
+            Self::Argparse(_) => 2,
+            #[cfg(feature = "cloud")]
+            Self::Cloud => 3,
+            Self::Getopt(_) => pg::USAGE_EXIT,
+        }
+    }
 }
 
 /// Commands that share their first word.
@@ -29,7 +56,11 @@ pub(super) struct Group {
     pub(super) about: &'static str,
 }
 
-const GROUPS: &[Group] = &[Group { name: "wal", about: wal::ABOUT }];
+const GROUPS: &[Group] = &[
+    #[cfg(feature = "cloud")]
+    Group { name: "cloud", about: cloud::ABOUT },
+    Group { name: "wal", about: wal::ABOUT },
+];
 
 impl Group {
     /// The group a command belongs to, and its name there.
@@ -136,6 +167,30 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("check", check::CheckArgs, Command::Check),
     entry!("check-backup", check_backup::CheckBackupArgs, Command::CheckBackup),
     entry!("check-wal-archive", check_wal_archive::CheckWalArchiveArgs, Command::CheckWalArchive),
+    #[cfg(feature = "cloud")]
+    entry!(
+        "cloud backup-keep",
+        cloud::backup_keep::CloudBackupKeepArgs,
+        |args| Command::CloudBackupKeep(Box::new(args)),
+        true,
+        Dialect::Cloud
+    ),
+    #[cfg(feature = "cloud")]
+    entry!(
+        "cloud backup-list",
+        cloud::backup_list::CloudBackupListArgs,
+        |args| Command::CloudBackupList(Box::new(args)),
+        true,
+        Dialect::Cloud
+    ),
+    #[cfg(feature = "cloud")]
+    entry!(
+        "cloud backup-show",
+        cloud::backup_show::CloudBackupShowArgs,
+        |args| Command::CloudBackupShow(Box::new(args)),
+        true,
+        Dialect::Cloud
+    ),
     Entry {
         name: "combinebackup",
         aliases: &[],
@@ -322,5 +377,9 @@ pub(super) fn client(program: Program) -> Option<&'static Entry> {
         Program::BarmanWalArchive => Some(&WAL_ARCHIVE),
         Program::BarmanWalRestore => Some(&WAL_RESTORE),
         Program::Tapster | Program::Barman => None,
+        cloud => {
+            let name = cloud.cloud_command()?;
+            ENTRIES.iter().find(|entry| entry.name.strip_prefix("cloud ") == Some(name))
+        }
     }
 }

@@ -15,6 +15,9 @@ pub(crate) enum Spelling {
     LongFirst,
     /// `[-c CONFIG]`, as before the command and in the clients.
     ShortFirst,
+    /// The same where `-h` is not for help: that is an option of its own, `[--help]`.
+    #[cfg_attr(not(feature = "cloud"), expect(dead_code, reason = "only Barman's cloud tools have it"))]
+    LongHelp,
 }
 
 /// All spellings of an option in the order argparse lists them; empty for a positional.
@@ -25,7 +28,7 @@ pub(crate) fn spellings(arg: &Arg, spelling: Spelling) -> Vec<String> {
     let short = short.map(|name| format!("-{name}"));
     match spelling {
         Spelling::LongFirst => long.chain(short).collect(),
-        Spelling::ShortFirst => short.chain(long).collect(),
+        Spelling::ShortFirst | Spelling::LongHelp => short.chain(long).collect(),
     }
 }
 
@@ -54,8 +57,9 @@ fn value_suffix(arg: &Arg) -> String {
     if optional { format!(" [{}]", metavar(arg)) } else { format!(" {}", metavar(arg)) }
 }
 
-fn is_builtin(arg: &Arg) -> bool {
-    matches!(arg.get_action(), ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong)
+fn is_builtin(arg: &Arg, spelling: Spelling) -> bool {
+    spelling != Spelling::LongHelp
+        && matches!(arg.get_action(), ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong)
 }
 
 /// The name of a positional.
@@ -68,7 +72,7 @@ fn options(command: &Command) -> impl Iterator<Item = &Arg> {
 }
 
 fn option_parts(command: &Command, spelling: Spelling) -> Vec<String> {
-    let mut parts = vec!["[-h]".to_owned()];
+    let mut parts = if spelling == Spelling::LongHelp { Vec::new() } else { vec!["[-h]".to_owned()] };
     let mut grouped: Vec<&str> = Vec::new();
     let shown = |arg: &Arg| {
         let name = spellings(arg, spelling).into_iter().next().unwrap_or_default();
@@ -77,12 +81,12 @@ fn option_parts(command: &Command, spelling: Spelling) -> Vec<String> {
     for arg in options(command) {
         let id = arg.get_id().as_str();
         // Additions to the programs of other people are only in the list: their usage line is compared.
-        if is_builtin(arg) || grouped.contains(&id) || arg.is_hide_short_help_set() {
+        if is_builtin(arg, spelling) || grouped.contains(&id) || arg.is_hide_short_help_set() {
             continue;
         }
-        let group = command
-            .get_groups()
-            .find(|group| group.get_id() == "exclusive" && group.get_args().any(|a| a == id));
+        let group = command.get_groups().find(|group| {
+            group.get_id().as_str().starts_with("exclusive") && group.get_args().any(|a| a == id)
+        });
         let Some(group) = group else {
             parts.push(if arg.is_required_set() { shown(arg) } else { format!("[{}]", shown(arg)) });
             continue;
@@ -90,7 +94,8 @@ fn option_parts(command: &Command, spelling: Spelling) -> Vec<String> {
         let members: Vec<_> =
             options(command).filter(|member| group.get_args().any(|id| id == member.get_id())).collect();
         grouped.extend(members.iter().map(|member| member.get_id().as_str()));
-        parts.push(format!("[{}]", members.iter().map(|m| shown(m)).collect::<Vec<_>>().join(" | ")));
+        let choice = members.iter().map(|m| shown(m)).collect::<Vec<_>>().join(" | ");
+        parts.push(if group.is_required_set() { format!("({choice})") } else { format!("[{choice}]") });
     }
     parts
 }
@@ -131,8 +136,8 @@ pub(crate) fn usage(name: &str, command: &Command, spelling: Spelling, commands:
 }
 
 /// The options and operands of a usage line, each with its value and in brackets where it may be left out.
-pub(crate) fn synopsis(command: &Command) -> Vec<String> {
-    [option_parts(command, Spelling::LongFirst), positional_parts(command)].concat()
+pub(crate) fn synopsis(command: &Command, spelling: Spelling) -> Vec<String> {
+    [option_parts(command, spelling), positional_parts(command)].concat()
 }
 
 /// `parts` on as few lines as fit.
@@ -180,12 +185,24 @@ pub(crate) fn help(
         .collect();
     let commands: Rows = commands.iter().map(|c| (format!("  {}", c.name), c.about.clone())).collect();
     let mut rows = vec![("  -h, --help".to_owned(), "show this help message and exit".to_owned())];
-    for arg in options(command).filter(|arg| !is_builtin(arg)) {
+    if spelling == Spelling::LongHelp {
+        rows.clear();
+    }
+    let mut headed: Vec<(&str, Rows)> = Vec::new();
+    for arg in options(command).filter(|arg| !is_builtin(arg, spelling)) {
         let suffix = value_suffix(arg);
         let names = spellings(arg, spelling).into_iter().map(|name| format!("{name}{suffix}"));
-        rows.push((format!("  {}", names.collect::<Vec<_>>().join(", ")), help_of(arg)));
+        let row = (format!("  {}", names.collect::<Vec<_>>().join(", ")), help_of(arg));
+        match arg.get_help_heading() {
+            None => rows.push(row),
+            Some(heading) => match headed.iter_mut().find(|(title, _)| *title == heading) {
+                Some((_, rows)) => rows.push(row),
+                None => headed.push((heading, vec![row])),
+            },
+        }
     }
-    let sections = [("positional arguments", positionals), ("commands", commands), ("options", rows)];
+    let mut sections = vec![("positional arguments", positionals), ("commands", commands), ("options", rows)];
+    sections.extend(headed);
     // The descriptions stand as far left as the longest name allows, up to argparse's maximum.
     let longest = sections.iter().flat_map(|(_, rows)| rows).map(|(name, _)| name.len() + 2).max();
     let column = longest.unwrap_or(0).min(HELP_COLUMN);

@@ -6,6 +6,8 @@ pub(crate) mod basebackup;
 pub(crate) mod check;
 pub(crate) mod check_backup;
 pub(crate) mod check_wal_archive;
+#[cfg(feature = "cloud")]
+pub(crate) mod cloud;
 pub(crate) mod combinebackup;
 pub(crate) mod completions;
 pub(crate) mod config_switch;

@@ -4,6 +4,8 @@
 
 mod archive;
 mod backup;
+#[cfg(feature = "cloud")]
+mod cloud;
 mod config;
 mod connect;
 mod daemon;

@@ -5,7 +5,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
 use super::{MANUAL, SOURCE, UNBROKEN, assemble, notes, page_name};
-use crate::args::{examples, synopsis};
+use crate::args::{Spelling, examples, synopsis};
 
 /// The page; `None` only if it could not be written into memory.
 pub(super) fn render(command: &Command) -> Option<String> {
@@ -40,17 +40,21 @@ fn section(write: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>) -
     String::from_utf8(text).ok()
 }
 
+/// Longer parts of a synopsis do not fit on a line.
+const LONGEST_PART: usize = 60;
+
 /// How it is called, as in the usage line of `--help`.
 fn usage(command: &Command) -> Roff {
     let mut roff = Roff::new();
     let mut line = vec![bold(words(command))];
     let parts = match command.get_overridden_usage() {
         Some(usage) => usage.to_string().lines().map(str::to_owned).collect(),
-        None => synopsis(command),
+        None => synopsis(command, Spelling::LongFirst),
     };
     for part in parts {
-        // A part is not broken over lines: the value belongs to its option.
-        line.extend([roman(" "), roman(part.replace(' ', "\u{a0}"))]);
+        // A part is not broken over lines, as the value belongs to its option, unless it is too long for one.
+        let part = if part.len() > LONGEST_PART { part } else { part.replace(' ', "\u{a0}") };
+        line.extend([roman(" "), roman(part)]);
     }
     if command.has_subcommands() {
         line.push(roman(" command\u{a0}..."));

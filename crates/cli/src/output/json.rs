@@ -12,6 +12,14 @@ pub(crate) fn dump(map: &Map<String, Value>) -> String {
     text
 }
 
+/// A value, in the same form.
+#[cfg(feature = "cloud")]
+pub(crate) fn value_text(value: &Value) -> String {
+    let mut text = String::new();
+    write_value(&mut text, value);
+    text
+}
+
 /// `value` over several lines, as `json.dumps(…, indent=4, sort_keys=True)` writes it.
 pub(crate) fn dump_pretty(value: &Value) -> String {
     let mut text = String::new();

@@ -8,6 +8,8 @@ pub(crate) mod backup_details;
 pub(crate) mod backup_list;
 pub(crate) mod backup_record;
 pub(crate) mod check;
+#[cfg(feature = "cloud")]
+pub(crate) mod cloud_backup;
 pub(crate) mod diagnosis;
 pub(crate) mod fact;
 mod json;

@@ -22,6 +22,7 @@ help! {
     get_wal: "barman" ["get-wal", "--help"];
     wal_restore: "barman-wal-restore" ["--help"];
     wal_archive: "tapster" ["wal-archive", "--help"];
+    cloud_backup_keep: "barman-cloud-backup-keep" ["--help"];
     basebackup: "tapster" ["basebackup", "-?"];
     receivewal: "tapster" ["receivewal", "--help"];
 }

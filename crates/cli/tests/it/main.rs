@@ -29,6 +29,8 @@ mod chaos_cluster;
 mod chaos_disk_full;
 mod chaos_receive;
 mod check_lines;
+#[cfg(feature = "cloud")]
+mod cloud_parity;
 mod commands_cycle;
 mod commands_errors;
 mod configuration;

@@ -3,9 +3,14 @@
 //! A [`CloudServer`] is a [`Store`] and a server's name in it; what it does is a method each, in a file of that name.
 
 pub mod backup;
+mod catalog;
+mod keep;
 pub mod restore;
 
-use tapster_cloud::{Layout, Store};
+use tapster_cloud::{CloudError, Layout, Store};
+
+pub use catalog::{CloudBackup, CloudCatalog, CloudKeep, CloudSelectError};
+pub use keep::CloudKeepError;
 
 /// A server whose base backups and WAL are in an object store.
 #[derive(Debug, Clone)]
@@ -28,5 +33,14 @@ impl CloudServer {
     /// What they are called.
     pub const fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Whether the store can be reached and has the bucket.
+    ///
+    /// # Errors
+    /// [`CloudError::NoBucket`] when it says that there is none; others when that is not known.
+    pub fn test(&self) -> Result<(), CloudError> {
+        // Listing needs no more rights than every other call here, and one page says as much as any.
+        self.store.list("").next().transpose().map(drop)
     }
 }

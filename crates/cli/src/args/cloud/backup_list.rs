@@ -1,0 +1,20 @@
+//! `barman-cloud-backup-list`.
+
+use super::common::CloudArgs;
+
+/// List the backups of a server in an object store.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(disable_help_flag = true)]
+pub(crate) struct CloudBackupListArgs {
+    #[command(flatten)]
+    pub(crate) cloud: CloudArgs,
+    /// output format, console or json (default: console)
+    #[arg(long, default_value = "console", hide_default_value = true)]
+    pub(crate) format: String,
+    /// the bucket and the path in it, such as s3://bucket/path
+    #[arg(value_name = "source_url")]
+    pub(crate) url: String,
+    /// the server's name below that path
+    #[arg(value_name = "server_name")]
+    pub(crate) server: String,
+}

@@ -1,0 +1,11 @@
+//! `cloud`: Barman's cloud tools. Each has a file of its own and an entry `cloud NAME` in the tree; called
+//! `barman-cloud-NAME`, the program is that one.
+
+pub(crate) mod backup_keep;
+pub(crate) mod backup_list;
+pub(crate) mod backup_show;
+pub(crate) mod common;
+
+/// What `help` says about the group.
+pub(super) const ABOUT: &str =
+    "Keep backups and WAL in S3, Google Cloud Storage or Azure Blob Storage, without a backup host";

@@ -1,0 +1,106 @@
+//! Object stores. The exit codes are those of Barman's cloud tools: 1 for what the store was asked and refused, 2 when it could
+//! not be reached, 3 for wrong arguments, 4 for everything else.
+
+use tapster_cloud::CloudError;
+use tapster_manager::cloud::{CloudKeepError, CloudSelectError};
+
+use super::{Failure, chain};
+
+/// The operation failed.
+const OPERATION: u8 = 1;
+/// The store was not reached.
+const NETWORK: u8 = 2;
+/// Everything else.
+const GENERAL: u8 = 4;
+
+impl Failure {
+    /// What ended `verb` (`backup list`), a command that does not test the connection first: 4 whatever it was, as in Barman.
+    pub(crate) fn cloud(verb: &str, error: &CloudError) -> Self {
+        let message = format!("Barman cloud {verb} exception: {}", chain(error));
+        let failure = Self::user(message).with_exit_code(GENERAL);
+        match hint(error) {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+
+    /// What a test of the connection found; of `--test`, and of the commands that begin with one.
+    pub(crate) fn cloud_connectivity(verb: &str, error: &CloudError) -> Self {
+        let failure = match error {
+            CloudError::NoBucket { bucket } => {
+                Self::user(format!("Bucket {bucket} does not exist")).with_exit_code(OPERATION)
+            }
+            CloudError::Unreachable { .. } => {
+                Self::user(format!("Can't connect to cloud provider: {}", chain(error)))
+                    .with_exit_code(NETWORK)
+            }
+            other => return Self::cloud(verb, other),
+        };
+        match hint(error) {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+
+    /// The store answered, but what was asked cannot be done.
+    pub(crate) fn cloud_operation(message: impl Into<String>) -> Self {
+        Self::user(message).with_exit_code(OPERATION)
+    }
+
+    /// A text that names no backup.
+    pub(crate) fn cloud_select(verb: &str, error: &CloudSelectError) -> Self {
+        Self::user(format!("Barman cloud {verb} exception: {error}")).with_exit_code(GENERAL)
+    }
+
+    /// A backup that was not kept.
+    pub(crate) fn cloud_keep(error: &CloudKeepError) -> Self {
+        match error {
+            CloudKeepError::Cloud(error) => Self::cloud("keep", error),
+            CloudKeepError::NotDone { .. } => Self::cloud_operation(chain(error)),
+            error => {
+                Self::user(format!("Barman cloud keep exception: {}", chain(error))).with_exit_code(GENERAL)
+            }
+        }
+    }
+}
+
+/// What the user can do about it.
+fn hint(error: &CloudError) -> Option<&'static str> {
+    Some(match error {
+        CloudError::Unreachable { .. } => {
+            "is the store up, and --endpoint-url right? Nothing was changed that a retry cannot finish"
+        }
+        CloudError::NoBucket { .. } => "check the name in the URL, and --endpoint-url",
+        CloudError::Denied { .. } => {
+            "check the credentials, the clock of this host, and the rights on the bucket"
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_test_of_the_connection_tells_its_failures_apart() {
+        let unreachable = CloudError::Unreachable {
+            store: "s3://b".to_owned(),
+            action: "listing",
+            key: String::new(),
+            reason: "refused".to_owned(),
+        };
+        let no_bucket = CloudError::NoBucket { bucket: "b".to_owned() };
+        let codes = |error| {
+            (
+                Failure::cloud("backup list", error).exit_code,
+                Failure::cloud_connectivity("backup list", error).exit_code,
+            )
+        };
+        assert_eq!(
+            (codes(&unreachable), codes(&no_bucket), codes(&CloudError::Stopped)),
+            ((4, 2), (4, 1), (4, 4))
+        );
+        assert_eq!(Failure::cloud_connectivity("backup list", &no_bucket).message, "Bucket b does not exist");
+    }
+}
