@@ -54,6 +54,11 @@ impl Diagnosis {
         let mut settings: Map<String, Json> = shown_settings(&in_force)
             .map(|(key, resolved)| (key.to_owned(), setting(key, resolved, self.with_source)))
             .collect();
+        for (key, file) in server.hidden.iter().filter(|_| self.with_source) {
+            if let Some(Json::Object(shown)) = settings.get_mut(key) {
+                shown.insert("hides".to_owned(), json!(file.display().to_string()));
+            }
+        }
         let name = Resolved { value: Value::Text(server.name.to_string()), source: Source::Default };
         settings.insert("name".to_owned(), setting("name", &name, self.with_source));
         let status: Map<String, Json> =

@@ -248,3 +248,42 @@ fn what_was_not_done_is_done_by_cron() {
     let run = twins.ours(&["cron"]);
     assert!(run.stderr.contains("Malformed or empty configuration change queue"), "{run:?}");
 }
+
+#[test]
+fn an_edit_that_has_no_effect_is_named() {
+    let twins = Twins::new();
+    let setting =
+        r#"[{"scope":"server","server_name":"main","slot_name":"queued","immediate_checkpoint":"on"}]"#;
+    assert_eq!(twins.ours(&["config-update", setting]).code, 0);
+    let theirs = twins.theirs(&["config-update", setting]).is_some();
+    let line = "settings without effect: OK (none)\n";
+    assert!(twins.ours(&["check", "--extended", "main"]).stdout.contains(line));
+    // Some time later.
+    let edited =
+        twins.file("conf.d/servers.conf").replacen("cluster = c\n", "cluster = c\nslot_name = edited\n", 1);
+    for dir in [&twins.ours, &twins.theirs] {
+        std::fs::write(dir.path().join("conf.d/servers.conf"), &edited).unwrap();
+    }
+    let args = ["-f", "json", "show-servers", "main"];
+    let shown = |run: Run| -> Value { serde_json::from_str(&run.stdout).unwrap() };
+    let ours = twins.ours(&args);
+    assert_eq!(ours.stderr, "");
+    assert_eq!(shown(ours)["main"]["slot_name"], "queued");
+    if theirs {
+        assert_eq!(shown(twins.theirs(&args).unwrap())["main"]["slot_name"], "queued");
+    }
+    let file = twins.ours.path().join("conf.d/servers.conf");
+    let auto = twins.ours.path().join("home/.barman.auto.conf");
+    let diagnosis = shown(twins.ours(&["diagnose", "--show-config-source"]));
+    let settings = &diagnosis["servers"]["main"]["config"];
+    let path = |path: &Path| Value::from(path.to_str().unwrap());
+    assert_eq!(settings["slot_name"]["source"], path(&auto));
+    assert_eq!(settings["slot_name"]["hides"], path(&file));
+    assert_eq!(settings["immediate_checkpoint"]["source"], path(&auto));
+    assert_eq!(settings["immediate_checkpoint"]["hides"], Value::Null);
+    let checked = twins.ours(&["check", "--extended", "main"]).stdout;
+    let line = format!("settings without effect: FAILED (slot_name in {}: ", file.display());
+    assert!(checked.contains(&line), "{checked}");
+    let warning = format!("WARNING: \"slot_name\" in [main] section of {} has no effect: ", file.display());
+    assert!(twins.file("log").contains(&warning), "{}", twins.file("log"));
+}

@@ -30,6 +30,19 @@ impl Server {
         self.check_free_space(report, context);
         self.check_slot_lag(report, context);
         self.check_restore_tests(report, context.now());
+        self.check_hidden(report);
+    }
+
+    /// Whether all that the files of the configuration say of the server has an effect.
+    fn check_hidden(&self, report: &mut CheckReport) {
+        let line = "settings without effect";
+        let hidden = self.config.hidden.iter().map(|(key, file)| format!("{key} in {}", file.display()));
+        let hidden = hidden.collect::<Vec<_>>().join(", ");
+        let hint = match hidden.as_str() {
+            "" => "none".to_owned(),
+            _ => format!("{hidden}: .barman.auto.conf says otherwise, change it with config-update"),
+        };
+        report.push(line, hidden.is_empty(), Some(hint));
     }
 
     /// Whether from each backup on all WAL is there that recovery would read; of one that is kept `standalone`, its own.

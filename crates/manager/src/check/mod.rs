@@ -29,7 +29,7 @@ pub struct CheckOptions {
     /// How long the check may take; the configuration's `check_timeout` without it, no limit when zero.
     pub timeout: Option<Duration>,
     /// Also look at what Barman's check does not: WAL missing behind any backup, free space for the next backup, how far the slot
-    /// has fallen behind, and when a restore was verified last.
+    /// has fallen behind, when a restore was verified last, and settings without effect.
     pub extended: bool,
 }
 

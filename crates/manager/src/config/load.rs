@@ -202,12 +202,21 @@ impl Config {
             incomplete: false,
         };
         config.read_sections(&merged)?;
+        config.warnings.extend(merged.hidden_by(&auto).map(|(section, key, file)| ConfigWarning::Hidden {
+            section: section.to_owned(),
+            key: key.to_owned(),
+            file: file.to_owned(),
+            by: auto.clone(),
+        }));
         config.merged = merged;
         config.conflicts = find_conflicts(&mut config.servers);
         config.apply_active_models()?;
         config.incomplete = config.warnings.iter().any(ConfigWarning::is_about_missing_settings);
         for server in config.servers.values_mut() {
             server.incomplete = config.incomplete;
+            let hidden =
+                config.merged.hidden_by(&auto).filter(|(section, ..)| *section == server.name.as_str());
+            server.hidden = hidden.map(|(_, key, file)| (key.to_owned(), file.to_owned())).collect();
             settle(server);
         }
         Ok(config)

@@ -12,6 +12,8 @@ pub(super) struct MergedOption {
     pub(super) key: String,
     pub(super) value: String,
     pub(super) source: Arc<Path>,
+    /// The file loaded before that says otherwise.
+    pub(super) hides: Option<Arc<Path>>,
 }
 
 /// One section of the merged configuration.
@@ -73,9 +75,15 @@ impl Merged {
                 let lookup = |key: &str| raw.get(key).or_else(|| file.defaults.get(key));
                 let value = expand(value, &lookup)
                     .map_err(|fault| interpolation_error(fault, &file.path, &raw.name, key))?;
-                let option = MergedOption { key: key.to_owned(), value, source: Arc::clone(&source) };
+                let key = key.to_owned();
+                let mut option = MergedOption { key, value, source: Arc::clone(&source), hides: None };
                 match section.options.iter_mut().find(|o| o.key == option.key) {
-                    Some(old) => *old = option,
+                    Some(old) => {
+                        if old.value != option.value && old.source != source {
+                            option.hides = Some(Arc::clone(&old.source));
+                        }
+                        *old = option;
+                    }
                     None => section.options.push(option),
                 }
             }
@@ -85,6 +93,15 @@ impl Merged {
 
     pub(super) fn section(&self, name: &str) -> Option<&MergedSection> {
         self.sections.iter().find(|s| s.name == name)
+    }
+
+    /// The options of which `file` has the last word, and a file before it says otherwise: section, key, that file.
+    pub(super) fn hidden_by(&self, file: &Path) -> impl Iterator<Item = (&str, &str, &Path)> {
+        let options =
+            self.sections.iter().flat_map(|section| section.options.iter().map(move |o| (section, o)));
+        options.filter(move |(_, option)| *option.source == *file).filter_map(|(section, option)| {
+            Some((section.name.as_str(), option.key.as_str(), option.hides.as_deref()?))
+        })
     }
 }
 

@@ -144,6 +144,9 @@ pub struct ServerConfig {
     /// Whether a file of the configuration, or the directory of its files, cannot be read or is not there: it may say anything about
     /// this server, so that nothing must be deleted by what is left of its settings.
     pub incomplete: bool,
+    /// Settings in files of the configuration that have no effect, as `.barman.auto.conf`, which `config-update` writes and which is
+    /// read last, says otherwise: the key, and the file that has it in vain.
+    pub hidden: BTreeMap<String, PathBuf>,
     /// The model in force.
     pub active_model: Option<String>,
     pub description: Option<String>,
@@ -247,6 +250,7 @@ impl ServerConfig {
             problems: Vec::new(),
             warnings: Vec::new(),
             incomplete: false,
+            hidden: BTreeMap::new(),
             active_model: None,
             description: get.text("description"),
             cluster: get.text("cluster").unwrap_or_default(),

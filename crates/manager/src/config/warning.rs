@@ -58,6 +58,18 @@ pub enum ConfigWarning {
         /// What the system said.
         reason: String,
     },
+    /// A setting without effect: `.barman.auto.conf`, which `config-update` writes, is read last and says otherwise. Barman does not
+    /// mention it.
+    Hidden {
+        /// The section.
+        section: String,
+        /// The key.
+        key: String,
+        /// The file that has it in vain.
+        file: PathBuf,
+        /// `.barman.auto.conf`.
+        by: PathBuf,
+    },
     /// A value replaced by its default, which Barman reports in its log alone.
     Replaced {
         /// Barman's text.
@@ -69,7 +81,7 @@ impl ConfigWarning {
     /// Whether it is shown on the terminal with every command, as Barman does it, or because settings may be missing, which it has in
     /// its log alone; the others go to the log alone.
     pub const fn is_shown(&self) -> bool {
-        !matches!(self, Self::Discarded { .. } | Self::Replaced { .. })
+        !matches!(self, Self::Discarded { .. } | Self::Hidden { .. } | Self::Replaced { .. })
     }
 
     /// Whether there are settings, or may be, that nobody knows.
@@ -113,6 +125,12 @@ impl fmt::Display for ConfigWarning {
             Self::Unreadable { path, reason } => {
                 write!(f, "Cannot read configuration file {}, whose settings are missing: {reason}", path.display())
             }
+            Self::Hidden { section, key, file, by } => write!(
+                f,
+                "\"{key}\" in [{section}] section of {} has no effect: {} says otherwise and comes last",
+                file.display(),
+                by.display()
+            ),
             Self::Replaced { text } => f.write_str(text),
         }
     }
