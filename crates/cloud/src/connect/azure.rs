@@ -71,6 +71,7 @@ pub(super) fn connect(
     let store = new(connector).with_credentials(Arc::clone(&provider));
     let container = format!("{}/{}", endpoint.trim_end_matches('/'), url.bucket());
     Ok(Connected {
+        decides: true,
         store: Arc::new(store.build().map_err(|e| wrong(e.to_string()))?),
         owner: Some((Owner::Azure { url: container, account, credentials: provider }, client)),
     })

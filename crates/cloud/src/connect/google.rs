@@ -63,7 +63,7 @@ pub(super) fn connect(
         project,
         credentials: Arc::clone(store.credentials()),
     };
-    Ok(Connected { store: Arc::new(store), owner: Some((owner, client)) })
+    Ok(Connected { decides: true, store: Arc::new(store), owner: Some((owner, client)) })
 }
 
 /// The one that the environment names, or that of the `gcloud` program.

@@ -20,6 +20,8 @@ use crate::{CloudError, Environment, Provider, Retries, StoreOptions, StoreUrl};
 pub(crate) struct Connected {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) owner: Option<(Owner, HttpClient)>,
+    /// Whether it is known to refuse in one step to replace an object.
+    pub(crate) decides: bool,
 }
 
 pub(crate) fn connect(

@@ -43,6 +43,7 @@ struct Shared {
     url: StoreUrl,
     inner: Arc<dyn ObjectStore>,
     owner: Option<(Owner, HttpClient)>,
+    decides: bool,
     runtime: Runtime,
     options: StoreOptions,
     /// Whether a call has succeeded, so that the bucket is there.
@@ -70,7 +71,9 @@ pub enum PutMode {
     /// It is replaced.
     #[default]
     Replace,
-    /// It stays, and the call fails with [`CloudError::Exists`], decided by the store in one step.
+    /// It stays, and the call fails with [`CloudError::Exists`]. Amazon and Azure decide that in one step, Google for what is written
+    /// in one request. Other stores are asked for it, and whether the object is there is looked at before: of two writers at the same
+    /// moment both may win there, if the store does not know conditional writes (Garage).
     Create,
 }
 
@@ -109,11 +112,11 @@ impl Store {
         inner: Arc<dyn ObjectStore>,
         options: StoreOptions,
     ) -> Result<Self, CloudError> {
-        Self::begin(url, Connected { store: inner, owner: None }, options)
+        Self::begin(url, Connected { store: inner, owner: None, decides: true }, options)
     }
 
     fn begin(url: StoreUrl, connected: Connected, options: StoreOptions) -> Result<Self, CloudError> {
-        let Connected { store: inner, owner } = connected;
+        let Connected { store: inner, owner, decides } = connected;
         let runtime = Runtime::start().map_err(|e| CloudError::Options {
             store: url.to_string(),
             reason: format!("cannot start a thread: {e}"),
@@ -123,6 +126,7 @@ impl Store {
                 url,
                 inner,
                 owner,
+                decides,
                 runtime,
                 options,
                 has_answered: AtomicBool::new(false),
@@ -187,6 +191,16 @@ impl Store {
             }
         }
         set
+    }
+
+    /// # Errors
+    /// [`CloudError::Exists`] when the object is there, and others when that is not known.
+    fn must_be_new(&self, key: &str) -> Result<(), CloudError> {
+        match self.head(key) {
+            Err(CloudError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Err(CloudError::Exists { store: self.url().to_string(), key: key.to_owned() }),
+        }
     }
 
     fn concurrency(&self) -> usize {

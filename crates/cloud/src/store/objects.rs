@@ -89,6 +89,9 @@ impl Store {
     /// When the store did not say that it has it. It may have it nevertheless if the answer was lost.
     pub fn put(&self, key: &str, bytes: impl Into<Bytes>, options: &WriteOptions) -> Result<(), CloudError> {
         let (path, inner, bytes) = (self.path(key)?, Arc::clone(&self.shared.inner), bytes.into());
+        if options.mode == PutMode::Create && !self.shared.decides {
+            self.must_be_new(key)?;
+        }
         let put = PutOptions {
             mode: match options.mode {
                 PutMode::Replace => object_store::PutMode::Overwrite,

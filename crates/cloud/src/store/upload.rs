@@ -97,15 +97,7 @@ impl Upload {
             self.await_oldest()?;
         }
         if self.options.mode == PutMode::Create {
-            // Amazon and Azure decide it at the end as well, in one step; other stores may not.
-            match self.store.head(&self.key) {
-                Err(CloudError::NotFound { .. }) => {}
-                Err(error) => return Err(error),
-                Ok(_) => {
-                    let (store, key) = (self.store.url().to_string(), self.key.clone());
-                    return Err(CloudError::Exists { store, key });
-                }
-            }
+            self.store.must_be_new(&self.key)?;
         }
         self.complete()?;
         Ok(self.written)

@@ -16,6 +16,7 @@
 
 mod credentials;
 mod credentials_elsewhere;
+mod garage;
 mod hostile;
 mod moto;
 

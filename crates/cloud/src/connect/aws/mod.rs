@@ -77,7 +77,10 @@ pub(super) fn connect(
     builder = encrypted(builder, url, options)?;
     let plain = ClientOptions::new().with_allow_http(scheme == "http");
     let client = connector.connect(&plain).map_err(|e| unusable(url, e))?;
+    // Others may read over what they do not know, as Garage does.
+    let decides = host.split([':', '/']).next().is_some_and(|host| host.ends_with(".amazonaws.com"));
     Ok(Connected {
+        decides,
         store: Arc::new(builder.build().map_err(|e| unusable(url, e))?),
         owner: Some((Owner::S3 { url: bucket, region, credentials }, client)),
     })
