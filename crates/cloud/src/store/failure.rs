@@ -59,15 +59,13 @@ impl About<'_> {
             }
             Some(
                 "SlowDown"
-                | "RequestTimeout"
                 | "Throttling"
                 | "ServerBusy"
                 | "OperationAborted"
                 | "ConditionalRequestConflict"
-                | "ContainerBeingDeleted"
-                | "BadDigest"
-                | "IncompleteBody",
+                | "ContainerBeingDeleted",
             ) => return self.unreachable(answer.text()),
+            _ if answer.is_of_the_way() => return self.unreachable(answer.text()),
             Some("NoSuchUpload") => {
                 return self.failed("the store has dropped the parts of this upload".to_owned());
             }
@@ -85,7 +83,11 @@ impl About<'_> {
             501 => self.failed(answer.text()),
             408 | 429 | 500.. => self.unreachable(answer.text()),
             300..=399 => self.failed(elsewhere(answer)),
-            _ if answer.region.is_some() => self.failed(elsewhere(answer)),
+            _ if answer.region.is_some()
+                && answer.code.as_deref() == Some("AuthorizationHeaderMalformed") =>
+            {
+                self.failed(elsewhere(answer))
+            }
             _ => self.failed(answer.text()),
         }
     }

@@ -80,6 +80,22 @@ impl Answer {
         None
     }
 
+    /// Whether what was sent did not come as it was sent. The next time it may.
+    pub(crate) fn is_of_the_way(&self) -> bool {
+        matches!(
+            self.code.as_deref(),
+            Some(
+                "BadDigest"
+                    | "InvalidDigest"
+                    | "XAmzContentSHA256Mismatch"
+                    | "XAmzContentChecksumMismatch"
+                    | "Md5Mismatch"
+                    | "IncompleteBody"
+                    | "RequestTimeout"
+            )
+        )
+    }
+
     /// What went wrong, in one line.
     pub(crate) fn text(&self) -> String {
         let mut text = match &self.code {

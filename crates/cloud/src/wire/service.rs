@@ -126,9 +126,13 @@ impl Service {
 
 /// An answer that is no success, with its text read.
 async fn refused(response: HttpResponse) -> Result<(HttpResponse, Option<Answer>), HttpError> {
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     let body = collect(body, LONGEST_ERROR).await?;
     let answer = Answer::of(parts.status, &parts.headers, &String::from_utf8_lossy(&body));
+    if answer.is_of_the_way() {
+        // The provider's client tries again what is the store's fault, and nothing else.
+        parts.status = StatusCode::SERVICE_UNAVAILABLE;
+    }
     // The provider's client refuses text that is not UTF-8 with an error of its own.
     let body = String::from_utf8_lossy(&body).into_owned();
     Ok((HttpResponse::from_parts(parts, body.into()), Some(answer)))

@@ -1,11 +1,14 @@
 //! A cluster of three nodes, of which one crashes or is cut off in the middle of what it does.
 
 use std::io::{Read as _, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tapster_cloud::testing::Garage;
 use tapster_cloud::{CloudError, DownloadOptions, Environment, PutMode, Store, WriteOptions};
 
+use crate::hostile::{Reply, Request, Server};
 use crate::noise;
 
 const SIZE: u32 = (52 << 20) + 17;
@@ -148,7 +151,7 @@ fn a_node_that_is_cut_off_delays_and_takes_nothing() {
     // Through it, nothing comes, and that is no answer to whether something is there.
     let mut options = garage.options(2);
     options.retries.count = 1;
-    options.retries.read_timeout = std::time::Duration::from_millis(500);
+    options.retries.read_timeout = Duration::from_millis(500);
     let cut = Store::open(&garage.url("p"), options, &garage.environment()).unwrap();
     let error = cut.head("during").unwrap_err();
     assert!(error.is_unreachable(), "{error}");
@@ -164,7 +167,7 @@ fn what_was_not_acknowledged_is_not_there_and_the_rest_is() {
     let bytes = noise(SIZE);
     let mut options = garage.options(1);
     options.retries.count = 1;
-    options.retries.patience = std::time::Duration::from_millis(500);
+    options.retries.patience = Duration::from_millis(500);
     let store = Store::open(&garage.url("p"), options, &garage.environment()).unwrap();
     store.put("acknowledged", bytes[..3 << 20].to_vec(), &WriteOptions::default()).unwrap();
     let mut upload = store.upload("half", WriteOptions::default()).unwrap();
@@ -185,4 +188,57 @@ fn what_was_not_acknowledged_is_not_there_and_the_rest_is() {
     assert!(all(&other, "acknowledged") == bytes[..3 << 20]);
     write(&other, "half", &bytes).unwrap();
     assert!(all(&other, "half") == bytes);
+}
+
+/// The requests go through somebody who changes a byte of some of them.
+fn through(address: SocketAddr, changes: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Server {
+    Server::start(move |request| {
+        let mut text = format!("{} {} HTTP/1.1\r\nConnection: close\r\n", request.method, request.target);
+        for (name, value) in request.headers.iter().filter(|(name, _)| name != "connection") {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str("\r\n");
+        let mut bytes = text.into_bytes();
+        bytes.extend_from_slice(&request.body);
+        if changes(request) {
+            *bytes.last_mut().unwrap() ^= 1;
+        }
+        let mut stream = TcpStream::connect(address).unwrap();
+        let _ = stream.write_all(&bytes);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        Reply::raw(answer)
+    })
+}
+
+#[test]
+fn a_part_that_changed_on_its_way_is_refused_and_sent_again() {
+    let Some(garage) = Garage::start() else { return };
+    let bytes = noise(20 << 20);
+    let open = |server: &Server| {
+        let mut options = server.options();
+        options.retries.read_timeout = Duration::from_secs(10);
+        Store::open(&garage.url("p"), options, &garage.environment()).unwrap()
+    };
+    let count = AtomicUsize::new(0);
+    let server = through(garage.address(0), move |request| {
+        let is_part = request.target.contains("partNumber=2") || request.target.ends_with("small");
+        is_part && request.method == "PUT" && count.fetch_add(1, Ordering::SeqCst) % 2 == 0
+    });
+    write(&open(&server), "large", &bytes).unwrap();
+    open(&server).put("small", &b"small"[..], &WriteOptions::default()).unwrap();
+    let direct = garage.store(1, "p");
+    assert!(all(&direct, "large") == bytes && all(&direct, "small") == b"small");
+    let tries =
+        |what| server.requests().iter().filter(|r| r.method == "PUT" && r.target.contains(what)).count();
+    assert_eq!((tries("partNumber=1"), tries("partNumber=2"), tries("small")), (1, 2, 2));
+
+    let server = through(garage.address(0), |request| request.method == "PUT");
+    for error in [
+        write(&open(&server), "changed", &bytes).unwrap_err(),
+        open(&server).put("changed", &b"x"[..], &WriteOptions::default()).unwrap_err(),
+    ] {
+        assert!(error.is_unreachable(), "{error}");
+    }
+    assert_eq!(keys(&direct), ["large", "small"]);
 }

@@ -35,6 +35,11 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Whatever somebody else has answered.
+    pub fn raw(bytes: Vec<u8>) -> Self {
+        Self { bytes, stays: false }
+    }
+
     /// Then nothing more comes.
     pub fn then_silence(mut self) -> Self {
         self.stays = true;
