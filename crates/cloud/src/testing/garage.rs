@@ -41,7 +41,7 @@ struct Node {
 #[derive(Debug)]
 struct Process {
     shell: Child,
-    pid: Pid,
+    pid: Option<Pid>,
 }
 
 /// Of other nodes, of clients, and of operators.
@@ -193,7 +193,7 @@ impl Garage {
 
     fn signal(&self, node: usize, signal: Signal) {
         let process = self.node(node).process.as_ref().expect("a running node");
-        kill_process(process.pid, signal).expect("send a signal");
+        kill_process(process.pid.expect("its number"), signal).expect("send a signal");
     }
 
     fn file(&self, node: usize, name: &str) -> PathBuf {
@@ -218,7 +218,7 @@ impl Garage {
 
     fn begin(&mut self, node: usize) {
         let log = std::fs::File::options().create(true).append(true).open(self.file(node, ".log"));
-        let mut shell = Command::new("/bin/sh")
+        let shell = Command::new("/bin/sh")
             .args(["-c", UNTIL_INPUT_ENDS, "sh"])
             .arg(&self.program)
             .arg("-c")
@@ -229,14 +229,15 @@ impl Garage {
             .stderr(log.expect("create a log"))
             .spawn()
             .expect("start garage");
+        let mut process = Process { shell, pid: None };
         let mut line = String::new();
-        let output = shell.stdout.take().expect("its output");
+        let output = process.shell.stdout.take().expect("its output");
         std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut line)
             .expect("read its process");
-        let pid = line.trim().parse().ok().and_then(Pid::from_raw).expect("the number of a process");
+        process.pid = line.trim().parse().ok().and_then(Pid::from_raw);
         let ports = self.node(node).ports;
         if let Some(node) = self.nodes.get_mut(node) {
-            node.process = Some(Process { shell, pid });
+            node.process = Some(process);
         }
         for port in [ports.s3, ports.admin, ports.rpc] {
             self.await_that(node, || TcpStream::connect(("127.0.0.1", port)).is_ok());

@@ -223,7 +223,7 @@ fn a_part_that_changed_on_its_way_is_refused_and_sent_again() {
     let count = AtomicUsize::new(0);
     let server = through(garage.address(0), move |request| {
         let is_part = request.target.contains("partNumber=2") || request.target.ends_with("small");
-        is_part && request.method == "PUT" && count.fetch_add(1, Ordering::SeqCst) % 2 == 0
+        is_part && request.method == "PUT" && count.fetch_add(1, Ordering::SeqCst).is_multiple_of(2)
     });
     write(&open(&server), "large", &bytes).unwrap();
     open(&server).put("small", &b"small"[..], &WriteOptions::default()).unwrap();
