@@ -42,8 +42,14 @@ impl Store {
             return Err(error);
         }
         match self.get(key, Some(0..1)) {
-            // It came between the two requests, or it is empty.
-            Ok(_) | Err(CloudError::Failed { .. }) => self.head_once(&Arc::default(), key),
+            // It came between the two requests.
+            Ok(_) => self.head_once(&Arc::default(), key),
+            // It did, and it is empty.
+            Err(CloudError::Failed { reason, .. })
+                if reason.contains("InvalidRange") || reason.contains("416") =>
+            {
+                self.head_once(&Arc::default(), key)
+            }
             Err(error) => Err(error),
         }
     }

@@ -16,7 +16,7 @@ use object_store::{ClientOptions, Error};
 
 pub(crate) use answer::{Answer, element, one_line};
 pub(crate) use call::{Call, Last};
-pub(crate) use extra::Extra;
+pub(crate) use extra::{Extra, Region};
 use service::Service;
 
 use crate::Retries;

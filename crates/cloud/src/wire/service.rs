@@ -45,7 +45,17 @@ impl HttpService for Service {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let call = Call::current();
         let is_identity = request.uri().path().starts_with("/latest/");
-        let result = self.answer(request, call.as_deref()).await.map_err(|error| match is_identity {
+        let again = match &self.extra {
+            Extra::Region(region) if region.found.get().is_none() => Some((region, request.clone())),
+            _ => None,
+        };
+        let mut result = self.answer(request, call.as_deref()).await;
+        if let (Ok((_, Some(answer))), Some((region, again))) = (&result, again)
+            && region.learn(answer)
+        {
+            result = self.answer(again, call.as_deref()).await;
+        }
+        let result = result.map_err(|error| match is_identity {
             true => HttpError::new(error.kind(), Broken::NoIdentity(deepest(&error))),
             false => error,
         });

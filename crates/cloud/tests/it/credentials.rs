@@ -213,3 +213,34 @@ fn requests_go_where_the_options_say_with_what_they_say() {
     options.endpoint = Some("store.invalid:9000".to_owned());
     assert!(matches!(case.open(&KEYS, options), Err(CloudError::Options { .. })));
 }
+
+/// As `boto3` does: without a region, requests go to where the store says that the bucket is.
+#[test]
+fn a_bucket_of_another_region_is_found_when_none_is_configured() {
+    let server = Server::start(|request| {
+        let headers = ["x-amz-bucket-region: ap-south-1", "x-amz-request-id: 1", "ETag: \"a\""];
+        if request.header("authorization").is_some_and(|text| text.contains("/ap-south-1/s3/")) {
+            return answer(200, &headers, "");
+        }
+        let body = if request.method == "HEAD" {
+            ""
+        } else {
+            "<Error><Code>AuthorizationHeaderMalformed</Code><Message>expecting ap-south-1</Message></Error>"
+        };
+        answer(400, &headers, body)
+    });
+    let open = |variables: &[(&str, &str)]| {
+        let environment: Environment = variables.iter().copied().collect();
+        Store::open(&"s3://bucket/p".parse().unwrap(), server.options(), &environment).unwrap()
+    };
+    let store = open(&KEYS);
+    store.head("key").unwrap();
+    store.put("key", vec![7; 100_000], &WriteOptions::default()).unwrap();
+    let requests = server.requests();
+    assert_eq!(requests.len(), 3, "the second call knows it");
+    assert_eq!(requests[2].header("x-amz-content-sha256").map(str::len), Some(64));
+    assert_eq!(requests[2].headers.iter().filter(|(name, _)| name == "authorization").count(), 1);
+    // Nobody who has said where it is is led elsewhere.
+    let error = open(&[KEYS[0], KEYS[1], ("AWS_REGION", "eu-west-1")]).head("key").unwrap_err();
+    assert!(error.to_string().contains("region ap-south-1"), "{error}");
+}

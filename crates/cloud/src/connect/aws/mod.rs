@@ -7,7 +7,7 @@ mod process;
 mod profile;
 mod role;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use object_store::ClientOptions;
 use object_store::aws::AmazonS3Builder;
@@ -15,6 +15,7 @@ use object_store::client::HttpConnector as _;
 
 use super::bucket::Owner;
 use super::{Connected, connector, retry_config, unusable};
+use crate::wire::{Connector, Extra, Region};
 use crate::{Addressing, CloudError, Encryption, Environment, StoreOptions, StoreUrl};
 use credentials::Sts;
 use profile::{Profile, Profiles};
@@ -29,7 +30,9 @@ pub(super) fn connect(
     let connector =
         connector(options, environment, profile.get("ca_bundle")).map_err(|e| unusable(url, e))?;
     let region = environment.get("AWS_DEFAULT_REGION").or_else(|| environment.get("AWS_REGION"));
-    let region = region.or_else(|| profile.get("region")).unwrap_or("us-east-1").to_owned();
+    let region = region.or_else(|| profile.get("region"));
+    let is_guessed = region.is_none();
+    let region = region.unwrap_or("us-east-1").to_owned();
     let endpoint = options.endpoint.clone().or_else(|| endpoint(environment, &profiles, &profile, "S3"));
 
     // Each body is signed by its SHA-256, so that the store refuses one that has changed on its way; other checksums are not sent, as
@@ -45,6 +48,11 @@ pub(super) fn connect(
     let provider = credentials::provider(&profiles, is_chosen, environment, &sts, &builder);
     let credentials = provider.map_err(|e| unusable(url, e))?;
     builder = builder.with_credentials(Arc::clone(&credentials));
+    if is_guessed {
+        let (guessed, credentials) = (region.clone(), Arc::clone(&credentials));
+        let extra = Extra::Region(Arc::new(Region { guessed, credentials, found: OnceLock::new() }));
+        builder = builder.with_http_connector(Connector { extra, ..connector.clone() });
+    }
 
     let style = profile.get("s3.addressing_style");
     let is_virtual = match (options.addressing, style) {
