@@ -25,7 +25,7 @@ use crate::sync::{self, Background, FileSystem, SyncMethod, at};
 use crate::tar::{Event, Member, MemberKind, Parser};
 use crate::{ChecksumAlgorithm, Hasher};
 
-const SYNC_THREADS: usize = 4;
+pub(super) const SYNC_THREADS: usize = 4;
 
 /// Writes the archives of one base backup into directories.
 ///
@@ -48,32 +48,32 @@ const SYNC_THREADS: usize = 4;
 /// ```
 #[derive(Debug)]
 pub struct TarExtractor {
-    options: ExtractOptions,
-    base: Output,
-    tablespaces: BTreeMap<u32, Output>,
+    pub(super) options: ExtractOptions,
+    pub(super) base: Output,
+    pub(super) tablespaces: BTreeMap<u32, Output>,
     /// Of the earlier backup, by tablespace; `None` is the data directory.
-    earlier: BTreeMap<Option<u32>, EarlierTree>,
-    file_systems: Vec<FileSystem>,
-    queue: Option<Background>,
-    stage: Stage,
-    parser: Parser,
-    current: Current,
-    hasher: Hasher,
-    pages: Option<StreamPages>,
-    name: Vec<u8>,
-    size: u64,
-    spool: Option<Spool>,
+    pub(super) earlier: BTreeMap<Option<u32>, EarlierTree>,
+    pub(super) file_systems: Vec<FileSystem>,
+    pub(super) queue: Option<Background>,
+    pub(super) stage: Stage,
+    pub(super) parser: Parser,
+    pub(super) current: Current,
+    pub(super) hasher: Hasher,
+    pub(super) pages: Option<StreamPages>,
+    pub(super) name: Vec<u8>,
+    pub(super) size: u64,
+    pub(super) spool: Option<Spool>,
     /// For what is kept here while everything else goes elsewhere.
-    scratch: Option<TempDir>,
-    control: Option<(Vec<u8>, u32)>,
-    manifest: Option<(File, PathBuf)>,
+    pub(super) scratch: Option<TempDir>,
+    pub(super) control: Option<(Vec<u8>, u32)>,
+    pub(super) manifest: Option<(File, PathBuf)>,
     /// Links to be made at the end, and where they lead.
-    links: BTreeMap<PathBuf, PathBuf>,
-    report: ExtractReport,
+    pub(super) links: BTreeMap<PathBuf, PathBuf>,
+    pub(super) report: ExtractReport,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Stage {
+pub(super) enum Stage {
     Before,
     Base,
     Tablespace(u32),
@@ -82,7 +82,7 @@ enum Stage {
 }
 
 #[derive(Debug)]
-enum Current {
+pub(super) enum Current {
     None,
     File(Writing),
     /// The same as in the earlier backup so far.
@@ -332,7 +332,7 @@ impl TarExtractor {
     }
 
     /// Runs a step; after a failure no other one runs.
-    fn guarded(
+    pub(super) fn guarded(
         &mut self,
         step: impl FnOnce(&mut Self) -> Result<(), ExtractError>,
     ) -> Result<(), ExtractError> {
@@ -346,7 +346,7 @@ impl TarExtractor {
         result
     }
 
-    fn end_archive(&mut self) -> Result<(), ExtractError> {
+    pub(super) fn end_archive(&mut self) -> Result<(), ExtractError> {
         if matches!(self.stage, Stage::Base | Stage::Tablespace(_)) {
             self.parser.finish()?;
         }

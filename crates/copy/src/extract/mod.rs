@@ -5,6 +5,7 @@
 //! the server's manifest; `backup_manifest` gets its name last of all. So a backup that was interrupted, or
 //! ran out of space, has neither.
 
+mod beside;
 mod control;
 mod error;
 mod extractor;

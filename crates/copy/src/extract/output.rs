@@ -48,6 +48,14 @@ impl Output {
         Self::Stream(Stream::new(path, outlet))
     }
 
+    /// The same directory, for another thread.
+    pub(super) fn again(&self, method: SyncMethod) -> Result<Self, SyncError> {
+        match self {
+            Self::Tree(tree) => Self::open(&tree.path, method),
+            Self::Stream(stream) => Ok(Self::Stream(stream.clone())),
+        }
+    }
+
     pub(super) fn absolute(&self, relative: &Path) -> PathBuf {
         match self {
             Self::Tree(tree) => tree.absolute(relative),

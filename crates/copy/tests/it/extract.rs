@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tapster_copy::extract::TablespaceTarget;
 use tapster_copy::tar::{member_header, padding};
 use tapster_copy::{
     ChecksumAlgorithm, ExtractError, ExtractOptions, ExtractReport, ManifestWriter, SyncMethod, TarExtractor,
@@ -274,4 +275,66 @@ fn tablespaces_that_were_not_announced() {
     run(dir.path(), options(crc, SyncMethod::None), &bytes, &manifest(files, crc)).unwrap();
     assert_eq!(std::fs::read(dir.path().join(files[0].0)).unwrap(), files[0].1);
     assert!(dir.path().join("pg_tblspc/16385").symlink_metadata().is_err());
+}
+
+/// Three archives at the same time; the manifest has its own order.
+#[test]
+fn tablespaces_are_written_beside_the_data_directory() {
+    let algorithm = ChecksumAlgorithm::Crc32c;
+    let (few, inside) = ([("PG_15_1/5/1", vec![1; 9000])], [("PG_15_1/5/2", vec![2; 100])]);
+    let names: Vec<String> = (0..10).map(|number| format!("base/{number}")).collect();
+    let mut files: Vec<(&str, Vec<u8>)> = names.iter().map(|name| (name.as_str(), Vec::new())).collect();
+    files.push(("global/pg_control", vec![5; 8192]));
+    let mut listed = vec![("pg_tblspc/17/PG_15_1/5/1", few[0].1.clone())];
+    listed.extend(files.iter().cloned());
+    listed.push(("pg_tblspc/16/PG_15_1/5/2", inside[0].1.clone()));
+    let tablespace = |files: Files<'_>| {
+        let mut bytes = Vec::new();
+        for name in ["PG_15_1/", "PG_15_1/5/"] {
+            bytes.extend_from_slice(&member_header(name, 0, 0o700, 0).unwrap());
+        }
+        bytes.extend_from_slice(&stream(files)[1024..]);
+        bytes
+    };
+    let (few, inside) = (tablespace(&few), tablespace(&inside));
+    let archive = stream(&files);
+    let run = |few: &[u8], listed: Files<'_>| {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, space) = (dir.path().join("data"), dir.path().join("space"));
+        let mut options = options(algorithm, SyncMethod::Syncfs);
+        options.tablespaces.insert(16, TablespaceTarget::InPlace);
+        options.tablespaces.insert(17, TablespaceTarget::Directory(space.clone()));
+        let mut whole = TarExtractor::create(&root, options).unwrap();
+        let mut parts: Vec<_> = [(17, few), (16, &inside[..])]
+            .into_iter()
+            .map(|(oid, archive)| (oid, archive, whole.beside(oid).unwrap().unwrap()))
+            .collect();
+        assert!(matches!(whole.beside(18), Err(ExtractError::UnknownTablespace { oid: 18 })));
+        std::thread::scope(|scope| {
+            for (oid, archive, part) in &mut parts {
+                scope.spawn(|| {
+                    part.start_archive(Some(*oid)).unwrap();
+                    archive.chunks(700).for_each(|piece| part.feed(piece).unwrap());
+                });
+            }
+            whole.start_archive(None).unwrap();
+            archive.chunks(100_000).for_each(|piece| whole.feed(piece).unwrap());
+        });
+        parts.into_iter().rev().try_for_each(|(_, _, part)| whole.join(part))?;
+        whole.start_manifest()?;
+        whole.feed(&manifest(listed, algorithm))?;
+        let (report, control) = whole.finish_without_control()?;
+        assert_eq!((report.files, control.content.len()), (13, 8192));
+        assert_eq!(std::fs::read(space.join("PG_15_1/5/1")).unwrap(), vec![1; 9000]);
+        assert_eq!(std::fs::read_link(root.join("pg_tblspc/17")).unwrap(), space);
+        assert_eq!(std::fs::read(root.join("pg_tblspc/16/PG_15_1/5/2")).unwrap(), vec![2; 100]);
+        Ok::<_, ExtractError>(())
+    };
+    run(&few, &listed).unwrap();
+    let cut = run(&few[..few.len() - 512], &listed);
+    assert!(matches!(cut, Err(ExtractError::Tar(_))), "{cut:?}");
+    let extra = run(&few, &listed[1..]);
+    assert!(matches!(&extra, Err(ExtractError::Extra { path }) if path.contains("/17/")), "{extra:?}");
+    listed[0].1[8999] = 7;
+    assert!(matches!(run(&few, &listed), Err(ExtractError::Checksum { .. })));
 }

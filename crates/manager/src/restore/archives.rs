@@ -1,24 +1,27 @@
 //! Backups that are kept as archives: `data/base.tar`, `data/<oid>.tar`, compressed or not, and `data/backup_manifest`.
 //!
-//! They go straight to where they are restored to, decompressed by one thread and written by another. Every file is compared
-//! with the manifest that lies beside the archives, so that a damaged archive is found before a server starts on it.
+//! They go straight to where they are restored to, several side by side, each decompressed by one thread and written by another.
+//! Every file is compared with the manifest that lies beside the archives, so that a damaged archive is found before a server
+//! starts on it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io::{BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use tapster_catalog::BackupRecord;
 use tapster_copy::extract::{ControlFile, Outlet, TablespaceTarget};
 use tapster_copy::live::Limiter;
 use tapster_copy::manifest::ManifestFile;
-use tapster_copy::{ChecksumAlgorithm, ExtractOptions, ManifestReader, TarExtractor, Unpacker};
+use tapster_copy::{ChecksumAlgorithm, ExtractError, ExtractOptions, ManifestReader, TarExtractor, Unpacker};
 use walfile::codec::{Compression, decoder};
 
 use super::archived_wal::file_names;
 use super::destination::io_at;
+use super::elsewhere::MOST_STREAMS;
 use super::pace::limiter;
 use super::{RestoreError, RestorePlan, RestorePlanError};
 use crate::event::Progress;
@@ -46,9 +49,14 @@ pub(super) struct Archive {
 }
 
 impl Archive {
+    /// Bytes of the archive.
+    fn bytes(&self) -> u64 {
+        self.path.metadata().map_or(0, |metadata| metadata.len())
+    }
+
     /// Bytes of the archive of a tablespace.
     pub(super) fn stored_bytes(&self, oid: u32) -> Option<u64> {
-        (self.oid == Some(oid)).then(|| self.path.metadata().map_or(0, |metadata| metadata.len()))
+        (self.oid == Some(oid)).then(|| self.bytes())
     }
 }
 
@@ -144,35 +152,144 @@ impl Server {
         options.checksum = checksum(&manifest)?;
         options.skip = LEFT_OUT.iter().map(|name| (*name).to_owned()).collect();
         let (is_compared, is_over) = (options.checksum.is_some(), options.over);
-        let mut unpacker = Unpacker::start(match outlet {
+        let is_elsewhere = outlet.is_some();
+        let mut extractor = match outlet {
             None => TarExtractor::create(destination, options)?,
             Some(outlet) => TarExtractor::relay(destination, options, outlet)?,
+        };
+        // What cannot go on its own goes with the data directory.
+        let (mut together, mut parts) = (Vec::new(), Vec::new());
+        for archive in archives {
+            match archive.oid.map(|oid| extractor.beside(oid)).transpose()?.flatten() {
+                Some(part) => parts.push((vec![archive], part)),
+                None => together.push(archive),
+            }
+        }
+        let most = if is_elsewhere { MOST_STREAMS } else { usize::MAX };
+        let jobs = plan.options.jobs.unwrap_or(self.config.parallel_jobs as usize).max(2).min(most);
+        // The heaviest first, so that no thread is left with it at the end.
+        parts.push((together, extractor));
+        parts
+            .sort_by_key(|(archives, _)| std::cmp::Reverse(archives.iter().map(Archive::bytes).sum::<u64>()));
+        let unpacking = Unpacking {
+            server: self,
+            plan,
+            context,
+            bytes: AtomicU64::new(0),
+            limiter: limiter(self, plan, None),
+            failed: AtomicBool::new(false),
+        };
+        let mut extractor = unpacking.all(parts, jobs)?;
+        if is_compared {
+            extractor.start_manifest()?;
+            let file = File::open(&manifest).map_err(io_at(&manifest))?;
+            unpacking.feed(file, &manifest, None, |bytes| extractor.feed(bytes))?;
+        }
+        let (report, control) = extractor.finish_without_control()?;
+        if is_over {
+            plan.tell_kept(report.kept, report.kept_bytes, context);
+        }
+        Ok(control)
+    }
+}
+
+/// Archives on their way.
+struct Unpacking<'a, 'c> {
+    server: &'a Server,
+    plan: &'a RestorePlan,
+    context: &'a Context<'c>,
+    bytes: AtomicU64,
+    limiter: Option<Limiter>,
+    /// One has, and the others need not go on.
+    failed: AtomicBool,
+}
+
+/// Archives that go one after the other, and what takes them.
+type Part = (Vec<Archive>, TarExtractor);
+
+impl Unpacking<'_, '_> {
+    /// All parts, so many at a time. The one with the data directory has taken the others back.
+    fn all(&self, parts: Vec<Part>, jobs: usize) -> Result<TarExtractor, RestoreError> {
+        let count = parts.len();
+        let (queue, done) = (Mutex::new(parts.into_iter()), Mutex::new(Ok(Vec::with_capacity(count))));
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        std::thread::scope(|scope| {
+            for _ in 0..jobs.min(count) {
+                scope.spawn(|| {
+                    while let Some((archives, extractor)) = next() {
+                        if self.failed.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        let is_main = archives.last().is_none_or(|last| last.oid.is_none());
+                        let result = self.part(&archives, extractor);
+                        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                        match (result, &mut *done) {
+                            (Ok(extractor), Ok(done)) => done.push((is_main, extractor)),
+                            // The first failure is the reason of the others.
+                            (Err(error), Ok(_)) => {
+                                self.failed.store(true, Ordering::Relaxed);
+                                *done = Err(error);
+                            }
+                            (_, Err(_)) => {}
+                        }
+                    }
+                });
+            }
         });
-        let bytes = AtomicU64::new(0);
-        let limiter = limiter(self, plan, None);
-        for archive in &archives {
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+        let main = done.iter().position(|(is_main, _)| *is_main);
+        let lost = || RestoreError::Archives { problem: "a thread that unpacks has ended early".to_owned() };
+        let (_, mut extractor) = main.map(|at| done.swap_remove(at)).ok_or_else(lost)?;
+        if done.len() + 1 != count {
+            return Err(lost());
+        }
+        done.into_iter().try_for_each(|(_, part)| extractor.join(part))?;
+        Ok(extractor)
+    }
+
+    fn part(&self, archives: &[Archive], extractor: TarExtractor) -> Result<TarExtractor, RestoreError> {
+        let mut unpacker = Unpacker::start(extractor);
+        for archive in archives {
             unpacker.start_archive(archive.oid, Compression::None)?;
             let file = File::open(&archive.path).map_err(io_at(&archive.path))?;
             let stored: Box<dyn Read + Send> = if archive.encrypted {
-                let gpg = self.gpg.clone().with_stop(context.stop.clone());
+                let gpg = self.server.gpg.clone().with_stop(self.context.stop.clone());
                 Box::new(gpg.decrypt(&file).map_err(io_at(&archive.path))?)
             } else {
                 Box::new(file)
             };
             let reader = decoder(BufReader::with_capacity(PIECE, stored), archive.compression)
                 .map_err(|error| io_at(&archive.path)(error.into()))?;
-            feed(&mut unpacker, reader, &archive.path, plan, (&bytes, limiter.as_ref()), context)?;
+            self.feed(reader, &archive.path, self.limiter.as_ref(), |bytes| unpacker.feed(bytes))?;
         }
-        if is_compared {
-            unpacker.start_manifest()?;
-            let file = File::open(&manifest).map_err(io_at(&manifest))?;
-            feed(&mut unpacker, file, &manifest, plan, (&bytes, None), context)?;
+        Ok(unpacker.into_extractor()?)
+    }
+
+    fn feed(
+        &self,
+        mut reader: impl Read,
+        path: &Path,
+        limiter: Option<&Limiter>,
+        mut take: impl FnMut(&[u8]) -> Result<(), ExtractError>,
+    ) -> Result<(), RestoreError> {
+        let (context, mut buffer) = (self.context, vec![0; PIECE]);
+        loop {
+            if context.stopped() || self.failed.load(Ordering::Relaxed) {
+                return Err(RestoreError::Stopped { destination: self.plan.destination.clone() });
+            }
+            let count = match reader.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(source) => return Err(io_at(path)(source)),
+            };
+            take(buffer.get(..count).unwrap_or_default())?;
+            let done = self.bytes.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
+            context.observer.progress(Progress { done, total: self.plan.record.cluster_size });
+            if let Some(limiter) = limiter {
+                limiter.take(count as u64, &context.stop);
+            }
         }
-        let (report, control) = unpacker.into_extractor()?.finish_without_control()?;
-        if is_over {
-            plan.tell_kept(report.kept, report.kept_bytes, context);
-        }
-        Ok(control)
     }
 }
 
@@ -188,34 +305,6 @@ pub(super) fn targets(plan: &RestorePlan) -> BTreeMap<u32, TablespaceTarget> {
             (tablespace.oid, target)
         })
         .collect()
-}
-
-fn feed(
-    unpacker: &mut Unpacker,
-    mut reader: impl Read,
-    path: &Path,
-    plan: &RestorePlan,
-    (bytes, limiter): (&AtomicU64, Option<&Limiter>),
-    context: &Context<'_>,
-) -> Result<(), RestoreError> {
-    let mut buffer = vec![0; PIECE];
-    loop {
-        if context.stopped() {
-            return Err(RestoreError::Stopped { destination: plan.destination.clone() });
-        }
-        let count = match reader.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(source) => return Err(io_at(path)(source)),
-        };
-        unpacker.feed(buffer.get(..count).unwrap_or_default())?;
-        let done = bytes.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
-        context.observer.progress(Progress { done, total: plan.record.cluster_size });
-        if let Some(limiter) = limiter {
-            limiter.take(count as u64, &context.stop);
-        }
-    }
 }
 
 /// What the manifest's checksums are; `None` without a manifest, as `pg_basebackup` leaves a backup of PostgreSQL 12.

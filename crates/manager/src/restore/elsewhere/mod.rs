@@ -27,6 +27,7 @@ use tapster_copy::remote::{Guard, Host, RemoteArchive, RemoteError, Script, Send
 use tapster_copy::tar::NewMember as Member;
 
 pub(super) use ground::There;
+pub(super) use wals::MOST_STREAMS;
 
 use super::RestoreError;
 use super::destination::{Destination, Job, NewFile, WalFiles};

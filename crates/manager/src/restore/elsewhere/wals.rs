@@ -13,7 +13,7 @@ use crate::restore::destination::{Job, WalFiles};
 use crate::restore::{RestoreError, wals};
 
 /// An sshd lets ten sessions share a connection.
-const MOST_STREAMS: usize = 4;
+pub(in crate::restore) const MOST_STREAMS: usize = 4;
 /// Of a history file or label.
 const MOST_SMALL: usize = 16 * 1024 * 1024;
 const PIECE: usize = 256 * 1024;
