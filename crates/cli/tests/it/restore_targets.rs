@@ -9,8 +9,10 @@ use serde_json::Value;
 use tapster_protocol::testing::{Builder, Cluster, StopMode};
 use tapster_protocol::{ConnectOptions, Connection, Environment, Mode};
 
+use crate::encryption::KeyRing;
 use crate::lab::Lab;
 use crate::program::Run;
+use crate::sshd::Sshd;
 
 /// What can be a target: where it is in the log, by the server.
 struct Moment {
@@ -176,6 +178,8 @@ impl Story {
     /// The rows in a server that was restored with these options, and its timeline.
     fn rows(&self, name: &str, args: &[&str]) -> String {
         let data = self.lab.destination(name);
+        // On another host directories are made by whoever restores.
+        let data = if args.contains(&"--remote-ssh-command") { data.join(name) } else { data };
         self.lab.ok(&[&["restore"], args, &[data.to_str().unwrap()]].concat());
         let answer = self.lab.ask_restored(
             &data,
@@ -198,6 +202,7 @@ fn l_c3_l_c4_l_c5_every_target_is_reached_across_a_failover_or_refused_with_what
     scripts_run_around_a_restore(&story);
     the_report_has_the_keys_of_the_original(&story);
     restored_servers_have_what_was_there(&story);
+    restored_servers_of_another_host_have_it_too(&story);
 }
 
 fn plans_say_where_recovery_stops(story: &Story) {
@@ -409,8 +414,39 @@ fn restored_servers_have_what_was_there(story: &Story) {
         ("end", vec!["--target-tli", "latest"], from_first, "abb2cdx 3"),
         ("own", vec![], &["main", &story.second], "abb2clost 1"),
     ];
+    all_have(story, cases.into_iter());
+}
+
+/// Every kind of target, reached from a backup before the failover.
+fn restored_servers_of_another_host_have_it_too(story: &Story) {
+    let Some(sshd) = Sshd::start_with("exit 1", None, &story.lab.path("tapster.conf")) else { return };
+    let (ssh, d) = (sshd.ssh_command(), &story.d);
+    let cases: [(&str, &[&str], &str); 6] = [
+        ("there-immediate", &["--target-immediate"], "- 3"),
+        ("there-time", &["--target-time", &d.time], "abb2cd 3"),
+        ("there-xid", &["--target-xid", &d.xid], "abb2cd 3"),
+        ("there-name", &["--target-name", "after"], "abb2cd 3"),
+        ("there-lsn", &["--target-lsn", &d.lsn], "abb2cd 3"),
+        ("there-latest", &[], "abb2cdx 3"),
+    ];
+    let cases = cases.map(|(name, target, expected)| {
+        let action = if target.is_empty() { &[][..] } else { &["--target-action", "promote"] };
+        let words = [&["--remote-ssh-command", &ssh, "--target-tli", "latest"], target, action].concat();
+        (name, words, ["main", story.first.as_str()], expected)
+    });
+    all_have(
+        story,
+        cases.iter().map(|(name, words, place, expected)| (*name, words.clone(), &place[..], *expected)),
+    );
+}
+
+/// Restores with these options, each into a place of this name, and asks for the rows.
+fn all_have<'a>(
+    story: &Story,
+    cases: impl Iterator<Item = (&'a str, Vec<&'a str>, &'a [&'a str], &'a str)> + Send,
+) {
     // Most of the time is spent waiting for the disk.
-    let queue = std::sync::Mutex::new(cases.into_iter());
+    let queue = std::sync::Mutex::new(cases);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -713,5 +749,44 @@ fn settings_go_where_the_release_looks_for_them_from_every_form_of_backup() {
         assert!(lines.contains("primary_conninfo = 'host=x'\n"), "{lines}");
         assert_eq!(lines.contains("standby_mode = 'on'\n"), major < 12);
         assert_eq!(data.join("standby.signal").exists(), major >= 12);
+    }
+}
+
+#[test]
+fn encrypted_and_copied_backups_are_restored_to_transactions_and_names() {
+    let (Some(lab), Some(ring)) = (Lab::with(server), KeyRing::new()) else { return };
+    let Some(sshd) = Sshd::start_with("exit 1", None, &lab.path("tapster.conf")) else { return };
+    let conninfo = lab.cluster.conninfo().to_conninfo_string();
+    let receiver = lab.receive();
+    lab.ok(&["switch-wal", "--force", "--archive", "main"]);
+    lab.cluster.sql("CREATE TABLE t(id serial, v text)");
+    let rsync = format!(
+        "backup_method = rsync\nssh_command = {}\nbackup_options = concurrent_backup\n",
+        sshd.ssh_command()
+    );
+    let path = lab.configure("tapster.conf", &conninfo, &rsync);
+    let text = std::fs::read_to_string(&path).unwrap().replacen("backup_method = postgres\n", "", 1);
+    std::fs::write(&path, text).unwrap();
+    lab.ok(&["backup", "main", "--wait", "--name", "copied"]);
+    lab.configure("tapster.conf", &conninfo, &ring.settings());
+    lab.ok(&["backup", "main", "--wait", "--name", "sealed"]);
+    let a = moment(&lab.cluster, "a");
+    restore_point(&lab.cluster, "one");
+    moment(&lab.cluster, "b");
+    lab.ok(&["switch-wal", "--archive", "main"]);
+    drop(receiver);
+    for backup in ["copied", "sealed"] {
+        let record = &lab.json(&["show-backup", "main", backup])["main"]["base_backup_information"];
+        let way = if backup == "sealed" { ("postgres", "gpg") } else { ("rsync-concurrent", "") };
+        let found =
+            (record["backup_method"].as_str().unwrap(), record["encryption"].as_str().unwrap_or_default());
+        assert_eq!(found, way, "{record}");
+        for (kind, target) in [("xid", ["--target-xid", &a.xid]), ("name", ["--target-name", "one"])] {
+            let data = lab.destination(&format!("{backup}-{kind}"));
+            let action = ["--target-action", "promote", "main", backup, data.to_str().unwrap()];
+            lab.ok(&[&["restore"], &target[..], &action].concat());
+            let rows = lab.ask_restored(&data, "SELECT string_agg(v, '' ORDER BY id) FROM t");
+            assert_eq!(rows, "a", "{backup} {kind}");
+        }
     }
 }
