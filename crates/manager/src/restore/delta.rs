@@ -135,6 +135,8 @@ impl Server {
         if let Some(pid) = server_on(destination) {
             return Err(RestoreError::ServerRunning { path: destination.clone(), pid });
         }
+        // Before anything is touched: what cannot be looked at had better be found out now.
+        self.not_archived(&plan.record, destination, &context.stop).map_err(RestoreError::Destination)?;
         disarm(destination).map_err(TreeError::from)?;
         let (wal, aside) = (destination.join("pg_wal"), destination.join(SET_ASIDE));
         let saved = self.not_archived(&plan.record, destination, &context.stop);

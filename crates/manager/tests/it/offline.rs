@@ -308,6 +308,33 @@ fn a_backup_is_not_deleted_while_it_is_restored() {
     assert!(!hub.home.path().join("late").exists());
 }
 
+/// What of the destination's WAL is nowhere else must be known while its server could still start.
+#[test]
+fn a_destination_whose_wal_cannot_be_judged_is_not_touched() {
+    let hub = Hub::new();
+    hub.server
+        .restore(hub.plan(|options| options.get_wal = Some(true)).unwrap(), &Context::new(&Silent))
+        .unwrap();
+    let restored = hub.home.path().join("restored");
+    let segment = "000000010000000000000005";
+    std::fs::write(restored.join("pg_wal").join(segment), switched(segment.parse().unwrap())).unwrap();
+    let over = || {
+        hub.plan(|options| {
+            options.get_wal = Some(true);
+            options.delta = Some(true);
+        })
+    };
+    let plan = over().unwrap();
+    let wals = &hub.server.catalog().layout().wals;
+    let away = hub.home.path().join("away");
+    std::fs::rename(wals, &away).unwrap();
+    let failed = hub.server.restore(plan, &Context::new(&Silent)).unwrap_err();
+    assert!(matches!(failed, RestoreError::Destination(_)), "{failed}");
+    assert!(restored.join("global/pg_control").exists());
+    std::fs::rename(&away, wals).unwrap();
+    hub.server.restore(over().unwrap(), &Context::new(&Silent)).unwrap();
+}
+
 #[test]
 fn a_tablespace_the_record_does_not_know_would_be_shared_with_the_backup() {
     let mut hub = Hub::new();
