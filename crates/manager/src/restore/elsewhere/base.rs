@@ -2,19 +2,21 @@
 
 use std::ffi::OsStr;
 use std::fs::Permissions;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tapster_copy::extract::ControlFile;
 use tapster_copy::live::Limiter;
-use tapster_copy::remote::{RemoteOutlet, Transfer};
+use tapster_copy::remote::{RemoteError, RemoteOutlet, Transfer};
 use tapster_copy::rsync::{Existing, PushOptions, PushTree, Rsync, RsyncError};
 use tapster_copy::tree::{RESTORE_EXCLUDES, TreeError};
 use tapster_copy::{ExtractOptions, sync};
 
+use super::aside::not_archived;
 use super::{Elsewhere, roots, shell};
 use crate::backup::files::limits::bandwidth_limit;
 use crate::event::Event;
@@ -47,6 +49,10 @@ impl Elsewhere {
         self.begin(job, is_delta(job))?;
         let token = OsStr::new(&self.token);
         if is_delta(job) {
+            // While a server can still start there: what cannot be looked at had better be found out now.
+            let (host, context) = (&self.host, job.context);
+            not_archived(server, host, &plan.record, &plan.destination, &context.stop)
+                .map_err(RestoreError::Destination)?;
             // First: a server that started without the WAL that is put aside would take the hole for the end.
             let arguments: Vec<&OsStr> = std::iter::once(token).chain(roots(job)).collect();
             self.ask(job, "clearing the destination", shell::UNSEAL, &arguments, &[])?;
@@ -145,10 +151,7 @@ impl Elsewhere {
         options.existing = if is_delta(job) { Existing::Compare } else { Existing::None };
         // Several are asked for where one connection does not carry enough.
         options.side_by_side = (rsync.jobs > 1).then(|| self.host.ssh_command(true));
-        // Those in the data directory.
-        let inside =
-            plan.tablespaces.iter().filter_map(|place| place.location.strip_prefix(&plan.destination).ok());
-        let inside: Vec<String> = inside.map(|inside| format!("/{}/***", inside.display())).collect();
+        let inside = if is_delta(job) { self.inside(job)? } else { Vec::new() };
         let own = format!("/{}*/***", own_directories(job));
         for (index, tree) in trees.iter_mut().enumerate() {
             if index == 0 {
@@ -173,6 +176,19 @@ impl Elsewhere {
         })?;
         let mode = stored.data.metadata().map_err(io_at(&stored.data))?.mode();
         self.link(job, if mode & 0o050 == 0 { 0o700 } else { 0o750 })
+    }
+
+    /// What must stay in the data directory for the tablespaces that lie in it, by their names or behind links.
+    fn inside(&self, job: Job<'_>) -> Result<Vec<String>, RestoreError> {
+        let what = "looking at the destination";
+        let named: Vec<PathBuf> = roots(job).map(PathBuf::from).collect();
+        let said = self.ask(job, what, shell::REAL, &roots(job).collect::<Vec<_>>(), &[])?;
+        let lines = said.strip_suffix(b"\n").unwrap_or_default().split(|byte| *byte == b'\n');
+        let real: Vec<PathBuf> = lines.map(|line| PathBuf::from(OsStr::from_bytes(line))).collect();
+        if real.len() != named.len() || !real.iter().all(|path| path.is_absolute()) {
+            return Err(RemoteError::answer(what, &said).into());
+        }
+        Ok(inner(&named, &real))
     }
 
     /// The links to tablespaces, and the mode of the directories, which the copy made for itself alone.
@@ -215,6 +231,45 @@ impl Elsewhere {
     }
 }
 
+/// Patterns for what is below the first directory of the others, by their names and as they are without links. Where the two
+/// differ, links on the way to one stay, too.
+fn inner(named: &[PathBuf], real: &[PathBuf]) -> Vec<String> {
+    let below = |paths: &[PathBuf], at: usize| {
+        let inside = paths.get(at)?.strip_prefix(paths.first()?).ok()?;
+        Some(inside.to_owned()).filter(|inside| !inside.as_os_str().is_empty())
+    };
+    let mut patterns = Vec::new();
+    for at in 1..named.len() {
+        let (by_name, as_is) = (below(named, at), below(real, at));
+        if let Some(way) = by_name.as_ref().filter(|_| by_name != as_is) {
+            patterns.extend(way.ancestors().skip(1).filter_map(|part| pattern(part, "")));
+        }
+        let both = [by_name, as_is].into_iter().flatten();
+        patterns.extend(both.filter_map(|inside| pattern(&inside, "/***")));
+    }
+    patterns.dedup();
+    patterns
+}
+
+/// A path below the top of a tree as a pattern of rsync's that means nothing else; what is no text in it may be anything. A backslash
+/// is only one before a wildcard if there is any in the pattern.
+fn pattern(path: &Path, suffix: &str) -> Option<String> {
+    let text = path.to_string_lossy();
+    let is_wild = |c: char| matches!(c, '*' | '?' | '[' | char::REPLACEMENT_CHARACTER);
+    if text.is_empty() {
+        return None;
+    }
+    let is_pattern = !suffix.is_empty() || text.contains(is_wild);
+    let mut pattern = String::from("/");
+    for c in text.chars() {
+        if is_pattern && matches!(c, '*' | '?' | '[' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(if c == char::REPLACEMENT_CHARACTER { '*' } else { c });
+    }
+    Some(pattern + suffix)
+}
+
 /// How the directories in tablespaces begin that a restore over them may delete; those of other releases stay.
 fn own_directories(job: Job<'_>) -> String {
     job.plan.record.version.map_or_else(|| "PG_".to_owned(), version_prefix)
@@ -226,4 +281,50 @@ fn is_delta(job: Job<'_>) -> bool {
 
 fn remote(job: Job<'_>) -> RemoteOptions {
     job.plan.options.remote.clone().unwrap_or_default()
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test's own files")]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use tapster_copy::{CopyObserver, Silent};
+
+    use super::*;
+
+    /// By rsync itself: what is in the data directory in any way stays, with whatever characters, and nothing else does.
+    #[test]
+    fn tablespaces_in_the_data_directory_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let (from, to, link) = (root.join("from"), root.join("to"), root.join("link"));
+        std::os::unix::fs::symlink(&to, &link).unwrap();
+        let names = ["plain", "t[1]*s?", r"back\slash", r"bo\th*", "deep/er"];
+        std::fs::create_dir_all(&from).unwrap();
+        for name in names.iter().copied().chain(["t1s1", "back", "deep/other", "away", "stale"]) {
+            std::fs::create_dir_all(to.join(name)).unwrap();
+            std::fs::write(to.join(name).join("PG_14"), "x").unwrap();
+        }
+        // Behind a link in the data directory, to somewhere else.
+        let away = root.join("away");
+        std::fs::create_dir_all(away.join("space")).unwrap();
+        std::os::unix::fs::symlink(&away, to.join("way")).unwrap();
+        let mut named = vec![link];
+        named.extend(names.iter().map(|name| to.join(name)));
+        named.push(named[0].join("way/space"));
+        let real: Vec<PathBuf> = named.iter().map(|path| path.canonicalize().unwrap()).collect();
+        let mut tree = PushTree::new("pgdata", &from, &to);
+        tree.keep = inner(&named, &real);
+        let mut options = PushOptions::default();
+        options.existing = Existing::Compare;
+        let observer: &dyn CopyObserver = &Silent;
+        Rsync::default().push(&[tree], &options, observer, &|_, _| {}, &AtomicBool::new(false)).unwrap();
+        for name in names {
+            assert!(to.join(name).join("PG_14").exists(), "{name}");
+        }
+        assert!(to.join("way/space").is_dir());
+        for name in ["t1s1", "back", "deep/other", "away", "stale"] {
+            assert!(!to.join(name).exists(), "{name}");
+        }
+    }
 }

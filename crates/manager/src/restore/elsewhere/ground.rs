@@ -20,7 +20,7 @@ use crate::restore::{RestoreOptions, RestorePlanError, TablespacePlace};
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) const LOOKING: &str = "looking at the destination";
 /// What is looked for, and told when it is missing.
-const PROGRAMS: [&str; 3] = ["rsync", "tar", "gzip"];
+const PROGRAMS: [&str; 5] = ["rsync", "tar", "gzip", "od", "cksum"];
 /// What is mounted where, on Linux.
 const MOUNTINFO: &str = "/proc/self/mountinfo";
 

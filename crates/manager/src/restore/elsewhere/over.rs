@@ -57,6 +57,8 @@ impl Server {
         if there.is_empty(destination, tablespaces)? {
             return Ok(None);
         }
+        // By which WAL that is nowhere else is told.
+        ["od", "cksum"].into_iter().try_for_each(|program| there.needs(program))?;
         check_control(&there.ask(shell::CONTROL, &[destination.as_os_str()])?, destination, record)?;
         let mut delta = DeltaPlan { unfinished: there.begun(destination)?, ..DeltaPlan::default() };
         // An archive is sent as a whole.

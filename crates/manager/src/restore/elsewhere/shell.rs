@@ -171,12 +171,16 @@ pub(super) const UNSEAL: &str = concat!(
      rm -f global/pg_control recovery.signal standby.signal recovery.conf && store . && rm -rf barman_wal"
 );
 
+/// Directories. Each as it is without links.
+pub(super) const REAL: &str = "for d in \"$@\"; do (cd -P \"$d\" && pwd -P) || exit 1; done";
+
 /// `$1`: a data directory. What in its `pg_wal`, unless that is a link, may be WAL that is nowhere else, segments with the header
-/// of their first page; then `end`.
+/// of their first page; then `end`. Nothing is said when one cannot be read, by whatever reads it later.
 pub(super) const SEGMENTS: &str = "cd \"$1\" || exit 1; if [ -d pg_wal ] && ! [ -L pg_wal ]; then cd pg_wal || exit 1; \
+     r() { [ -r \"$1\" ] || { echo \"cannot read $1 in pg_wal\" >&2; exit 1; }; }; r .; \
      for f in ????????????????????????; do if [ -f \"$f\" ]; then \
      h=$(od -An -v -tx1 -N 40 \"$f\") || exit 1; echo \"$f\" $h; fi; done; \
-     for f in ????????.history ????????????????????????.partial; do if [ -f \"$f\" ]; then echo \"$f\"; fi; done; fi; \
+     for f in ????????.history ????????????????????????.partial; do if [ -f \"$f\" ]; then r \"$f\"; echo \"$f\"; fi; done; fi; \
      echo end";
 
 /// `$1`: a data directory; then names in its `pg_wal`. The checksum and size of each.
@@ -189,13 +193,14 @@ pub(super) const ASIDE: &str = "umask 077; cd \"$1/pg_wal\" && mkdir -p not-arch
      mv \"$f\" \"$t\" || exit 1; done";
 
 /// `$1`: the restore, `$2`: how the directories of its major version in tablespaces begin; then the data directory and the
-/// tablespaces. Empties the data directory but for the mark, the logs of the server, and WAL that was put aside, and removes
-/// from tablespaces what is of that version.
+/// tablespaces. Empties the data directory but for the mark, the logs of the server, WAL that was put aside, and tablespaces in it,
+/// whichever way they are named, and removes from tablespaces what is of that version.
 pub(super) const EMPTY: &str = concat!(
     own!(),
-    "token=$1; v=$2; shift 2; r=$1; for d in \"$@\"; do cd \"$d\" || exit 1; for f in * .[!.]* ..?*; do \
+    "token=$1; v=$2; shift 2; r=$1; p=$(cd -P \"$r\" && pwd -P) || exit 1; for d in \"$@\"; do cd \"$d\" || exit 1; for f in * .[!.]* ..?*; do \
      if [ \"$d\" != \"$r\" ]; then case \"$f\" in \"$v\"*) own \"$@\"; rm -rf \"./$f\" || exit 1;; esac; continue; fi; \
-     for t in \"$@\"; do case \"$t\" in \"$r/$f\"|\"$r/$f\"/*) continue 2;; esac; done; \
+     for t in \"$@\"; do x=$(cd -P \"$t\" && pwd -P) || exit 1; \
+     for n in \"$t\" \"$x\"; do case \"$n\" in \"$r/$f\"|\"$r/$f\"/*|\"$p/$f\"|\"$p/$f\"/*) continue 3;; esac; done; done; \
      case \"$f\" in .tapster-restore|lost+found|log|pg_log) ;; \
      pg_wal) if [ -L pg_wal ]; then own \"$@\"; rm -f pg_wal; \
      else for g in pg_wal/* pg_wal/.[!.]* pg_wal/..?*; do case \"$g\" in pg_wal/not-archived|pg_wal/lost+found) ;; \

@@ -197,6 +197,56 @@ fn what_a_crashed_server_leaves_is_kept() {
             [segment.to_owned(), format!("{segment}.1")],
             "{shell}"
         );
+        // The data directory is known by one name, and the tablespace in it by another.
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&data, &link).unwrap();
+        for sub in ["stale", "in/side/PG_15_1", "in/side/PG_14_1"] {
+            std::fs::create_dir_all(data.join(sub)).unwrap();
+        }
+        for [data, inside] in [[&link, &data.join("in/side")], [&data, &link.join("in/side")]] {
+            let words = ["tok", "PG_15_"].map(OsStr::new);
+            let places = [data.as_os_str(), inside.as_os_str()];
+            let done = run(shell, EMPTY, &[&words[..], &places].concat(), &[]);
+            assert!(done.status.success(), "{shell}: {done:?}");
+            assert_eq!(names(data), [".tapster-restore", "in", "log", "pg_wal"], "{shell}");
+            assert_eq!(names(inside), [".tapster-restore", "PG_14_1"], "{shell}");
+        }
+    }
+}
+
+/// Found out while nothing has been touched.
+#[test]
+fn wal_that_cannot_be_read_is_not_passed_over() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for shell in shells() {
+        let dir = tempfile::tempdir().unwrap();
+        mode(dir.path(), 0o755);
+        let wal = dir.path().join("pg_wal");
+        std::fs::create_dir(&wal).unwrap();
+        let look = || {
+            let mut command = Command::new("setpriv");
+            // Root may read everything.
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+            if !rustix::process::geteuid().is_root() {
+                command = Command::new("env");
+            }
+            command.arg(shell).args(shell.ends_with("busybox").then_some("sh"));
+            command.arg("-c").arg(SEGMENTS).arg("sh").arg(dir.path()).output().unwrap()
+        };
+        for name in ["00000002.history", "000000010000000000000001.partial", "000000010000000000000001"] {
+            put(&wal.join(name), "x");
+            assert!(look().status.success(), "{shell}: {name}");
+            mode(&wal.join(name), 0);
+            let said = look();
+            assert!(!said.status.success() && !said.stdout.ends_with(b"end\n"), "{shell}: {said:?}");
+            std::fs::remove_file(wal.join(name)).unwrap();
+        }
+        mode(&wal, 0o711);
+        assert!(!look().status.success(), "{shell}");
+        mode(&wal, 0o755);
     }
 }
 
