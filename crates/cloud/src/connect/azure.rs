@@ -6,7 +6,6 @@ use http::HeaderValue;
 use object_store::azure::{
     AzureConfigKey, AzureCredential as Credential, MicrosoftAzure, MicrosoftAzureBuilder,
 };
-use object_store::client::HttpConnector as _;
 use object_store::{ClientOptions, CredentialProvider};
 use tokio::sync::OnceCell;
 
@@ -65,15 +64,17 @@ pub(super) fn connect(
     };
     let extra = Extra::Azure { scope, account: account.clone(), credentials: Arc::clone(&provider) };
     let connector = Connector { extra, ..plain };
-    let client = connector
-        .connect(&ClientOptions::new().with_allow_http(may_be_plain))
-        .map_err(|e| wrong(e.to_string()))?;
-    let store = new(connector).with_credentials(Arc::clone(&provider));
+    let plain_options = ClientOptions::new().with_allow_http(may_be_plain);
+    let store = new(connector.clone()).with_credentials(Arc::clone(&provider));
     let container = format!("{}/{}", endpoint.trim_end_matches('/'), url.bucket());
     Ok(Connected {
         decides: true,
         store: Arc::new(store.build().map_err(|e| wrong(e.to_string()))?),
-        owner: Some((Owner::Azure { url: container, account, credentials: provider }, client)),
+        owner: Some((
+            Owner::Azure { url: container, account, credentials: provider },
+            connector,
+            plain_options,
+        )),
     })
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use object_store::ClientOptions;
-use object_store::client::HttpConnector as _;
 use object_store::gcp::GoogleCloudStorageBuilder;
 
 use super::bucket::Owner;
@@ -35,12 +34,11 @@ pub(super) fn connect(
     });
     let may_be_plain = emulator.as_deref().is_some_and(|host| host.starts_with("http://"));
     let client_options = ClientOptions::new().with_allow_http(may_be_plain);
-    let client = connector.connect(&client_options).map_err(|e| wrong(e.to_string()))?;
     let mut builder = GoogleCloudStorageBuilder::new()
         .with_bucket_name(url.bucket())
-        .with_client_options(client_options)
+        .with_client_options(client_options.clone())
         .with_retry(retry_config(&options.retries))
-        .with_http_connector(connector);
+        .with_http_connector(connector.clone());
     let mut project = environment.get("GOOGLE_CLOUD_PROJECT").map(str::to_owned);
     match &emulator {
         // It asks nobody who he is.
@@ -63,7 +61,7 @@ pub(super) fn connect(
         project,
         credentials: Arc::clone(store.credentials()),
     };
-    Ok(Connected { decides: true, store: Arc::new(store), owner: Some((owner, client)) })
+    Ok(Connected { decides: true, store: Arc::new(store), owner: Some((owner, connector, client_options)) })
 }
 
 /// The one that the environment names, or that of the `gcloud` program.

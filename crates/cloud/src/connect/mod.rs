@@ -7,8 +7,7 @@ mod google;
 
 use std::sync::Arc;
 
-use object_store::client::HttpClient;
-use object_store::{BackoffConfig, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 pub(crate) use bucket::Owner;
 
@@ -19,7 +18,8 @@ use crate::{CloudError, Environment, Provider, Retries, StoreOptions, StoreUrl};
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) store: Arc<dyn ObjectStore>,
-    pub(crate) owner: Option<(Owner, HttpClient)>,
+    /// How it is made, and with which client.
+    pub(crate) owner: Option<(Owner, Connector, ClientOptions)>,
     /// Whether it is known to refuse in one step to replace an object.
     pub(crate) decides: bool,
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use object_store::client::HttpConnector as _;
+
 use super::Store;
 use crate::CloudError;
 use crate::wire::{Call, Last};
@@ -25,13 +27,13 @@ impl Store {
     /// When it is somebody else's, or the store does not make it.
     pub fn create_bucket(&self) -> Result<(), CloudError> {
         let bucket = self.url().bucket().to_owned();
-        let Some((owner, client)) = self.shared.owner.clone() else {
+        let Some((owner, connector, options)) = self.shared.owner.clone() else {
             let reason = "this client cannot make buckets".to_owned();
             return Err(CloudError::Options { store: self.url().to_string(), reason });
         };
         let call = Arc::new(Call::default());
-        match self.call_of(&call, "making the bucket", &bucket, 0, async move { owner.create(&client).await })
-        {
+        let create = async move { owner.create(&connector.connect(&options)?).await };
+        match self.call_of(&call, "making the bucket", &bucket, 0, create) {
             Ok(()) => Ok(()),
             Err(error) => match call.last() {
                 Last::Refused(answer) => match answer.code.as_deref() {

@@ -15,9 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use object_store::client::HttpClient;
 use object_store::path::Path;
-use object_store::{Attribute, Attributes, ObjectMeta, ObjectStore, TagSet};
+use object_store::{Attribute, Attributes, ClientOptions, ObjectMeta, ObjectStore, TagSet};
 use time::OffsetDateTime;
 
 pub use download::DownloadOptions;
@@ -27,7 +26,7 @@ use runtime::Runtime;
 pub use upload::Upload;
 
 use crate::connect::{Connected, Owner};
-use crate::wire::{self, Call};
+use crate::wire::{self, Call, Connector};
 use crate::{CloudError, Environment, Provider, StoreOptions, StoreUrl};
 
 /// A store: a bucket, and a prefix of all its keys. Cheap to clone; clones share connections, and may be used by many threads.
@@ -42,7 +41,7 @@ pub struct Store {
 struct Shared {
     url: StoreUrl,
     inner: Arc<dyn ObjectStore>,
-    owner: Option<(Owner, HttpClient)>,
+    owner: Option<(Owner, Connector, ClientOptions)>,
     decides: bool,
     runtime: Runtime,
     options: StoreOptions,

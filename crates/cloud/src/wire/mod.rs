@@ -6,9 +6,9 @@
 mod answer;
 mod call;
 mod extra;
+mod late;
 mod service;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::client::{ClientConfigKey, HttpClient, HttpConnector};
@@ -47,7 +47,7 @@ pub(crate) struct Proxies {
 }
 
 impl Connector {
-    fn client(&self, options: &ClientOptions, reading: bool) -> Result<reqwest::Client, String> {
+    fn client(&self, options: &ClientOptions) -> Result<reqwest::Client, String> {
         let may_be_plain = options.get_config_value(&ClientConfigKey::AllowHttp).as_deref() == Some("true");
         // What answers to the identity of a machine is near, or not there at all; the providers ask for it with one second.
         let second = ClientOptions::new().with_connect_timeout(Duration::from_secs(1));
@@ -60,9 +60,6 @@ impl Connector {
             .https_only(!may_be_plain)
             .connect_timeout(connect)
             .no_proxy();
-        if reading {
-            builder = builder.read_timeout(self.retries.read_timeout);
-        }
         if let Some(pem) = &self.authorities {
             let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(|e| e.to_string())?;
             if certificates.is_empty() {
@@ -89,8 +86,7 @@ impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let wrong = |reason: String| Error::Generic { store: "HTTP", source: reason.into() };
         Ok(HttpClient::new(Service {
-            reading: Arc::new(self.client(options, true).map_err(wrong)?),
-            writing: Arc::new(self.client(options, false).map_err(wrong)?),
+            client: self.client(options).map_err(wrong)?,
             retries: self.retries,
             extra: self.extra.clone(),
         }))

@@ -1,6 +1,6 @@
 //! One request.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
@@ -10,6 +10,7 @@ use object_store::client::{
     HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
 
+use super::late::Late;
 use super::{Answer, Call, Extra, Last, deepest, time_for};
 use crate::Retries;
 
@@ -18,20 +19,18 @@ const LONGEST_PAGE: u64 = 64 << 20;
 /// More of an error is not read.
 const LONGEST_ERROR: u64 = 256 << 10;
 
+/// One client for all requests, so that they share connections.
 #[derive(Debug)]
 pub(super) struct Service {
-    /// Each piece of an answer must come within a time, and the first one too.
-    pub(super) reading: Arc<reqwest::Client>,
-    /// The time is that of the whole request, and grows with what is sent.
-    pub(super) writing: Arc<reqwest::Client>,
+    pub(super) client: reqwest::Client,
     pub(super) retries: Retries,
     pub(super) extra: Extra,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Broken {
+pub(super) enum Broken {
     #[error("no answer within {0:?}")]
-    Late(std::time::Duration),
+    Late(Duration),
     #[error("an answer of more than {0} bytes")]
     Long(u64),
     #[error("there are no credentials, neither configured nor of this machine ({0})")]
@@ -85,23 +84,27 @@ impl Service {
         self.extra.add(&mut request, call.is_some_and(|call| call.creates)).await?;
         let is_object = request.method() == Method::GET && !is_listing;
         if is_object || request.method() == Method::HEAD {
-            let response = self.reading.call(request).await?;
-            return if response.status().is_success() {
-                Ok((response, None))
-            } else {
-                refused(response).await
-            };
+            // The time is that of each piece of the answer.
+            let time = self.retries.read_timeout;
+            let response = within(time, self.client.call(request)).await?;
+            if !response.status().is_success() {
+                return within(time, refused(response)).await;
+            }
+            let (parts, body) = response.into_parts();
+            let body = HttpResponseBody::new(Late::new(body, time));
+            return Ok((HttpResponse::from_parts(parts, body), None));
         }
+        // And here of the whole request, and grows with what is sent.
         let time = time_for(&self.retries, request.body().content_length() as u64);
         let exchange = async {
             let mut again = is_end_of_upload.then(|| request.clone());
-            let mut response = self.writing.call(request).await?;
+            let mut response = self.client.call(request).await?;
             if response.status() == StatusCode::NOT_IMPLEMENTED
                 && let Some(mut again) = again.take()
                 && again.headers_mut().remove(IF_NONE_MATCH).is_some()
             {
                 // It cannot decide that there is no such object. There was none just now.
-                response = self.writing.call(again).await?;
+                response = self.client.call(again).await?;
             }
             if !response.status().is_success() {
                 return refused(response).await;
@@ -127,10 +130,17 @@ impl Service {
             }
             Ok((HttpResponse::from_parts(parts, body.into()), None))
         };
-        match tokio::time::timeout(time, exchange).await {
-            Ok(result) => result,
-            Err(_) => Err(HttpError::new(HttpErrorKind::Timeout, Broken::Late(time))),
-        }
+        within(time, exchange).await
+    }
+}
+
+async fn within<T>(
+    time: Duration,
+    future: impl Future<Output = Result<T, HttpError>>,
+) -> Result<T, HttpError> {
+    match tokio::time::timeout(time, future).await {
+        Ok(result) => result,
+        Err(_) => Err(HttpError::new(HttpErrorKind::Timeout, Broken::Late(time))),
     }
 }
 

@@ -11,7 +11,6 @@ use std::sync::{Arc, OnceLock};
 
 use object_store::ClientOptions;
 use object_store::aws::AmazonS3Builder;
-use object_store::client::HttpConnector as _;
 
 use super::bucket::Owner;
 use super::{Connected, connector, retry_config, unusable};
@@ -84,13 +83,12 @@ pub(super) fn connect(
     builder = builder.with_allow_http(scheme == "http").with_endpoint(place);
     builder = encrypted(builder, url, options)?;
     let plain = ClientOptions::new().with_allow_http(scheme == "http");
-    let client = connector.connect(&plain).map_err(|e| unusable(url, e))?;
     // Others may read over what they do not know, as Garage does.
     let decides = host.split([':', '/']).next().is_some_and(|host| host.ends_with(".amazonaws.com"));
     Ok(Connected {
         decides,
         store: Arc::new(builder.build().map_err(|e| unusable(url, e))?),
-        owner: Some((Owner::S3 { url: bucket, region, credentials }, client)),
+        owner: Some((Owner::S3 { url: bucket, region, credentials }, connector, plain)),
     })
 }
 
