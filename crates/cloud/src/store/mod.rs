@@ -32,6 +32,18 @@ use crate::{CloudError, Environment, Provider, StoreOptions, StoreUrl};
 /// A store: a bucket, and a prefix of all its keys. Cheap to clone; clones share connections, and may be used by many threads.
 ///
 /// Keys are relative to the prefix, without a slash in front.
+///
+/// ```no_run
+/// use std::io::Write as _;
+/// use tapster_cloud::{Environment, Store, StoreOptions, WriteOptions};
+///
+/// let environment: Environment = [("AWS_ACCESS_KEY_ID", "…"), ("AWS_SECRET_ACCESS_KEY", "…")].into_iter().collect();
+/// let store = Store::open(&"s3://backups/production".parse()?, StoreOptions::default(), &environment)?;
+/// let mut upload = store.upload("main/base/20261121T003347/data.tar", WriteOptions::default())?;
+/// upload.write_all(b"of any size")?;
+/// upload.finish()?; // Only now it is there.
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Store {
     shared: Arc<Shared>,

@@ -1,8 +1,8 @@
 //! Garage, a distributed store that speaks like S3: three nodes, each object on all of them.
 
 use std::fmt::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::http::request;
+use super::place::{self, Ports, free_ports};
 use crate::{Environment, Store, StoreOptions, StoreUrl};
 
 const NODES: usize = 3;
@@ -44,14 +45,6 @@ struct Process {
     pid: Option<Pid>,
 }
 
-/// Of other nodes, of clients, and of operators.
-#[derive(Debug, Clone, Copy)]
-struct Ports {
-    rpc: u16,
-    s3: u16,
-    admin: u16,
-}
-
 impl Garage {
     /// Starts one, with a bucket and a key. `None`, with a reason on standard error, when there is no program: it is looked for in
     /// `TAPSTER_TEST_GARAGE`, `target/garage/bin` and the `PATH`.
@@ -59,12 +52,12 @@ impl Garage {
     /// # Panics
     /// When it does not start, or the program that was named is not there.
     pub fn start() -> Option<Self> {
-        let Some(program) = find() else {
+        let Some(program) = place::garage() else {
             eprintln!("skipped: no program garage (scripts/setup garage)");
             return None;
         };
         let directory = tempfile::Builder::new().prefix("tgarage").tempdir().expect("create a directory");
-        let nodes = free_ports().into_iter().map(|ports| Node { ports, process: None }).collect();
+        let nodes = free_ports(NODES).into_iter().map(|ports| Node { ports, process: None }).collect();
         let mut garage = Self { program, directory, nodes };
         for node in 0..NODES {
             garage.configure(node);
@@ -298,31 +291,4 @@ impl Drop for Process {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
     }
-}
-
-fn find() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os("TAPSTER_TEST_GARAGE") {
-        let named = PathBuf::from(named);
-        assert!(named.is_file(), "no program at {} (TAPSTER_TEST_GARAGE)", named.display());
-        return Some(named);
-    }
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/garage/bin/garage");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let elsewhere = std::env::split_paths(&path).map(|directory| directory.join("garage"));
-    std::iter::once(installed).chain(elsewhere).find(|program| program.is_file())
-}
-
-/// Ports that nobody has now. They are all held until the last is found, so that they differ.
-fn free_ports() -> Vec<Ports> {
-    let held: Vec<TcpListener> =
-        (0..3 * NODES).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    let ports: Vec<u16> =
-        held.iter().map(|listener| listener.local_addr().expect("its address").port()).collect();
-    ports
-        .chunks(3)
-        .filter_map(|three| match three {
-            [rpc, s3, admin] => Some(Ports { rpc: *rpc, s3: *s3, admin: *admin }),
-            _ => None,
-        })
-        .collect()
 }

@@ -14,6 +14,7 @@
 mod garage;
 mod http;
 mod moto;
+mod place;
 
 pub use garage::Garage;
 pub use moto::Moto;

@@ -1,8 +1,9 @@
 //! `moto_server`.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::http::request;
@@ -27,6 +28,7 @@ const UNTIL_INPUT_ENDS: &str =
 pub struct Moto {
     process: Child,
     address: SocketAddr,
+    is_tls: bool,
 }
 
 impl Moto {
@@ -35,6 +37,20 @@ impl Moto {
     /// # Panics
     /// When it does not start, or is missing in CI.
     pub fn start() -> Option<Self> {
+        let moto = Self::start_with(&[])?;
+        moto.create_bucket(BUCKET);
+        Some(moto)
+    }
+
+    /// Starts one that speaks TLS, with a certificate and its key in PEM. It has no bucket.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_tls(certificate: &Path, key: &Path) -> Option<Self> {
+        Self::start_with(&["-c".as_ref(), certificate.as_os_str(), "-k".as_ref(), key.as_os_str()])
+    }
+
+    fn start_with(arguments: &[&OsStr]) -> Option<Self> {
         let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/barman/bin/moto_server");
         let program =
             std::env::var_os("TAPSTER_TEST_MOTO").map_or_else(|| PathBuf::from(installed), PathBuf::from);
@@ -47,6 +63,7 @@ impl Moto {
             .args(["-c", UNTIL_INPUT_ENDS, "sh"])
             .arg(&program)
             .args(["-H", "127.0.0.1", "-p", "0"])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -56,14 +73,12 @@ impl Moto {
         let address = address_in(&mut log);
         // It logs each request; a full pipe would stop it.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        let moto = Self { process, address };
-        moto.create_bucket(BUCKET);
-        Some(moto)
+        Some(Self { process, address, is_tls: !arguments.is_empty() })
     }
 
-    /// `http://127.0.0.1:PORT`, what `--endpoint-url` takes.
+    /// `http://127.0.0.1:PORT` or `https://`, what `--endpoint-url` takes.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", if self.is_tls { "https" } else { "http" }, self.address)
     }
 
     /// Where it listens.
@@ -163,7 +178,8 @@ fn address_in(log: &mut BufReader<impl Read>) -> SocketAddr {
         let mut line = String::new();
         let count = log.read_line(&mut line).expect("read the log of moto_server");
         assert!(count > 0, "moto_server did not start: {text}");
-        if let Some((_, address)) = line.split_once("Running on http://") {
+        if let Some((_, url)) = line.split_once("Running on http") {
+            let address = url.trim_start_matches(['s', ':', '/']);
             return address.trim().parse().expect("the address of moto_server");
         }
         text.push_str(&line);

@@ -210,3 +210,32 @@ fn an_object_becomes_a_file_in_pieces_until_somebody_stops_it() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     assert!(matches!(store.download("large", &full, &path, options), Err(CloudError::Local { .. })));
 }
+
+#[test]
+fn a_certificate_is_checked_against_the_authorities_that_one_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(file("own"), own.cert.pem()).unwrap();
+    std::fs::write(file("other"), other.cert.pem()).unwrap();
+    std::fs::write(file("none"), "no certificate").unwrap();
+    std::fs::write(file("key"), own.signing_key.serialize_pem()).unwrap();
+    let Some(moto) = Moto::start_tls(&file("own"), &file("key")) else { return };
+    let open = |authorities: Option<&str>| {
+        let authorities = authorities.map(|name| file(name).to_str().unwrap().to_owned());
+        let named = authorities.map(|path| ("AWS_CA_BUNDLE", path));
+        let mut options = moto.options();
+        options.retries.count = 0;
+        Store::open(&moto.url("p"), options, &moto.variables().into_iter().chain(named).collect())
+    };
+    let store = open(Some("own")).unwrap();
+    store.create_bucket().unwrap();
+    store.put("a", &b"x"[..], &WriteOptions::default()).unwrap();
+    assert_eq!(all(&store, "a"), b"x");
+    for untrusted in [None, Some("other")] {
+        let error = open(untrusted).unwrap().head("a").unwrap_err();
+        assert!(error.is_unreachable() && error.to_string().contains("certificate"), "{error}");
+    }
+    assert!(matches!(open(Some("none")), Err(CloudError::Options { .. })));
+}
