@@ -14,7 +14,9 @@ pub(crate) enum Program {
     BarmanWalArchive,
     /// The `restore_command` of a database host.
     BarmanWalRestore,
-    /// Keeping a backup in an object store.
+    /// Deleting backups in an object store.
+    BarmanCloudBackupDelete,
+    /// Keeping one.
     BarmanCloudBackupKeep,
     /// The backups in an object store.
     BarmanCloudBackupList,
@@ -25,11 +27,12 @@ pub(crate) enum Program {
 impl Program {
     /// All of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Tapster,
         Self::Barman,
         Self::BarmanWalArchive,
         Self::BarmanWalRestore,
+        Self::BarmanCloudBackupDelete,
         Self::BarmanCloudBackupKeep,
         Self::BarmanCloudBackupList,
         Self::BarmanCloudBackupShow,
@@ -37,7 +40,12 @@ impl Program {
 
     /// Barman's cloud tools that are built in.
     const CLOUD: &[Self] = if cfg!(feature = "cloud") {
-        &[Self::BarmanCloudBackupKeep, Self::BarmanCloudBackupList, Self::BarmanCloudBackupShow]
+        &[
+            Self::BarmanCloudBackupDelete,
+            Self::BarmanCloudBackupKeep,
+            Self::BarmanCloudBackupList,
+            Self::BarmanCloudBackupShow,
+        ]
     } else {
         &[]
     };
@@ -62,6 +70,7 @@ impl Program {
             Self::Barman => "barman",
             Self::BarmanWalArchive => "barman-wal-archive",
             Self::BarmanWalRestore => "barman-wal-restore",
+            Self::BarmanCloudBackupDelete => "barman-cloud-backup-delete",
             Self::BarmanCloudBackupKeep => "barman-cloud-backup-keep",
             Self::BarmanCloudBackupList => "barman-cloud-backup-list",
             Self::BarmanCloudBackupShow => "barman-cloud-backup-show",

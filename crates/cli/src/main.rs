@@ -65,6 +65,8 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         Command::ArchiveWal(args) => commands::archive_wal::run(&args, session),
         Command::Backup(args) => commands::backup::run(&args, session),
         #[cfg(feature = "cloud")]
+        Command::CloudBackupDelete(args) => commands::cloud::backup_delete::run(&args, session),
+        #[cfg(feature = "cloud")]
         Command::CloudBackupKeep(args) => commands::cloud::backup_keep::run(&args, session),
         #[cfg(feature = "cloud")]
         Command::CloudBackupList(args) => commands::cloud::backup_list::run(&args, session),

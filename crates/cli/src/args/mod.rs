@@ -75,6 +75,9 @@ pub(crate) enum Command {
     CheckBackup(check_backup::CheckBackupArgs),
     /// `check-wal-archive`
     CheckWalArchive(check_wal_archive::CheckWalArchiveArgs),
+    /// `cloud backup-delete`, `barman-cloud-backup-delete`
+    #[cfg(feature = "cloud")]
+    CloudBackupDelete(Box<cloud::backup_delete::CloudBackupDeleteArgs>),
     /// `cloud backup-keep`, `barman-cloud-backup-keep`
     #[cfg(feature = "cloud")]
     CloudBackupKeep(Box<cloud::backup_keep::CloudBackupKeepArgs>),

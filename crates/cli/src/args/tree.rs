@@ -169,6 +169,14 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("check-wal-archive", check_wal_archive::CheckWalArchiveArgs, Command::CheckWalArchive),
     #[cfg(feature = "cloud")]
     entry!(
+        "cloud backup-delete",
+        cloud::backup_delete::CloudBackupDeleteArgs,
+        |args| Command::CloudBackupDelete(Box::new(args)),
+        true,
+        Dialect::Cloud
+    ),
+    #[cfg(feature = "cloud")]
+    entry!(
         "cloud backup-keep",
         cloud::backup_keep::CloudBackupKeepArgs,
         |args| Command::CloudBackupKeep(Box::new(args)),

@@ -2,6 +2,7 @@
 //! not be reached, 3 for wrong arguments, 4 for everything else.
 
 use tapster_cloud::CloudError;
+use tapster_manager::cloud::delete::CloudDeleteError;
 use tapster_manager::cloud::{CloudKeepError, CloudSelectError};
 
 use super::{Failure, chain};
@@ -10,6 +11,8 @@ use super::{Failure, chain};
 const OPERATION: u8 = 1;
 /// The store was not reached.
 const NETWORK: u8 = 2;
+/// The command line.
+const ARGUMENTS: u8 = 3;
 /// Everything else.
 const GENERAL: u8 = 4;
 
@@ -50,6 +53,24 @@ impl Failure {
     /// A text that names no backup.
     pub(crate) fn cloud_select(verb: &str, error: &CloudSelectError) -> Self {
         Self::user(format!("Barman cloud {verb} exception: {error}")).with_exit_code(GENERAL)
+    }
+
+    /// A policy that is none; a mistake in the arguments.
+    pub(crate) fn cloud_policy(policy: &str, reason: &str) -> Self {
+        Self::user(format!("Could not create retention policy {policy}: {reason}")).with_exit_code(ARGUMENTS)
+    }
+
+    /// A backup that was not deleted.
+    pub(crate) fn cloud_delete(verb: &str, error: &CloudDeleteError) -> Self {
+        match error {
+            CloudDeleteError::Cloud(error) => Self::cloud(verb, error),
+            CloudDeleteError::Backup { source, .. } | CloudDeleteError::Wal { source, .. } => {
+                let failure = Self::cloud_operation(chain(error));
+                let again = "what was removed is gone; the same command again finishes the work";
+                failure.with_hint(hint(source).unwrap_or(again))
+            }
+            error => Self::cloud_operation(chain(error)),
+        }
     }
 
     /// A backup that was not kept.

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use serde_json::{Value, json};
 use tapster_catalog::record::{PyValue, repr_f64};
 use tapster_catalog::{BackupMode, BackupRecord, BackupStatus};
+use tapster_manager::cloud::delete::CloudRemoval;
 use tapster_manager::cloud::{CloudBackup, CloudCatalog};
 use tapster_manager::text::{human_duration, pretty_bytes};
 use time::format_description::BorrowedFormatItem;
@@ -226,5 +227,21 @@ pub(crate) fn show(output: &Output, record: &BackupRecord) {
     if record.mode == Some(BackupMode::Postgres) && !record.children_backup_ids.is_empty() {
         let children: Vec<_> = record.children_backup_ids.iter().map(|id| str_repr(id.as_str())).collect();
         nested("Children Backup(s)", &format!("[{}]", children.join(", ")));
+    }
+}
+
+/// Prints what a deletion would remove: `prefix` is where the store's keys begin.
+pub(crate) fn removals(output: &Output, prefix: &str, removals: &[CloudRemoval]) {
+    let full = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}/{key}") };
+    for removal in removals {
+        let what = match removal {
+            CloudRemoval::Backup(keys) | CloudRemoval::Wal(keys) => {
+                let keys: Vec<String> = keys.iter().map(|key| str_repr(&full(key))).collect();
+                format!("objects [{}]", keys.join(", "))
+            }
+            CloudRemoval::WalDirectory(key) => format!("all objects under prefix {}/", full(key)),
+            _ => continue,
+        };
+        output.raw_line(format!("Skipping deletion of {what} due to --dry-run option"));
     }
 }

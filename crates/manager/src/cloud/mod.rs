@@ -4,6 +4,7 @@
 
 pub mod backup;
 mod catalog;
+pub mod delete;
 mod keep;
 pub mod restore;
 

@@ -1,6 +1,7 @@
 //! `cloud`: Barman's cloud tools. Each has a file of its own and an entry `cloud NAME` in the tree; called
 //! `barman-cloud-NAME`, the program is that one.
 
+pub(crate) mod backup_delete;
 pub(crate) mod backup_keep;
 pub(crate) mod backup_list;
 pub(crate) mod backup_show;

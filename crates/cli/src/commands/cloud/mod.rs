@@ -1,5 +1,6 @@
 //! Barman's cloud tools: `tapster cloud NAME`, `barman-cloud-NAME`.
 
+pub(crate) mod backup_delete;
 pub(crate) mod backup_keep;
 pub(crate) mod backup_list;
 pub(crate) mod backup_show;
