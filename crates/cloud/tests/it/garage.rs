@@ -217,7 +217,7 @@ fn a_part_that_changed_on_its_way_is_refused_and_sent_again() {
     let bytes = noise(20 << 20);
     let open = |server: &Server| {
         let mut options = server.options();
-        options.retries.read_timeout = Duration::from_secs(10);
+        options.retries.patience = Duration::from_secs(5);
         Store::open(&garage.url("p"), options, &garage.environment()).unwrap()
     };
     let count = AtomicUsize::new(0);

@@ -80,6 +80,22 @@ fn an_upload_in_parts_is_nowhere_before_its_end_and_leaves_nothing_when_given_up
     assert!(matches!(store.head("base/given-up"), Err(CloudError::NotFound { .. })));
 }
 
+/// A last part must not be forgotten, whether it is whole, or of one byte.
+#[test]
+fn l_b15_an_object_that_ends_about_the_end_of_a_part_is_whole() {
+    let Some(store) = store("ends") else { return };
+    let part = store.upload("x", WriteOptions::default()).unwrap().part_size();
+    let bytes = noise(2 * part as u32 + 1);
+    for size in [0, 1, part - 1, part, part + 1, 2 * part, 2 * part + 1] {
+        let mut upload = store.upload("x", WriteOptions::default()).unwrap();
+        for piece in bytes[..size].chunks(part / 3) {
+            upload.write_all(piece).unwrap();
+        }
+        assert_eq!(upload.finish().unwrap(), size as u64);
+        assert!(all(&store, "x") == bytes[..size], "{size}");
+    }
+}
+
 /// A listing and a deletion of S3 are of at most 1,000 objects a request.
 #[test]
 fn l_d8_more_than_a_thousand_objects_are_listed_and_removed() {

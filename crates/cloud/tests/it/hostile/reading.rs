@@ -73,9 +73,9 @@ fn a_cut_answer_that_cannot_go_on_is_an_error_and_never_the_end() {
 }
 
 #[test]
-fn an_answer_that_stops_is_not_waited_for_for_ever() {
+fn l_e1_an_answer_that_stops_is_not_waited_for_for_ever() {
     let server = Server::deaf();
-    let store = server.store();
+    let store = server.open(server.impatient());
     for error in errors(&store) {
         assert!(error.is_unreachable(), "{error}");
         assert!(assert_presentable(&error).contains("could not reach s3://bucket/p"));
@@ -83,11 +83,11 @@ fn an_answer_that_stops_is_not_waited_for_for_ever() {
     // In the middle of an object, too.
     let server =
         Server::start(|request| part(request, "a", if request.number == 0 { 100 } else { 0 }).then_silence());
-    let error = server.store().read("key", 1 << 30).unwrap_err();
+    let error = server.open(server.impatient()).read("key", 1 << 30).unwrap_err();
     assert!(error.is_unreachable(), "{error}");
     // Nobody listens.
     let address = server.address;
-    let store = server.store();
+    let store = server.open(server.impatient());
     drop(server);
     drop(std::net::TcpListener::bind(address));
     let error = store.head("key").unwrap_err();

@@ -95,15 +95,24 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
-    /// Two more tries, and little patience.
+    /// Two more tries, and time enough for a machine under load.
     pub fn options(&self) -> StoreOptions {
         let mut options = StoreOptions::default();
         options.endpoint = Some(format!("http://{}", self.address));
         options.retries.count = 2;
-        options.retries.patience = Duration::from_secs(2);
-        options.retries.read_timeout = Duration::from_millis(400);
+        options.retries.patience = Duration::from_secs(30);
+        options.retries.read_timeout = Duration::from_secs(10);
+        options.retries.connect_timeout = Duration::from_secs(10);
+        options
+    }
+
+    /// For what is to fail.
+    pub fn impatient(&self) -> StoreOptions {
+        let mut options = self.options();
+        options.retries.patience = Duration::from_secs(1);
+        options.retries.read_timeout = Duration::from_millis(300);
+        options.retries.connect_timeout = Duration::from_millis(300);
         options.retries.slowest = 100 << 20;
-        options.retries.connect_timeout = Duration::from_millis(400);
         options
     }
 

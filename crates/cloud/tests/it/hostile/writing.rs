@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Reply, Request, Server, answer, assert_presentable, error};
 use crate::noise;
-use tapster_cloud::{CloudError, PutMode, WriteOptions};
+use tapster_cloud::{CloudError, PutMode, StoreOptions, WriteOptions};
 
 /// A multipart upload, whose end is answered by `end`.
 fn multipart(request: &Request, end: impl Fn() -> Reply) -> Reply {
@@ -27,7 +27,11 @@ fn multipart(request: &Request, end: impl Fn() -> Reply) -> Reply {
 const DONE: &str = "<CompleteMultipartUploadResult><ETag>\"p-2\"</ETag></CompleteMultipartUploadResult>";
 
 fn send(server: &Server) -> Result<u64, CloudError> {
-    let mut upload = server.store().upload("key", WriteOptions::default()).unwrap();
+    send_with(server, server.options())
+}
+
+fn send_with(server: &Server, options: StoreOptions) -> Result<u64, CloudError> {
+    let mut upload = server.open(options).upload("key", WriteOptions::default()).unwrap();
     upload.write_all(&noise(9 << 20)).unwrap();
     upload.finish()
 }
@@ -83,7 +87,9 @@ fn a_part_that_is_not_taken_fails_the_whole() {
         }
         multipart(request, || answer(200, &[], DONE))
     });
-    let failed = send(&server).unwrap_err();
+    let mut options = server.options();
+    options.retries.patience = Duration::from_secs(1);
+    let failed = send_with(&server, options).unwrap_err();
     assert_presentable(&failed);
     let requests = server.requests();
     assert!(!requests.iter().any(|r| r.method == "POST" && r.target.contains("uploadId")), "it was ended");
@@ -162,7 +168,6 @@ fn an_upload_holds_no_more_than_its_memory() {
         let mut options = server.options();
         options.memory = memory << 20;
         options.concurrency = concurrency;
-        options.retries.read_timeout = Duration::from_secs(10);
         let mut upload = server.open(options).upload("key", WriteOptions::default()).unwrap();
         assert_eq!(upload.part_size(), part << 20);
         upload.write_all(&noise(50 << 20)).unwrap();
