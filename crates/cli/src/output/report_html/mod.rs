@@ -7,6 +7,8 @@ mod markup;
 mod scale;
 mod sizes;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod timeline;
 
 use sha2::{Digest as _, Sha256};

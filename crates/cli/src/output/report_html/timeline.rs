@@ -67,7 +67,7 @@ pub(super) fn draw(page: &mut Markup, report: &ServerReport, scale: &TimeScale, 
         &[("id", &format_args!("t{number}"))],
         "Timeline of backups, archived WAL and recoverable windows",
     );
-    page.element("desc", &[("id", &format_args!("d{number}"))], "The tables below say the same in figures.");
+    page.element("desc", &[("id", &format_args!("d{number}"))], description(report));
     axis(page, report, scale, height);
     backups(page, report, scale);
     for (lane, timeline) in lanes.iter().enumerate() {
@@ -75,6 +75,21 @@ pub(super) fn draw(page: &mut Markup, report: &ServerReport, scale: &TimeScale, 
         draw_timeline(page, report, timeline, scale, top);
     }
     page.raw("</svg>");
+}
+
+/// The picture for those who do not see it; what it shows one by one stands in tables.
+fn description(report: &ServerReport) -> String {
+    let restorable = report.backups.iter().filter(|backup| backup.restorable == Restorable::Yes).count();
+    let timelines = &report.archive.timelines;
+    let windows: usize = timelines.iter().map(|timeline| timeline.windows.len()).sum();
+    let gaps: usize = timelines.iter().map(|timeline| timeline.needed_gaps).sum();
+    format!(
+        "{}, {restorable} of them restorable; WAL on {} with {}, and {} in what backups need. The tables below have each of them.",
+        words::number(report.backups.len(), "backup", "backups"),
+        words::number(timelines.len(), "timeline", "timelines"),
+        words::number(windows, "recoverable window", "recoverable windows"),
+        words::number(gaps, "gap", "gaps"),
+    )
 }
 
 fn axis(page: &mut Markup, report: &ServerReport, scale: &TimeScale, height: i32) {
