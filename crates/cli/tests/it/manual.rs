@@ -1,6 +1,7 @@
 //! The manual pages and completions, read by the programs that users have for them.
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::program::run_as;
@@ -58,4 +59,66 @@ fn bash_completes_commands_options_and_their_values() {
         assert_eq!(ask(&["restore"], "--target-t").unwrap().0.trim(), "--target-tli --target-time");
         assert_eq!(ask(&["keep", "--target"], "").unwrap().0.trim(), "full standalone");
     }
+}
+
+/// The scripts of all four programs for a shell, each in a file of the name that the shell expects, in a directory of their own.
+fn scripts(shell: &str, name: impl Fn(&str) -> String) -> (tempfile::TempDir, Vec<PathBuf>) {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |program: &&str| {
+        let path = dir.path().join(name(program));
+        let script = run_as("tapster", &["completions", shell, "--program", program]).stdout;
+        std::fs::write(&path, script).unwrap();
+        path
+    };
+    let paths = ["tapster", "barman", "barman-wal-archive", "barman-wal-restore"].iter().map(write).collect();
+    (dir, paths)
+}
+
+#[test]
+fn fish_completes_commands_options_and_their_values() {
+    let (_dir, paths) = scripts("fish", |program| format!("{program}.fish"));
+    for path in &paths {
+        let path = path.to_str().unwrap();
+        let Some((said, errors)) = feed("fish", &["--no-config", "-n", path], "") else { return };
+        assert_eq!((said.as_str(), errors.as_str()), ("", ""), "{path}");
+        let ask = |line: &str| {
+            let ask = format!("source {path}; complete -C '{line}'");
+            let (said, errors) = feed("fish", &["--no-config", "-c", &ask], "").unwrap();
+            assert_eq!(errors, "", "{path}");
+            said.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        match Path::new(path).file_stem().unwrap().to_str().unwrap() {
+            program @ ("tapster" | "barman") => {
+                assert_eq!(ask(&format!("{program} resto")), ["restore"]);
+                assert_eq!(ask(&format!("{program} restore --target-t")), ["--target-time", "--target-tli"]);
+                assert_eq!(ask(&format!("{program} keep --target ")), ["full", "standalone"]);
+            }
+            program => assert_eq!(ask(&format!("{program} --gz")), ["--gzip"]),
+        }
+    }
+}
+
+#[test]
+fn zsh_completes_commands_and_options() {
+    let (dir, paths) = scripts("zsh", |program| format!("_{program}"));
+    for path in &paths {
+        let Some(said) = feed("zsh", &["-f", "-n", path.to_str().unwrap()], "") else { return };
+        assert_eq!(said, (String::new(), String::new()), "{}", path.display());
+    }
+    // A shell at a terminal of its own, in which somebody types. Each step waits for what the one before shows.
+    let type_in = |typed: &str, seen: &str| {
+        let script = format!(
+            "zmodload zsh/zpty; zpty z zsh -f -i\n\
+             zpty -w z 'fpath=({} $fpath); autoload -Uz compinit; compinit -u -D; print -r -- ready$((1))'\n\
+             zpty -r -m z out '*ready1*'\nzpty -n -w z '{typed}'$'\\t'\nzpty -r -m z out '*{seen}*'\nprint -r -- \"$out\"\n",
+            dir.path().display()
+        );
+        let (said, errors) = feed("timeout", &["60", "zsh", "-f"], &script).unwrap();
+        assert!(said.contains(seen), "{typed}: {said:?} {errors}");
+    };
+    for program in ["tapster", "barman"] {
+        type_in(&format!("{program} resto"), &format!("{program} restore"));
+        type_in(&format!("{program} restore --target-ti"), "--target-time");
+    }
+    type_in("barman-wal-archive --gz", "--gzip");
 }
