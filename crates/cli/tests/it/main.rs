@@ -33,6 +33,7 @@ mod check_lines;
 mod cloud_parity;
 mod commands_cycle;
 mod commands_errors;
+mod config_keys;
 mod configuration;
 mod cron;
 mod daemon;

@@ -20,7 +20,11 @@ pub(super) fn settle(server: &mut ServerConfig) {
 }
 
 fn connections(server: &mut ServerConfig) {
-    let problem = connection_problem("conninfo", server.conninfo.as_deref(), server);
+    // What is wrong with the connection to a standby's primary is wrong with that to the standby.
+    let problem = connection_problem("conninfo", server.conninfo.as_deref(), server).or_else(|| {
+        let primary = server.primary_conninfo.as_deref()?;
+        connection_problem("primary_conninfo", Some(primary), server)
+    });
     let streams = server.backup_method == BackupMethod::Postgres || server.streaming_archiver;
     let streaming = streams
         .then(|| connection_problem("streaming_conninfo", server.streaming_conninfo.as_deref(), server));
