@@ -30,6 +30,7 @@ pub mod testing;
 mod url;
 mod wire;
 
+pub use bytes::Bytes;
 pub use error::{CloudError, UrlError};
 pub use layout::Layout;
 pub use options::{Addressing, AzureCredential, Encryption, Environment, Retries, StoreOptions};

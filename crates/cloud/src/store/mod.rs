@@ -4,6 +4,7 @@ mod bucket;
 mod download;
 mod failure;
 mod list;
+mod list_after;
 mod lock;
 mod objects;
 mod parts;

@@ -4,14 +4,28 @@
 
 pub mod backup;
 mod catalog;
+mod check_wal_archive;
 pub mod delete;
 mod keep;
 pub mod restore;
+mod wal_archive;
+mod wal_content;
+mod wal_daemon;
+mod wal_error;
+mod wal_objects;
+mod wal_owner;
+mod wal_restore;
 
 use tapster_cloud::{CloudError, Layout, Store};
 
 pub use catalog::{CloudBackup, CloudCatalog, CloudKeep, CloudSelectError};
 pub use keep::CloudKeepError;
+
+pub use check_wal_archive::CheckWalArchiveError;
+pub use wal_archive::{CloudArchiveOptions, CloudArchiveReport, CloudArchived, is_archived_ahead};
+pub use wal_daemon::{DaemonAnswer, archive_by_daemon};
+pub use wal_error::CloudWalError;
+pub use wal_restore::{CloudRestoreOptions, CloudRestored, take_from_spool};
 
 /// A server whose base backups and WAL are in an object store.
 #[derive(Debug, Clone)]

@@ -30,15 +30,21 @@ const SHARED_PATIENCE: Duration = Duration::from_secs(60);
 const MAX_SOCKET: usize = 90;
 
 /// Who reads from a spool: one cluster, from one archive.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     /// For the spool's marker.
-    pub(super) owner: String,
+    pub(crate) owner: String,
     /// Of the cluster that waits for the file.
-    pub(super) system_id: Option<SystemId>,
+    pub(crate) system_id: Option<SystemId>,
 }
 
 impl Reader {
     pub(super) fn new(remote: &RemoteBarman, destination: &Path) -> Self {
+        let RemoteBarman { user, host, server, .. } = remote;
+        Self::of(&format!("{user}@{host}\n{server}"), destination)
+    }
+
+    /// Who reads from `archive` to `destination`.
+    pub(crate) fn of(archive: &str, destination: &Path) -> Self {
         let absolute = std::path::absolute(destination).unwrap_or_else(|_| destination.to_owned());
         let system_id = absolute.parent().and_then(Path::parent).and_then(|data| {
             let mut bytes = Vec::with_capacity(ControlFile::FILE_LEN);
@@ -47,8 +53,7 @@ impl Reader {
             Some(ControlFile::parse(&bytes).ok()?.system_id)
         });
         let system = system_id.map_or(0, SystemId::get);
-        let RemoteBarman { user, host, server, .. } = remote;
-        let owner = format!("{user}@{host}\n{server}\n{}\n{system}\n", absolute.display());
+        let owner = format!("{archive}\n{}\n{system}\n", absolute.display());
         Self { owner, system_id }
     }
 }
@@ -71,7 +76,7 @@ pub(super) fn shared(remote: &RemoteBarman, spool_dir: &Path) -> RemoteBarman {
 }
 
 /// Waits while somebody fetches `wanted`.
-pub(super) fn wait_for(wanted: SegmentName, spool_dir: &Path, stop: &AtomicBool) {
+pub(crate) fn wait_for(wanted: SegmentName, spool_dir: &Path, stop: &AtomicBool) {
     let (name, path) = (wanted.to_string(), spool_dir.join(wanted.to_string()));
     let until = Instant::now() + PATIENCE;
     while !path.exists() && Instant::now() < until && !stop.load(Ordering::Relaxed) {
@@ -104,25 +109,43 @@ pub fn fetch_ahead(
     if !claim(&options.spool_dir).map_err(spool_error)? {
         return Ok(0);
     }
-    let path = options.spool_dir.join(PLAN);
+    let remote = shared(remote, &options.spool_dir);
+    let reader = Reader::new(&remote, destination);
+    let names = || {
+        let names = peek(&remote, &after.to_string(), options.parallel, options, stop)?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    };
+    fill(&options.spool_dir, after, names, MAX_SESSIONS, spool_error, |name| {
+        into_spool(&remote, name, &reader, options, stop)
+    })
+}
+
+/// Fetches into the spool, `at_once` at a time, those of `names` that follow `after` and are not there; none when somebody else is about
+/// it. `fetch` says whether the reader still wanted the one it was given. Returns how many came.
+pub(crate) fn fill<E: Send>(
+    spool_dir: &Path,
+    after: SegmentName,
+    names: impl FnOnce() -> Result<Vec<SegmentName>, E>,
+    at_once: usize,
+    spool_error: impl Fn(io::Error) -> E,
+    fetch: impl Fn(SegmentName) -> Result<bool, E> + Sync,
+) -> Result<usize, E> {
+    let path = spool_dir.join(PLAN);
     let mut plan =
-        File::options().write(true).create(true).truncate(false).open(path).map_err(spool_error)?;
+        File::options().write(true).create(true).truncate(false).open(path).map_err(&spool_error)?;
     match plan.try_lock() {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => return Ok(0),
         Err(fs::TryLockError::Error(error)) => return Err(spool_error(error)),
     }
-    plan.set_len(0).map_err(spool_error)?;
-    let remote = shared(remote, &options.spool_dir);
-    let reader = Reader::new(&remote, destination);
-    let names = peek(&remote, &after.to_string(), options.parallel, options, stop)?;
-    let names = names.iter().filter_map(|name| name.parse::<SegmentName>().ok());
-    let names: Vec<SegmentName> = names
+    plan.set_len(0).map_err(&spool_error)?;
+    let names: Vec<SegmentName> = names()?
+        .into_iter()
         .filter(|name| name.timeline() == after.timeline() && *name > after)
-        .filter(|name| !options.spool_dir.join(name.to_string()).exists())
+        .filter(|name| !spool_dir.join(name.to_string()).exists())
         .collect();
     let text: String = names.iter().map(|name| format!("{name}\n")).collect();
-    plan.write_all(text.as_bytes()).map_err(spool_error)?;
+    plan.write_all(text.as_bytes()).map_err(&spool_error)?;
 
     let queue = Mutex::new(names.iter());
     let next = || queue.lock().ok()?.next();
@@ -134,10 +157,10 @@ pub fn fetch_ahead(
     let failed = Mutex::new(None);
     let fetched = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for _ in 0..names.len().min(MAX_SESSIONS) {
+        for _ in 0..names.len().min(at_once) {
             scope.spawn(|| {
                 while let Some(name) = next() {
-                    match into_spool(&remote, *name, &reader, options, stop) {
+                    match fetch(*name) {
                         Ok(true) => {
                             fetched.fetch_add(1, Ordering::Relaxed);
                         }

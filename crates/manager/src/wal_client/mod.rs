@@ -13,9 +13,13 @@ mod transfer;
 pub(crate) mod watch;
 
 pub use ahead::fetch_ahead;
+#[cfg(feature = "cloud")]
+pub(crate) use ahead::{Reader, fill, wait_for};
 pub use archive::{SendOptions, SendWalError, send_wal, test_put_wal};
 pub use restore::{
     FetchOptions, FetchWalError, Fetched, TransferCompression, ends_recovery, fetch_wal, test_get_wal,
 };
+#[cfg(feature = "cloud")]
+pub(crate) use spool::{Spool, claim};
 pub use ssh::{RemoteBarman, SshError};
 pub(crate) use transfer::Hasher;

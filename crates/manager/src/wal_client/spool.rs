@@ -26,14 +26,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An open spool, locked until it is dropped.
 #[derive(Debug)]
-pub(super) struct Spool {
+pub(crate) struct Spool {
     dir: PathBuf,
     _lock: File,
 }
 
 /// Makes the directory, or sees to it that nobody else can write to the one that is there; `false` when it is another user's: what
 /// lies in a directory below `/tmp` that somebody was quick to make would be replayed.
-pub(super) fn claim(dir: &Path) -> io::Result<bool> {
+pub(crate) fn claim(dir: &Path) -> io::Result<bool> {
     if let Some(above) = dir.parent() {
         fs::create_dir_all(above)?;
     }
@@ -72,7 +72,7 @@ pub(super) fn claim(dir: &Path) -> io::Result<bool> {
 
 impl Spool {
     /// Opens the spool for `owner`; `None` while somebody else works with it. The directory must have been claimed.
-    pub(super) fn open(dir: &Path, owner: &str) -> io::Result<Option<Self>> {
+    pub(crate) fn open(dir: &Path, owner: &str) -> io::Result<Option<Self>> {
         let mut marker =
             File::options().read(true).write(true).create(true).truncate(false).open(dir.join(MARKER))?;
         let until = Instant::now() + PATIENCE;
@@ -105,7 +105,7 @@ impl Spool {
 
     /// Opens it to put `name` in, which was fetched for `owner`, waiting for its turn; `None` when the spool has passed to somebody
     /// else meanwhile, or the reader is past that segment or on another timeline.
-    pub(super) fn join(dir: &Path, owner: &str, name: SegmentName) -> io::Result<Option<Self>> {
+    pub(crate) fn join(dir: &Path, owner: &str, name: SegmentName) -> io::Result<Option<Self>> {
         let mut marker = File::options().read(true).write(true).open(dir.join(MARKER))?;
         marker.lock()?;
         let mut found = String::new();
@@ -115,7 +115,7 @@ impl Spool {
     }
 
     /// Notes which segment is asked for.
-    pub(super) fn set_position(&self, wanted: SegmentName) -> io::Result<()> {
+    pub(crate) fn set_position(&self, wanted: SegmentName) -> io::Result<()> {
         let path = self.dir.join(POSITION);
         let mut file = File::options().write(true).create(true).truncate(true).open(path)?;
         file.write_all(wanted.to_string().as_bytes())
@@ -137,7 +137,7 @@ impl Spool {
     /// Moves `name`, whose content is durable, to `target`, and returns its length; `None` when it is not here. A file of an impossible length,
     /// or whose header is not that of this segment (of this cluster, where that is known), is thrown away: another program, or
     /// another cluster that was restored to the same place, may have left it.
-    pub(super) fn take(
+    pub(crate) fn take(
         &self,
         name: SegmentName,
         target: &Path,
@@ -187,7 +187,7 @@ impl Spool {
     }
 
     /// How many of the up to `count` segments after `wanted` are here without a gap.
-    pub(super) fn waiting(&self, wanted: SegmentName, size: SegmentSize, count: u64) -> u64 {
+    pub(crate) fn waiting(&self, wanted: SegmentName, size: SegmentSize, count: u64) -> u64 {
         let mut last = wanted;
         let mut found = 0;
         while found < count
@@ -202,7 +202,7 @@ impl Spool {
 
     /// Throws away everything but the up to `count` segments after `wanted` on its timeline. With an unknown size, everything of
     /// other timelines and everything up to `wanted`.
-    pub(super) fn keep_after(
+    pub(crate) fn keep_after(
         &self,
         wanted: SegmentName,
         size: Option<SegmentSize>,

@@ -16,6 +16,8 @@
 
 mod check;
 #[cfg(feature = "cloud")]
+mod cloud;
+#[cfg(feature = "cloud")]
 mod cloud_backup;
 mod completeness;
 mod config;

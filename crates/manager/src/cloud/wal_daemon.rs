@@ -1,0 +1,280 @@
+//! A process that archives for others: connections, TLS and credentials stay, and what is ready goes out before it is asked for.
+//!
+//! It listens on a socket beside the record of what is archived, in a directory that only its user can enter. A request names a file
+//! and the settings; the process takes it from its own `pg_wal`. It can be killed at any moment: who asked does the work itself then.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use tapster_catalog::durable;
+use tapster_cloud::{StoreOptions, StoreUrl};
+use walfile::WalName;
+
+use super::wal_archive::{Batch, CloudArchiveReport, MOST_AT_ONCE, Record, beside, wal_name};
+use super::{CloudArchiveOptions, CloudArchived, CloudServer, CloudWalError};
+use crate::wal_client::claim;
+
+const SOCKET: &str = "archive.sock";
+const LOCK: &str = "daemon.lock";
+/// Longest line in either direction.
+const LINE: u64 = 4096;
+/// PostgreSQL asks for one file at a time; anybody else can wait.
+const MOST_CLIENTS: usize = 16;
+/// How soon the stop flag is seen.
+const TICK: Duration = Duration::from_millis(50);
+/// A request is one short line.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What must be the same for another process to do the work: everything that decides about the object.
+fn settings(store: &StoreOptions, options: &CloudArchiveOptions) -> String {
+    let CloudArchiveOptions { compression, level, tags, history_tags, .. } = options;
+    let text = format!("{store:?} {compression:?} {level:?} {tags:?} {history_tags:?}");
+    Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What another process has to say about a file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum DaemonAnswer {
+    /// It is archived.
+    Archived(CloudArchived),
+    /// It is not, and this is why.
+    Failed(String),
+}
+
+/// Has the process that [`CloudServer::serve_wal_archive`] runs for this place and `pg_wal` archive `path`. `None` when there is none, it
+/// was made with other settings or ended meanwhile: then archive it here.
+pub fn archive_by_daemon(
+    url: &StoreUrl,
+    server: &str,
+    path: &Path,
+    store: &StoreOptions,
+    options: &CloudArchiveOptions,
+) -> Option<DaemonAnswer> {
+    let name = wal_name(path).ok()?;
+    if options.take_over {
+        return None;
+    }
+    let record = Record::locate(&options.spool_dir, url, server, durable::parent(path));
+    let mut stream = UnixStream::connect(record.dir().join(SOCKET)).ok()?;
+    if !claim(record.dir()).ok()? {
+        return None;
+    }
+    stream.write_all(format!("{} {name}\n", settings(store, options)).as_bytes()).ok()?;
+    let mut line = String::new();
+    BufReader::new(stream.take(LINE)).read_line(&mut line).ok()?;
+    match line.strip_suffix('\n')?.split_once(' ')? {
+        ("ok", "uploaded") => Some(DaemonAnswer::Archived(CloudArchived::Uploaded)),
+        ("ok", "identical") => Some(DaemonAnswer::Archived(CloudArchived::Identical)),
+        ("ok", "ahead") => Some(DaemonAnswer::Archived(CloudArchived::Ahead)),
+        ("failed", why) => Some(DaemonAnswer::Failed(why.to_owned())),
+        _ => None,
+    }
+}
+
+/// The process's state.
+struct Daemon<'d> {
+    server: &'d CloudServer,
+    wal_dir: &'d Path,
+    record: &'d Record,
+    options: &'d CloudArchiveOptions,
+    settings: String,
+    stop: &'d AtomicBool,
+    clients: AtomicUsize,
+    /// What is being uploaded, and whether there may be more that is ready.
+    work: Mutex<(BTreeSet<WalName>, bool)>,
+    changed: Condvar,
+}
+
+impl CloudServer {
+    /// Archives what [`archive_by_daemon`] asks for from `wal_dir` until `stop` is set. `started` is called when it listens.
+    ///
+    /// # Errors
+    /// [`CloudWalError::Spool`] when it cannot listen, or another process does.
+    pub fn serve_wal_archive(
+        &self,
+        wal_dir: &Path,
+        options: &CloudArchiveOptions,
+        stop: &AtomicBool,
+        started: impl FnOnce(),
+    ) -> Result<(), CloudWalError> {
+        let record = Record::locate(&options.spool_dir, self.store().url(), self.layout().server(), wal_dir);
+        let failed = |source| CloudWalError::Spool { path: record.dir().to_owned(), source };
+        if !record.create().map_err(failed)? {
+            return Err(failed(io::Error::other("it belongs to another user")));
+        }
+        let lock = File::create(record.dir().join(LOCK)).map_err(failed)?;
+        lock.try_lock().map_err(|_| failed(io::Error::other("another process serves it")))?;
+        let socket: PathBuf = record.dir().join(SOCKET);
+        match fs::remove_file(&socket) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        // Only we can enter the directory, so nobody is quicker than the permissions.
+        let listener = UnixListener::bind(&socket).map_err(failed)?;
+        fs::set_permissions(&socket, Permissions::from_mode(0o600)).map_err(failed)?;
+        let mut options = options.clone();
+        options.parallel = options.parallel.clamp(2, MOST_AT_ONCE);
+        let daemon = Daemon {
+            server: self,
+            wal_dir,
+            record: &record,
+            settings: settings(self.store().options(), &options),
+            options: &options,
+            stop,
+            clients: AtomicUsize::new(0),
+            work: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        started();
+        std::thread::scope(|scope| {
+            scope.spawn(|| daemon.run_ahead());
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    std::thread::sleep(TICK);
+                }
+                // Wakes who waits below.
+                drop(UnixStream::connect(&socket));
+            });
+            for client in listener.incoming() {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let Ok(client) = client else {
+                    // Too many open files, say.
+                    std::thread::sleep(TICK);
+                    continue;
+                };
+                if daemon.clients.fetch_add(1, Ordering::Relaxed) >= MOST_CLIENTS {
+                    daemon.clients.fetch_sub(1, Ordering::Relaxed);
+                    continue;
+                }
+                let daemon = &daemon;
+                scope.spawn(move || {
+                    // Who went away has its answer.
+                    drop(daemon.serve(client));
+                    daemon.clients.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+        });
+        drop(fs::remove_file(&socket));
+        Ok(())
+    }
+}
+
+impl Daemon<'_> {
+    fn serve(&self, client: UnixStream) -> io::Result<()> {
+        client.set_read_timeout(Some(PATIENCE))?;
+        client.set_write_timeout(Some(PATIENCE))?;
+        let mut line = String::new();
+        BufReader::new((&client).take(LINE)).read_line(&mut line)?;
+        let request = line.strip_suffix('\n').and_then(|line| line.split_once(' '));
+        let Some((settings, name)) = request else { return Ok(()) };
+        let Ok(name) = name.parse::<WalName>() else { return Ok(()) };
+        let answer = if settings == self.settings {
+            match self.archive(name) {
+                Ok(report) => format!("ok {}\n", word(report.archived)),
+                Err(error) => {
+                    let why: String = error
+                        .to_string()
+                        .chars()
+                        .map(|c| if c.is_control() { ' ' } else { c })
+                        .take(900)
+                        .collect();
+                    format!("failed {why}\n")
+                }
+            }
+        } else {
+            "other settings\n".to_owned()
+        };
+        (&client).write_all(answer.as_bytes())
+    }
+
+    fn archive(&self, name: WalName) -> Result<CloudArchiveReport, CloudWalError> {
+        // What is on its way is waited for instead of sent twice.
+        if let Ok(mut work) = self.work.lock() {
+            while work.0.contains(&name) && !self.stop.load(Ordering::Relaxed) {
+                work = match self.changed.wait_timeout(work, TICK) {
+                    Ok((work, _)) => work,
+                    Err(_) => break,
+                };
+            }
+        }
+        let report =
+            self.server.archive_alone(&self.wal_dir.join(name.to_string()), self.record, self.options)?;
+        if let Ok(mut work) = self.work.lock() {
+            work.1 = true;
+        }
+        self.changed.notify_all();
+        Ok(report)
+    }
+
+    /// After each file, those that are ready go out too.
+    fn run_ahead(&self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let Ok(mut work) = self.work.lock() else { return };
+            if !work.1 {
+                drop(self.changed.wait_timeout(work, TICK));
+                continue;
+            }
+            self.record.forget_told(self.wal_dir);
+            // Any name will do for a file beside them.
+            let mut names = beside(&self.wal_dir.join("none"), None, MOST_AT_ONCE * 4);
+            names.retain(|name| !self.record.has(*name, &self.wal_dir.join(name.to_string())));
+            names.truncate(self.options.parallel * 2);
+            work.1 = !names.is_empty();
+            work.0 = names.iter().copied().collect();
+            drop(work);
+            if !names.is_empty() && !self.upload(names) {
+                // Until somebody asks again; that is not for ever, as PostgreSQL does.
+                if let Ok(mut work) = self.work.lock() {
+                    work.1 = false;
+                }
+            }
+            if let Ok(mut work) = self.work.lock() {
+                work.0.clear();
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// Whether all of them went.
+    fn upload(&self, names: Vec<WalName>) -> bool {
+        let count = names.len();
+        let there = match self.server.archived_of(names.iter().copied()) {
+            Ok(there) => there,
+            Err(error) => {
+                tracing::warn!(%error, "cannot archive ahead");
+                return false;
+            }
+        };
+        let batch =
+            Batch::new(self.server, self.wal_dir, Some(self.record), self.options, names, &there, self.stop);
+        std::thread::scope(|scope| {
+            for _ in 0..self.options.parallel.min(count) {
+                scope.spawn(|| batch.work());
+            }
+        });
+        let (archived, warnings) = batch.finish();
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        archived.len() == count
+    }
+}
+
+const fn word(archived: CloudArchived) -> &'static str {
+    match archived {
+        CloudArchived::Uploaded => "uploaded",
+        CloudArchived::Identical => "identical",
+        CloudArchived::Ahead => "ahead",
+    }
+}

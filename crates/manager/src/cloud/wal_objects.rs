@@ -1,0 +1,149 @@
+//! The objects below `wals/`: names, endings, and what there is of a segment.
+
+use std::io::{self, Read};
+
+use tapster_cloud::CloudError;
+use walfile::codec::{self, Compression, DETECT_LEN};
+use walfile::{SegmentName, SegmentSize, WalName};
+
+use super::{CloudServer, CloudWalError};
+
+/// A file in the archive, in the form it is stored.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct StoredWal {
+    pub(super) name: WalName,
+    pub(super) key: String,
+}
+
+/// What Barman 3.19 appends to the name of a compressed file (`barman/clients/cloud_walarchive.py`).
+pub(super) const fn ending(compression: Compression) -> &'static str {
+    match compression {
+        Compression::None => "",
+        Compression::Gzip => ".gz",
+        Compression::Bzip2 => ".bz2",
+        Compression::Xz => ".xz",
+        Compression::Zstd => ".zst",
+        Compression::Lz4 => ".lz4",
+        Compression::Snappy => ".snappy",
+    }
+}
+
+impl StoredWal {
+    /// Of a key below `wals/`; `None` for other objects.
+    pub(super) fn of(key: &str) -> Option<Self> {
+        let file = key.rsplit('/').next()?;
+        let bare = Compression::ALL.iter().filter(|format| **format != Compression::None);
+        let stem = bare.filter_map(|format| file.strip_suffix(ending(*format))).next().unwrap_or(file);
+        Some(Self { name: stem.parse().ok()?, key: key.to_owned() })
+    }
+}
+
+impl CloudServer {
+    /// What is archived of `from` and of what follows it in its directory, in the order of the keys, until `take` says `false`.
+    pub(super) fn wals_from(
+        &self,
+        from: SegmentName,
+        mut take: impl FnMut(StoredWal) -> bool,
+    ) -> Result<(), CloudError> {
+        let first = self.layout().wal(from.into());
+        let dir = first.rsplit_once('/').map_or("", |(dir, _)| dir);
+        // Of all keys with a digit less, those that begin so come right after it.
+        let after = first.get(..first.len().saturating_sub(1)).unwrap_or_default();
+        for object in self.store().list_after(dir, after) {
+            let object = object?;
+            if object.key < first {
+                continue;
+            }
+            if StoredWal::of(&object.key).is_some_and(|stored| !take(stored)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every form in which `name` is archived. A segment has its partial ones too.
+    pub(super) fn forms(&self, name: WalName) -> Result<Vec<StoredWal>, CloudError> {
+        let mut found = Vec::new();
+        match name {
+            WalName::History(_) => {
+                // Listing them would list everything that is archived, where the store cannot begin at a key.
+                let store = self.store();
+                let keys = Compression::ALL.map(|c| format!("{}{}", self.layout().wal(name), ending(c)));
+                let heads: Vec<_> = std::thread::scope(|scope| {
+                    let asked: Vec<_> = keys.iter().map(|key| scope.spawn(|| store.head(key))).collect();
+                    asked.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+                });
+                for (key, head) in keys.into_iter().zip(heads) {
+                    match head {
+                        Ok(Ok(_)) => found.push(StoredWal { name, key }),
+                        Ok(Err(CloudError::NotFound { .. })) => {}
+                        Ok(Err(error)) => return Err(error),
+                        Err(_) => return Err(CloudError::Stopped),
+                    }
+                }
+            }
+            WalName::Segment(segment)
+            | WalName::Partial(segment)
+            | WalName::BackupLabel { start: segment, .. } => {
+                self.wals_from(segment, |stored| {
+                    let is_of_it = stored.name.segment() == Some(segment);
+                    if is_of_it {
+                        found.push(stored);
+                    }
+                    is_of_it
+                })?;
+                found.retain(|stored| {
+                    stored.name == name
+                        || (name == segment.into() && stored.name == WalName::Partial(segment))
+                });
+            }
+        }
+        found.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(found)
+    }
+
+    /// The content of an archived file, decompressed as its first bytes say: at most one byte more than the largest segment.
+    pub(super) fn open_wal(&self, stored: &StoredWal) -> Result<Box<dyn Read + Send>, CloudWalError> {
+        let mut input = self.store().get(&stored.key, None)?;
+        let mut start = Vec::with_capacity(DETECT_LEN);
+        (&mut input)
+            .take(DETECT_LEN as u64)
+            .read_to_end(&mut start)
+            .map_err(|e| self.unreadable(stored, e))?;
+        let compression = codec::detect(&start);
+        let whole = io::Cursor::new(start).chain(input);
+        let content = codec::decoder(whole, compression).map_err(|e| self.unreadable(stored, e.into()))?;
+        Ok(Box::new(content.take(SegmentSize::MAX.bytes() + 1)))
+    }
+
+    /// What reading failed for: the store, or what it has.
+    pub(super) fn unreadable(&self, stored: &StoredWal, error: io::Error) -> CloudWalError {
+        match cloud_error(error) {
+            Ok(error) => error.into(),
+            Err(problem) => CloudWalError::Content {
+                name: stored.name.to_string(),
+                store: self.store().url().to_string(),
+                key: stored.key.clone(),
+                problem: problem.to_string(),
+            },
+        }
+    }
+}
+
+/// The store's own error in one of reading, also below those that decoders put around it.
+fn cloud_error(error: io::Error) -> Result<CloudError, io::Error> {
+    match error.downcast::<CloudError>() {
+        Ok(error) => Ok(error),
+        Err(error) => {
+            let mut source = error.get_ref().and_then(|inner| inner.source());
+            while let Some(inner) = source {
+                if let Some(CloudError::Unreachable { store, action, key, reason }) = inner.downcast_ref() {
+                    let (store, key) = (store.clone(), key.clone());
+                    return Ok(CloudError::Unreachable { store, action, key, reason: reason.clone() });
+                }
+                source = inner.source();
+            }
+            Err(error)
+        }
+    }
+}
