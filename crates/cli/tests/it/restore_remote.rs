@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use sha2::Digest as _;
 use tapster_protocol::testing::servers;
@@ -213,7 +214,16 @@ fn what_goes_wrong_there_is_said_and_nothing_can_be_started() {
         lab.json(&["show-backup", "main", name])["main"]["backup_id"].as_str().unwrap().to_owned()
     };
     let unfinished = format!("it holds an unfinished restore of backup {} of server 'main'", id("packed"));
-    says(&fails(&ssh, "packed", &[]), &unfinished);
+    // What has lost its connection takes a moment to end.
+    let patience = Instant::now() + Duration::from_secs(60);
+    let said = loop {
+        let said = fails(&ssh, "packed", &[]);
+        if !said.contains("is running on the target host") || Instant::now() > patience {
+            break said;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    says(&said, &unfinished);
     sshd.no_remote_program("tar");
     let run = place.restore(&lab, &ssh, "packed", &["--delta-restore"]);
     assert_eq!(run.code, 0, "{run:?}");
@@ -294,6 +304,21 @@ fn what_goes_wrong_there_is_said_and_nothing_can_be_started() {
     assert!(run.stderr.contains("holds 1 WAL files that are not in the archive"), "{run:?}");
     assert!(place.data.join("pg_wal/not-archived").join(last).exists());
     assert_eq!(place.ask(&lab), "5000,500500");
+
+    // The data directory by one name, a tablespace in it by another.
+    let (real, link) = (lab.destination("real"), lab.path("link"));
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let place = Place { data: link.join("data"), space: real.join("data/sp[a]ce*") };
+    let other = place.space.join("PG_14_202107181/1/1");
+    for backup in ["plain", "plain", "packed"] {
+        let run = place.restore(&lab, &ssh, backup, &["--delta-restore"]);
+        assert_eq!(run.code, 0, "{run:?}");
+        let found = fs::read_dir(&place.space).unwrap().count();
+        assert_eq!(found, if other.exists() { 2 } else { 1 }, "{backup}");
+        fs::create_dir_all(&other).unwrap();
+        fs::write(place.data.join("stray"), "").unwrap();
+    }
+    assert!(other.is_dir());
 }
 
 #[test]
