@@ -294,3 +294,77 @@ fn count(dir: &Path) -> usize {
     let paths = entries.flatten().map(|entry| entry.path());
     paths.map(|path| if path.is_dir() && !path.is_symlink() { count(&path) } else { 1 }).sum()
 }
+
+/// A file system of its own, as long as it is wanted.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// `None`, with the reason, where it may not be made.
+    fn new(lab: &Lab, name: &str) -> Option<Self> {
+        let path = lab.destination(name);
+        let output =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=128m", "tmpfs"]).arg(&path).output();
+        match output {
+            Ok(output) if output.status.success() => Some(Self(path)),
+            Ok(output) => {
+                eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr).trim());
+                None
+            }
+            Err(error) => {
+                eprintln!("skipped: mount: {error}");
+                None
+            }
+        }
+    }
+
+    /// As a new file system of a disk is.
+    fn empty(&self) {
+        for entry in fs::read_dir(&self.0).unwrap() {
+            let path = entry.unwrap().path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.unwrap();
+        }
+        fs::create_dir(self.0.join("lost+found")).unwrap();
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+#[test]
+fn mount_points_are_destinations() {
+    let Some(lab) = Lab::new() else { return };
+    let (Some(data), Some(space)) = (Mount::new(&lab, "mounted"), Mount::new(&lab, "mounted-space")) else {
+        return;
+    };
+    let lab = ready(lab, "");
+    let receiver = lab.receive();
+    lab.ok(&["backup", "main", "--wait"]);
+    drop(receiver);
+    let place = restore(&lab, "mounted", &[]);
+    assert_eq!((&place.0, &place.1), (&data.0, &space.0));
+    own(&lab, &place.1);
+    assert_eq!(lab.ask_restored(&place.0, SUM), "20000 200010000");
+    for dir in [&place.0, &place.1] {
+        fs::write(dir.join(if *dir == place.0 { "stray" } else { "PG_99_1" }), "x").unwrap();
+    }
+    restore(&lab, "mounted", &["--delta-restore"]);
+    assert!(!place.0.join("stray").exists() && place.1.join("PG_99_1").exists());
+    own(&lab, &place.1);
+    assert_eq!(lab.ask_restored(&place.0, SUM), "20000 200010000");
+    // A tablespace may lie beside what belongs to the file system, a data directory may not.
+    data.empty();
+    space.empty();
+    for more in [&[][..], &["--delta-restore"]] {
+        refused(&lab, "mounted", more, "is a mount point and holds 'lost+found'");
+    }
+    fs::remove_dir(data.0.join("lost+found")).unwrap();
+    restore(&lab, "mounted", &[]);
+    own(&lab, &place.1);
+    assert_eq!(lab.ask_restored(&place.0, SUM), "20000 200010000");
+    restore(&lab, "mounted", &["--delta-restore"]);
+    assert!(place.1.join("lost+found").is_dir());
+}

@@ -764,29 +764,35 @@ fn encrypted_and_copied_backups_are_restored_to_transactions_and_names() {
         "backup_method = rsync\nssh_command = {}\nbackup_options = concurrent_backup\n",
         sshd.ssh_command()
     );
-    let path = lab.configure("tapster.conf", &conninfo, &rsync);
-    let text = std::fs::read_to_string(&path).unwrap().replacen("backup_method = postgres\n", "", 1);
-    std::fs::write(&path, text).unwrap();
-    lab.ok(&["backup", "main", "--wait", "--name", "copied"]);
-    lab.configure("tapster.conf", &conninfo, &ring.settings());
-    lab.ok(&["backup", "main", "--wait", "--name", "sealed"]);
-    let a = moment(&lab.cluster, "a");
-    restore_point(&lab.cluster, "one");
-    moment(&lab.cluster, "b");
-    lab.ok(&["switch-wal", "--archive", "main"]);
-    drop(receiver);
-    for backup in ["copied", "sealed"] {
-        let record = &lab.json(&["show-backup", "main", backup])["main"]["base_backup_information"];
-        let way = if backup == "sealed" { ("postgres", "gpg") } else { ("rsync-concurrent", "") };
-        let found =
-            (record["backup_method"].as_str().unwrap(), record["encryption"].as_str().unwrap_or_default());
-        assert_eq!(found, way, "{record}");
-        for (kind, target) in [("xid", ["--target-xid", &a.xid]), ("name", ["--target-name", "one"])] {
-            let data = lab.destination(&format!("{backup}-{kind}"));
-            let action = ["--target-action", "promote", "main", backup, data.to_str().unwrap()];
-            lab.ok(&[&["restore"], &target[..], &action].concat());
-            let rows = lab.ask_restored(&data, "SELECT string_agg(v, '' ORDER BY id) FROM t");
-            assert_eq!(rows, "a", "{backup} {kind}");
+    for (backup, settings, way, expected) in [
+        ("copied", rsync, ("rsync-concurrent", ""), "a"),
+        ("sealed", ring.settings(), ("postgres", "gpg"), "aba"),
+    ] {
+        let path = lab.configure("tapster.conf", &conninfo, &settings);
+        if backup == "copied" {
+            let text = std::fs::read_to_string(&path).unwrap().replacen("backup_method = postgres\n", "", 1);
+            std::fs::write(&path, text).unwrap();
         }
+        lab.ok(&["backup", "main", "--wait", "--name", backup]);
+        let record = &lab.json(&["show-backup", "main", backup])["main"]["base_backup_information"];
+        let encryption = record["encryption"].as_str().unwrap_or_default();
+        assert_eq!((record["backup_method"].as_str().unwrap(), encryption), way, "{record}");
+        let a = moment(&lab.cluster, "a");
+        restore_point(&lab.cluster, backup);
+        moment(&lab.cluster, "b");
+        lab.ok(&["switch-wal", "--archive", "main"]);
+        std::thread::scope(|scope| {
+            for (kind, target) in [("xid", ["--target-xid", &a.xid]), ("name", ["--target-name", backup])] {
+                let data = lab.destination(&format!("{backup}-{kind}"));
+                let lab = &lab;
+                scope.spawn(move || {
+                    let action = ["--target-action", "promote", "main", backup, data.to_str().unwrap()];
+                    lab.ok(&[&["restore"], &target[..], &action].concat());
+                    let rows = lab.ask_restored(&data, "SELECT string_agg(v, '' ORDER BY id) FROM t");
+                    assert_eq!(rows, expected, "{backup} {kind}");
+                });
+            }
+        });
     }
+    drop(receiver);
 }

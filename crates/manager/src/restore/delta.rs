@@ -21,7 +21,7 @@ use super::archives::is_archived;
 use super::execute::CONTROL;
 use super::here::NOT_RESTORED;
 use super::occupied::{Found, MARKER, Unfinished, look, server_on, user_of};
-use super::places::{is_empty, resolved};
+use super::places::resolved;
 use super::unarchived::SET_ASIDE;
 use super::{RestoreError, RestorePlan, RestorePlanError, TablespacePlace};
 use crate::event::Event;
@@ -285,10 +285,11 @@ fn listed(path: &Path, oids: &[u32]) -> Result<(Inventory, BTreeMap<u32, Invento
     Inventory::of_manifest(file, oids, &excludes).map_err(|error| fail(std::io::Error::other(error)))
 }
 
-/// The places of tablespaces are empty, as the destination is.
+/// The places of tablespaces are empty, as the destination is; but for what the file system itself has put there, which is not in
+/// the way of a tablespace.
 fn is_free(tablespaces: &[TablespacePlace]) -> Result<(), RestorePlanError> {
     for place in tablespaces {
-        if !is_empty(&place.location)? {
+        if file_names(&place.location)?.iter().any(|name| name != "lost+found") {
             let path = place.location.clone();
             return Err(RestorePlanError::TablespaceNotEmpty { name: place.name.clone(), path });
         }

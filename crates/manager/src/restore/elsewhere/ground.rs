@@ -187,6 +187,9 @@ impl There {
             self.absolute(path)?;
         }
         self.look(&paths)?;
+        if self.place(destination)?.state == State::Bare {
+            return Err(RestorePlanError::MountPoint { path: destination.to_owned() });
+        }
         if !self.is_free(destination)? && !over {
             let path = destination.to_owned();
             return Err(match self.begun(destination)? {
@@ -196,7 +199,9 @@ impl There {
         }
         let real_destination = self.resolved(destination)?;
         for (index, place) in tablespaces.iter().enumerate() {
-            if !self.is_free(&place.location)? && !over {
+            let is_free =
+                self.place(&place.location)?.state == State::Bare || self.is_free(&place.location)?;
+            if !is_free && !over {
                 let path = place.location.clone();
                 return Err(RestorePlanError::TablespaceNotEmpty { name: place.name.clone(), path });
             }
@@ -332,7 +337,7 @@ impl There {
         };
         match place.state {
             State::Other => io(std::io::ErrorKind::NotADirectory, dir),
-            State::Full => Ok(false),
+            State::Full | State::Bare => Ok(false),
             State::Absent | State::Empty if !place.is_writable => {
                 io(std::io::ErrorKind::PermissionDenied, &place.existing)
             }

@@ -18,6 +18,8 @@ pub(super) struct Place {
 pub(super) enum State {
     Absent,
     Empty,
+    /// A mount point, with what the file system itself has put there.
+    Bare,
     Full,
     Other,
 }
@@ -33,6 +35,7 @@ pub(super) fn parse(said: &[u8], count: usize) -> Option<Vec<Place>> {
         let state = match words.next()? {
             "absent" => State::Absent,
             "empty" => State::Empty,
+            "bare" => State::Bare,
             "full" => State::Full,
             "other" => State::Other,
             _ => return None,
@@ -98,10 +101,16 @@ mod tests {
         let root = dir.path().join("a 'quoted' place");
         std::fs::create_dir_all(root.join("full/x")).unwrap();
         std::fs::create_dir(root.join("empty")).unwrap();
+        std::fs::create_dir_all(root.join("bare/lost+found")).unwrap();
         std::fs::File::create(root.join("file")).unwrap();
         std::os::unix::fs::symlink(&root, dir.path().join("link")).unwrap();
-        let paths =
-            [root.join("full"), root.join("empty"), root.join("file"), dir.path().join("link/no/where")];
+        let paths = [
+            root.join("full"),
+            root.join("empty"),
+            root.join("bare"),
+            root.join("file"),
+            dir.path().join("link/no/where"),
+        ];
         let output = std::process::Command::new("sh")
             .arg("-c")
             .arg(shell::LOOK)
@@ -109,11 +118,11 @@ mod tests {
             .args(&paths)
             .output()
             .unwrap();
-        let places = parse(&output.stdout, 4).unwrap();
+        let places = parse(&output.stdout, 5).unwrap();
         let states: Vec<_> = places.iter().map(|place| place.state).collect();
-        assert_eq!(states, [State::Full, State::Empty, State::Other, State::Absent]);
+        assert_eq!(states, [State::Full, State::Empty, State::Bare, State::Other, State::Absent]);
         assert!(places.iter().all(|place| place.free.is_some() && place.is_writable));
-        let last = &places[3];
+        let last = &places[4];
         assert_eq!((&last.existing, &last.real), (&dir.path().join("link"), &root.canonicalize().unwrap()));
     }
 }

@@ -47,11 +47,12 @@ macro_rules! store {
 pub(super) const WELCOME: &str =
     "pwd && for p in \"$@\"; do if command -v \"$p\" >/dev/null 2>&1; then echo \"$p\"; fi; done";
 
-/// For each path: what it is, whether something can be made there, and what `df` says; then the part of it that exists, and that
+/// For each path: what it is (`bare` when nothing but `lost+found` is in it), whether something can be made there, and what `df` says; then the part of it that exists, and that
 /// without links.
 pub(super) const LOOK: &str = "for p in \"$@\"; do \
      if [ -d \"$p\" ]; then \
-     if n=$(ls -A \"$p\" | head -n 1); [ -z \"$n\" ] && [ -r \"$p\" ]; then s=empty; else s=full; fi; \
+     if n=$(ls -A \"$p\" | head -n 2); [ -z \"$n\" ] && [ -r \"$p\" ]; then s=empty; \
+     elif [ \"$n\" = lost+found ]; then s=bare; else s=full; fi; \
      elif [ -e \"$p\" ] || [ -L \"$p\" ]; then s=other; else s=absent; fi; \
      a=$p; while ! [ -d \"$a\" ]; do a=$(dirname \"$a\"); done; \
      if [ -w \"$a\" ] && [ -x \"$a\" ]; then w=yes; else w=no; fi; \
