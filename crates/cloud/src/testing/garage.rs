@@ -29,8 +29,9 @@ const UNTIL_INPUT_ENDS: &str =
 #[derive(Debug)]
 pub struct Garage {
     program: PathBuf,
-    directory: TempDir,
+    /// They end before their directory goes, or they would make it anew.
     nodes: Vec<Node>,
+    directory: TempDir,
 }
 
 #[derive(Debug)]
