@@ -205,7 +205,7 @@ fn what_goes_wrong_there_is_said_and_nothing_can_be_started() {
     assert_eq!((fs::read_dir(&place.data).unwrap().count(), place.space.exists()), (0, false));
 
     // The connection, with all that uses it, ends in the middle.
-    let parent = "p=$$; until grep -q ^sshd /proc/$p/comm; do p=$(cut -d' ' -f4 /proc/$p/stat); done; kill -9 $p; exit 1";
+    let parent = "p=$$; until grep -q ^sshd /proc/$p/comm; do p=$(cut -d' ' -f4 /proc/$p/stat); [ \"$p\" -gt 1 ] || exit 1; done; kill -9 $p; exit 1";
     sshd.remote_program("tar", &format!("head -c 300000 > /dev/null; {parent}"));
     let said = fails(&ssh, "packed", &[]);
     says(&said, "the connection to the target host broke");
