@@ -12,6 +12,10 @@ pub(super) fn of(page: &str) -> &'static [Section] {
         "tapster-wal-archive" => WAL_ARCHIVE,
         "tapster-wal-restore" => WAL_RESTORE,
         "tapster-run" => RUN,
+        "tapster-cloud-backup-delete"
+        | "tapster-cloud-backup-keep"
+        | "tapster-cloud-backup-list"
+        | "tapster-cloud-backup-show" => CLOUD,
         "tapster-basebackup" | "tapster-receivewal" | "tapster-verifybackup" | "tapster-combinebackup" => {
             TOOLS
         }
@@ -36,6 +40,10 @@ pub(super) fn related(page: &str) -> &'static [&'static str] {
             &["tapster-verify-restore(1)", "tapster-wal-verify(1)", "tapster-generate-manifest(1)"]
         }
         "tapster-delete" => &["tapster-keep(1)", "tapster-list-backups(1)"],
+        "tapster-cloud-backup-delete" => &["tapster-cloud-backup-keep(1)", "tapster-cloud-backup-list(1)"],
+        "tapster-cloud-backup-keep" => &["tapster-cloud-backup-delete(1)", "tapster-cloud-backup-list(1)"],
+        "tapster-cloud-backup-list" => &["tapster-cloud-backup-show(1)"],
+        "tapster-cloud-backup-show" => &["tapster-cloud-backup-list(1)"],
         "tapster-run" => &["tapster-cron(1)", "tapster-metrics(1)", "systemd(1)"],
         "tapster-cron" => &["tapster-run(1)"],
         "tapster-receive-wal" => &["tapster-archive-wal(1)", "tapster-replication-status(1)"],
@@ -119,6 +127,7 @@ const PROGRAM: &[Section] = &[
             ),
             ("barman-wal-archive", "Called by this name, it is tapster wal-archive with a host."),
             ("barman-wal-restore", "Called by this name, it is tapster wal-restore with a host."),
+            ("barman-cloud-...", "Called by such a name, it is the command of that name in the group cloud."),
         ],
     ),
 ];
@@ -180,6 +189,33 @@ const RUN: &[Section] = &[(
         ("SIGTERM, SIGINT", "End: what was received is synced, the segments in hand are archived."),
     ],
 )];
+
+const CLOUD: &[Section] = &[
+    (
+        "EXIT STATUS",
+        &[
+            ("0", "It is done."),
+            (
+                "1",
+                "The store was reached, and what was asked cannot be done: no such backup, one that is kept.",
+            ),
+            ("2", "With --test: the store cannot be reached."),
+            ("3", "The command line was wrong."),
+            ("4", "Anything else."),
+        ],
+    ),
+    (
+        "ENVIRONMENT",
+        &[
+            (
+                "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_REGION, AWS_...",
+                "As in Amazon's own tools; so are the files in ~/.aws.",
+            ),
+            ("AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY, AZURE_...", "As in Microsoft's."),
+            ("GOOGLE_APPLICATION_CREDENTIALS", "As in Google's."),
+        ],
+    ),
+];
 
 const TOOLS: &[Section] =
     &[("EXIT STATUS", &[("0", "It is done."), ("1", "It is not, or the command line was wrong.")])];

@@ -19,6 +19,8 @@ mod check;
 mod cloud;
 #[cfg(feature = "cloud")]
 mod cloud_backup;
+#[cfg(feature = "cloud")]
+mod cloud_delete;
 mod completeness;
 mod config;
 mod cycle;
