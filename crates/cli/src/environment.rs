@@ -63,6 +63,28 @@ impl Environment {
     }
 }
 
+/// The WAL file that a cloud tool is to archive: the one that Barman's hook script has in its environment, or else `given`. The error
+/// is what is wrong with how the tool was called.
+#[cfg(feature = "cloud")]
+#[expect(clippy::disallowed_methods, reason = "the program's environment is read in this file")]
+pub(crate) fn hooked_wal(given: Option<&std::path::Path>) -> Result<PathBuf, String> {
+    let variable = |name| std::env::var(name).ok();
+    match (variable("BARMAN_HOOK"), variable("BARMAN_PHASE")) {
+        (Some(hook), Some(phase)) => {
+            if phase != "pre" || !matches!(hook.as_str(), "archive_script" | "archive_retry_script") {
+                return Err(format!(
+                    "barman-cloud-wal-archive called as unsupported hook script: {phase}_{hook}"
+                ));
+            }
+            let file = std::env::var_os("BARMAN_FILE").map(PathBuf::from);
+            file.ok_or_else(|| "Expected environment variable BARMAN_FILE not set".to_owned())
+        }
+        _ => given
+            .map(std::path::Path::to_owned)
+            .ok_or_else(|| "the following arguments are required: wal_path".to_owned()),
+    }
+}
+
 /// What the clients of object stores look for: credentials, regions and where configuration files are, of which there are too
 /// many names to list.
 #[cfg(feature = "cloud")]

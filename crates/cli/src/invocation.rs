@@ -22,12 +22,18 @@ pub(crate) enum Program {
     BarmanCloudBackupList,
     /// One of them.
     BarmanCloudBackupShow,
+    /// Whether a new cluster may archive to an object store.
+    BarmanCloudCheckWalArchive,
+    /// The `archive_command` of a cluster whose WAL goes to an object store.
+    BarmanCloudWalArchive,
+    /// Its `restore_command`.
+    BarmanCloudWalRestore,
 }
 
 impl Program {
     /// All of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Tapster,
         Self::Barman,
         Self::BarmanWalArchive,
@@ -36,6 +42,9 @@ impl Program {
         Self::BarmanCloudBackupKeep,
         Self::BarmanCloudBackupList,
         Self::BarmanCloudBackupShow,
+        Self::BarmanCloudCheckWalArchive,
+        Self::BarmanCloudWalArchive,
+        Self::BarmanCloudWalRestore,
     ];
 
     /// Barman's cloud tools that are built in.
@@ -45,6 +54,9 @@ impl Program {
             Self::BarmanCloudBackupKeep,
             Self::BarmanCloudBackupList,
             Self::BarmanCloudBackupShow,
+            Self::BarmanCloudCheckWalArchive,
+            Self::BarmanCloudWalArchive,
+            Self::BarmanCloudWalRestore,
         ]
     } else {
         &[]
@@ -74,6 +86,9 @@ impl Program {
             Self::BarmanCloudBackupKeep => "barman-cloud-backup-keep",
             Self::BarmanCloudBackupList => "barman-cloud-backup-list",
             Self::BarmanCloudBackupShow => "barman-cloud-backup-show",
+            Self::BarmanCloudCheckWalArchive => "barman-cloud-check-wal-archive",
+            Self::BarmanCloudWalArchive => "barman-cloud-wal-archive",
+            Self::BarmanCloudWalRestore => "barman-cloud-wal-restore",
         }
     }
 

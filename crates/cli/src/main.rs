@@ -72,6 +72,14 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         Command::CloudBackupList(args) => commands::cloud::backup_list::run(&args, session),
         #[cfg(feature = "cloud")]
         Command::CloudBackupShow(args) => commands::cloud::backup_show::run(&args, session),
+        #[cfg(feature = "cloud")]
+        Command::CloudCheckWalArchive(args) => commands::cloud::check_wal_archive::run(&args, session),
+        #[cfg(feature = "cloud")]
+        Command::CloudWalArchive(args) => commands::cloud::wal_archive::run(&args, session),
+        #[cfg(feature = "cloud")]
+        Command::CloudWalDaemon(args) => commands::cloud::wal_daemon::run(&args, session),
+        #[cfg(feature = "cloud")]
+        Command::CloudWalRestore(args) => commands::cloud::wal_restore::run(&args, session),
         Command::Check(args) => commands::check::run(&args, session),
         Command::CheckBackup(args) => commands::check_backup::run(&args, session),
         Command::CheckWalArchive(args) => commands::check_wal_archive::run(&args, session),

@@ -18,7 +18,7 @@ pub(crate) const WAL_RESTORE: u8 = 255;
 /// The exit code that stops recovery, when this command line is a `restore_command`; right for one that cannot be understood,
 /// too.
 pub(crate) fn stop_code(program: Program, words: &[OsString]) -> Option<u8> {
-    if program == Program::BarmanWalRestore {
+    if matches!(program, Program::BarmanWalRestore | Program::BarmanCloudWalRestore) {
         return Some(WAL_RESTORE);
     }
     words.iter().find_map(|word| match word.to_str() {

@@ -87,6 +87,18 @@ pub(crate) enum Command {
     /// `cloud backup-show`, `barman-cloud-backup-show`
     #[cfg(feature = "cloud")]
     CloudBackupShow(Box<cloud::backup_show::CloudBackupShowArgs>),
+    /// `cloud check-wal-archive`, `barman-cloud-check-wal-archive`
+    #[cfg(feature = "cloud")]
+    CloudCheckWalArchive(Box<cloud::check_wal_archive::CloudCheckWalArchiveArgs>),
+    /// `cloud wal-archive`, `barman-cloud-wal-archive`
+    #[cfg(feature = "cloud")]
+    CloudWalArchive(Box<cloud::wal_archive::CloudWalArchiveArgs>),
+    /// `cloud wal-daemon`
+    #[cfg(feature = "cloud")]
+    CloudWalDaemon(Box<cloud::wal_archive::CloudWalDaemonArgs>),
+    /// `cloud wal-restore`, `barman-cloud-wal-restore`
+    #[cfg(feature = "cloud")]
+    CloudWalRestore(Box<cloud::wal_restore::CloudWalRestoreArgs>),
     /// `combinebackup`
     PgCombineBackup(Box<pg::combinebackup::CombineBackup>),
     /// `completions`

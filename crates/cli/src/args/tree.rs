@@ -199,6 +199,38 @@ pub(super) const ENTRIES: &[Entry] = &[
         true,
         Dialect::Cloud
     ),
+    #[cfg(feature = "cloud")]
+    entry!(
+        "cloud check-wal-archive",
+        cloud::check_wal_archive::CloudCheckWalArchiveArgs,
+        |args| Command::CloudCheckWalArchive(Box::new(args)),
+        true,
+        Dialect::Cloud
+    ),
+    #[cfg(feature = "cloud")]
+    entry!(
+        "cloud wal-archive",
+        cloud::wal_archive::CloudWalArchiveArgs,
+        |args| Command::CloudWalArchive(Box::new(args)),
+        true,
+        Dialect::Cloud
+    ),
+    #[cfg(feature = "cloud")]
+    entry!(
+        "cloud wal-daemon",
+        cloud::wal_archive::CloudWalDaemonArgs,
+        |args| Command::CloudWalDaemon(Box::new(args)),
+        true,
+        Dialect::Cloud
+    ),
+    #[cfg(feature = "cloud")]
+    entry!(
+        "cloud wal-restore",
+        cloud::wal_restore::CloudWalRestoreArgs,
+        |args| Command::CloudWalRestore(Box::new(args)),
+        true,
+        Dialect::Cloud
+    ),
     Entry {
         name: "combinebackup",
         aliases: &[],

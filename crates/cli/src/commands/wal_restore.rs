@@ -81,7 +81,7 @@ pub(crate) fn run(args: &WalRestoreArgs, session: &Session) -> Result<(), Failur
 
 /// This program once more, beside PostgreSQL's replay. It stays in PostgreSQL's process group, and so ends with it; it has none of its
 /// streams, whose readers would wait for their end.
-fn start_fetching_ahead(session: &Session) {
+pub(super) fn start_fetching_ahead(session: &Session) {
     let mut words = std::env::args_os();
     let own = words.next().unwrap_or_else(|| session.program.name().into());
     // Before the positional arguments, which may stand behind `--`.

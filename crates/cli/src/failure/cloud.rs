@@ -3,7 +3,7 @@
 
 use tapster_cloud::CloudError;
 use tapster_manager::cloud::delete::CloudDeleteError;
-use tapster_manager::cloud::{CloudKeepError, CloudSelectError};
+use tapster_manager::cloud::{CloudKeepError, CloudSelectError, CloudWalError};
 
 use super::{Failure, chain};
 
@@ -48,6 +48,35 @@ impl Failure {
     /// The store answered, but what was asked cannot be done.
     pub(crate) fn cloud_operation(message: impl Into<String>) -> Self {
         Self::user(message).with_exit_code(OPERATION)
+    }
+
+    /// Arguments that cannot be used.
+    pub(crate) fn cloud_usage(message: impl Into<String>) -> Self {
+        Self::user(message).with_exit_code(ARGUMENTS)
+    }
+
+    /// What ended a command of WAL otherwise.
+    pub(crate) fn cloud_wal(verb: &str, why: impl std::fmt::Display) -> Self {
+        Self::user(format!("Barman cloud {verb} exception: {why}")).with_exit_code(GENERAL)
+    }
+
+    /// WAL that was not archived.
+    pub(crate) fn cloud_wal_archive(error: &CloudWalError) -> Self {
+        let failure = match error {
+            CloudWalError::Store(error) => return Self::cloud("WAL archiver", error),
+            error => Self::cloud_wal("WAL archiver", chain(error)),
+        };
+        match error {
+            CloudWalError::OtherSystem { .. } => failure.with_hint(
+                "two clusters must not archive to one path; if this one is the other's successor, after pg_upgrade, archive once with \
+                 --take-over",
+            ),
+            CloudWalError::Different { .. } => failure.with_hint(
+                "does another cluster, or another server of this one after a failover, archive to the same path? Look at both files \
+                 before you remove one",
+            ),
+            _ => failure,
+        }
     }
 
     /// A text that names no backup.

@@ -31,6 +31,8 @@ mod chaos_receive;
 mod check_lines;
 #[cfg(feature = "cloud")]
 mod cloud_parity;
+#[cfg(feature = "cloud")]
+mod cloud_wal;
 mod commands_cycle;
 mod commands_errors;
 mod config_keys;

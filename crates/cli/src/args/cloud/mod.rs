@@ -5,7 +5,10 @@ pub(crate) mod backup_delete;
 pub(crate) mod backup_keep;
 pub(crate) mod backup_list;
 pub(crate) mod backup_show;
+pub(crate) mod check_wal_archive;
 pub(crate) mod common;
+pub(crate) mod wal_archive;
+pub(crate) mod wal_restore;
 
 /// What `help` says about the group.
 pub(super) const ABOUT: &str =

@@ -4,6 +4,10 @@ pub(crate) mod backup_delete;
 pub(crate) mod backup_keep;
 pub(crate) mod backup_list;
 pub(crate) mod backup_show;
+pub(crate) mod check_wal_archive;
+pub(crate) mod wal_archive;
+pub(crate) mod wal_daemon;
+pub(crate) mod wal_restore;
 
 use tapster_catalog::BackupId;
 use tapster_cloud::{CloudError, Store, StoreOptions, StoreUrl};
@@ -37,7 +41,7 @@ impl Tool<'_> {
         options: StoreOptions,
         work: impl FnOnce(&CloudServer) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        logging::start(None, self.args.log_level(), LOG_FORMAT);
+        self.start_logging();
         let server = self.open(options).map_err(|error| Failure::cloud(self.verb, &error));
         let result = server.and_then(|server| {
             if self.args.test {
@@ -47,6 +51,11 @@ impl Tool<'_> {
             }
         });
         result.map_err(logged)
+    }
+
+    /// For what is said before the store is opened.
+    pub(crate) fn start_logging(&self) {
+        logging::start(None, self.args.log_level(), LOG_FORMAT);
     }
 
     fn open(&self, options: StoreOptions) -> Result<CloudServer, CloudError> {
