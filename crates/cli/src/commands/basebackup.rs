@@ -6,19 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tapster_copy::SyncMethod;
-use tapster_copy::archive::ArchiveCompression;
 use tapster_manager::tools::basebackup::{
-    BaseBackupEvent, BaseBackupOptions, BaseBackupToolError, DirectoryKind, Progress, Target, Wal,
-    run as take,
+    BaseBackupEvent, BaseBackupOptions, BaseBackupToolError, Progress, Target, Wal, run as take,
 };
 use tapster_manager::tools::{LibpqText, connect_text};
-use tapster_protocol::ServerCompression;
 
 use super::pg_connection::Tool;
 use crate::args::pg::basebackup::{BackupFormat, BaseBackup, WalMethod};
-use crate::args::pg::compress::{Compress, Method, Spec};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::output::basebackup::{clean_up_text, progress_line, verbose_text};
 use crate::session::Session;
 
 /// Takes the backup.
@@ -53,7 +50,7 @@ pub(crate) fn run(args: &BaseBackup, session: &Session) -> Result<(), Failure> {
 }
 
 fn options(args: &BaseBackup, tool: &Tool<'_>) -> Result<BaseBackupOptions, Failure> {
-    let (compression, server_compression) = compression(&args.compress).map_err(|text| tool.fail(&text))?;
+    let (compression, server_compression) = args.compress.for_archives().map_err(|text| tool.fail(&text))?;
     let directory = args.directory.clone().unwrap_or_default();
     let target = match args.format {
         BackupFormat::Plain => Target::Plain {
@@ -96,37 +93,6 @@ fn options(args: &BaseBackup, tool: &Tool<'_>) -> Result<BaseBackupOptions, Fail
     options.status_interval = args.status_interval;
     options.time = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap_or(0);
     Ok(options)
-}
-
-fn compression(compress: &Compress) -> Result<(ArchiveCompression, Option<ServerCompression>), String> {
-    let client = |spec: &Spec| {
-        Ok(match spec.method {
-            Method::None => ArchiveCompression::None,
-            Method::Gzip => {
-                ArchiveCompression::Gzip(spec.level.and_then(|level| u32::try_from(level).ok()).unwrap_or(6))
-            }
-            Method::Lz4 => ArchiveCompression::Lz4,
-            Method::Zstd => match spec.level {
-                None | Some(0) => {
-                    ArchiveCompression::Zstd { level: 3, workers: spec.workers.unwrap_or_else(processors) }
-                }
-                Some(level @ 1..) => {
-                    ArchiveCompression::Zstd { level, workers: spec.workers.unwrap_or_else(processors) }
-                }
-                Some(_) => return Err("negative compression levels are not supported".to_owned()),
-            },
-        })
-    };
-    match compress {
-        Compress::Client(spec) => Ok((client(spec)?, None)),
-        Compress::Server { method, .. } if method.eq_ignore_ascii_case("none") => {
-            Ok((ArchiveCompression::None, None))
-        }
-        Compress::Server { method, detail } => Ok((
-            ArchiveCompression::None,
-            Some(ServerCompression { algorithm: method.clone(), detail: detail.clone() }),
-        )),
-    }
 }
 
 /// What `pg_basebackup` prints, in its words.
@@ -196,70 +162,4 @@ impl Voice<'_> {
         self.output.stop_progress();
         self.output.raw_error_line(progress_line(progress));
     }
-}
-
-fn progress_line(progress: Progress<'_>) -> String {
-    let done = progress.done / 1024;
-    let plural = if progress.tablespaces == 1 { "" } else { "s" };
-    let places = format!("{}/{} tablespace{plural}", progress.tablespaces_done, progress.tablespaces);
-    match progress.total {
-        // The estimate is the server's, and the database grows.
-        Some(total) => {
-            let total = (total / 1024).max(done);
-            let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
-            let width = total.to_string().len();
-            format!("{done:>width$}/{total} kB ({percent}%), {places}")
-        }
-        None => format!("{done} kB, {places}"),
-    }
-}
-
-fn verbose_text(event: &BaseBackupEvent<'_>) -> Option<String> {
-    Some(match event {
-        BaseBackupEvent::WaitingForCheckpoint => {
-            "initiating base backup, waiting for checkpoint to complete".to_owned()
-        }
-        BaseBackupEvent::CheckpointDone => "checkpoint completed".to_owned(),
-        BaseBackupEvent::Start { lsn, timeline } => {
-            format!("write-ahead log start point: {lsn} on timeline {timeline}")
-        }
-        BaseBackupEvent::WalReceiverStarting => "starting background WAL receiver".to_owned(),
-        BaseBackupEvent::SlotCreated { slot, temporary: true } => {
-            format!("created temporary replication slot \"{slot}\"")
-        }
-        BaseBackupEvent::SlotCreated { slot, temporary: false } => {
-            format!("created replication slot \"{slot}\"")
-        }
-        BaseBackupEvent::End { lsn } => format!("write-ahead log end point: {lsn}"),
-        BaseBackupEvent::WaitingForWal => "waiting for background process to finish streaming ...".to_owned(),
-        BaseBackupEvent::Syncing => "syncing data to disk ...".to_owned(),
-        BaseBackupEvent::RenamingManifest => "renaming backup_manifest.tmp to backup_manifest".to_owned(),
-        BaseBackupEvent::Completed => "base backup completed".to_owned(),
-        _ => return None,
-    })
-}
-
-fn clean_up_text(event: &BaseBackupEvent<'_>) -> Option<String> {
-    let name = |kind: &DirectoryKind| if *kind == DirectoryKind::Data { "data" } else { "WAL" };
-    Some(match event {
-        BaseBackupEvent::Removing { kind, path, only_contents } => {
-            let what = if *only_contents { "contents of " } else { "" };
-            format!("removing {what}{} directory \"{}\"", name(kind), path.display())
-        }
-        BaseBackupEvent::RemoveFailed { kind, error } => {
-            format!("error: failed to remove {} directory: {error}", name(kind))
-        }
-        BaseBackupEvent::NotRemoved { kind, path } => {
-            format!("{} directory \"{}\" not removed at user's request", name(kind), path.display())
-        }
-        BaseBackupEvent::TablespacesNotUndone => {
-            "changes to tablespace directories will not be undone".to_owned()
-        }
-        _ => return None,
-    })
-}
-
-/// As many threads as zstd is given where nobody says how many; what comes out is one frame all the same.
-fn processors() -> u32 {
-    std::thread::available_parallelism().map_or(0, |count| u32::try_from(count.get()).unwrap_or(0)).min(16)
 }

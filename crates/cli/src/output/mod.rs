@@ -7,6 +7,7 @@
 pub(crate) mod backup_details;
 pub(crate) mod backup_list;
 pub(crate) mod backup_record;
+pub(crate) mod basebackup;
 pub(crate) mod check;
 #[cfg(feature = "cloud")]
 pub(crate) mod cloud_backup;

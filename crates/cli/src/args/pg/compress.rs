@@ -1,6 +1,9 @@
 //! `-Z/--compress`: `LEVEL`, or `[{client|server}-]METHOD[:DETAIL]`, checked as PostgreSQL's
 //! `common/compression.c` does.
 
+use tapster_copy::archive::ArchiveCompression;
+use tapster_protocol::ServerCompression;
+
 use super::super::tree::ReadError;
 use super::value_error;
 
@@ -169,6 +172,46 @@ fn checked(spec: Spec) -> Result<Spec, ReadError> {
         return Err(invalid(format!("compression algorithm \"{name}\" does not support long-distance mode")));
     }
     Ok(spec)
+}
+
+impl Compress {
+    /// How archives are written here, and how the server is asked to send them.
+    pub(crate) fn for_archives(&self) -> Result<(ArchiveCompression, Option<ServerCompression>), String> {
+        let client = |spec: &Spec| {
+            Ok(match spec.method {
+                Method::None => ArchiveCompression::None,
+                Method::Gzip => ArchiveCompression::Gzip(
+                    spec.level.and_then(|level| u32::try_from(level).ok()).unwrap_or(6),
+                ),
+                Method::Lz4 => ArchiveCompression::Lz4,
+                Method::Zstd => match spec.level {
+                    None | Some(0) => ArchiveCompression::Zstd {
+                        level: 3,
+                        workers: spec.workers.unwrap_or_else(processors),
+                    },
+                    Some(level @ 1..) => {
+                        ArchiveCompression::Zstd { level, workers: spec.workers.unwrap_or_else(processors) }
+                    }
+                    Some(_) => return Err("negative compression levels are not supported".to_owned()),
+                },
+            })
+        };
+        match self {
+            Self::Client(spec) => Ok((client(spec)?, None)),
+            Self::Server { method, .. } if method.eq_ignore_ascii_case("none") => {
+                Ok((ArchiveCompression::None, None))
+            }
+            Self::Server { method, detail } => Ok((
+                ArchiveCompression::None,
+                Some(ServerCompression { algorithm: method.clone(), detail: detail.clone() }),
+            )),
+        }
+    }
+}
+
+/// As many threads as zstd is given where nobody says how many; what comes out is one frame all the same.
+fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(0, |count| u32::try_from(count.get()).unwrap_or(0)).min(16)
 }
 
 #[cfg(test)]
