@@ -14,6 +14,8 @@ pub(crate) enum Program {
     BarmanWalArchive,
     /// The `restore_command` of a database host.
     BarmanWalRestore,
+    /// A backup into an object store.
+    BarmanCloudBackup,
     /// Deleting backups in an object store.
     BarmanCloudBackupDelete,
     /// Keeping one.
@@ -28,16 +30,19 @@ pub(crate) enum Program {
     BarmanCloudWalArchive,
     /// Its `restore_command`.
     BarmanCloudWalRestore,
+    /// A backup out of an object store.
+    BarmanCloudRestore,
 }
 
 impl Program {
     /// All of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Tapster,
         Self::Barman,
         Self::BarmanWalArchive,
         Self::BarmanWalRestore,
+        Self::BarmanCloudBackup,
         Self::BarmanCloudBackupDelete,
         Self::BarmanCloudBackupKeep,
         Self::BarmanCloudBackupList,
@@ -45,11 +50,13 @@ impl Program {
         Self::BarmanCloudCheckWalArchive,
         Self::BarmanCloudWalArchive,
         Self::BarmanCloudWalRestore,
+        Self::BarmanCloudRestore,
     ];
 
     /// Barman's cloud tools that are built in.
     const CLOUD: &[Self] = if cfg!(feature = "cloud") {
         &[
+            Self::BarmanCloudBackup,
             Self::BarmanCloudBackupDelete,
             Self::BarmanCloudBackupKeep,
             Self::BarmanCloudBackupList,
@@ -57,6 +64,7 @@ impl Program {
             Self::BarmanCloudCheckWalArchive,
             Self::BarmanCloudWalArchive,
             Self::BarmanCloudWalRestore,
+            Self::BarmanCloudRestore,
         ]
     } else {
         &[]
@@ -82,6 +90,8 @@ impl Program {
             Self::Barman => "barman",
             Self::BarmanWalArchive => "barman-wal-archive",
             Self::BarmanWalRestore => "barman-wal-restore",
+            Self::BarmanCloudBackup => "barman-cloud-backup",
+            Self::BarmanCloudRestore => "barman-cloud-restore",
             Self::BarmanCloudBackupDelete => "barman-cloud-backup-delete",
             Self::BarmanCloudBackupKeep => "barman-cloud-backup-keep",
             Self::BarmanCloudBackupList => "barman-cloud-backup-list",

@@ -80,6 +80,10 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         Command::CloudWalDaemon(args) => commands::cloud::wal_daemon::run(&args, session),
         #[cfg(feature = "cloud")]
         Command::CloudWalRestore(args) => commands::cloud::wal_restore::run(&args, session),
+        #[cfg(feature = "cloud")]
+        Command::CloudBackup(args) => commands::cloud::backup::run(&args, session),
+        #[cfg(feature = "cloud")]
+        Command::CloudRestore(args) => commands::cloud::restore::run(&args, session),
         Command::Check(args) => commands::check::run(&args, session),
         Command::CheckBackup(args) => commands::check_backup::run(&args, session),
         Command::CheckWalArchive(args) => commands::check_wal_archive::run(&args, session),

@@ -75,6 +75,12 @@ pub(crate) enum Command {
     CheckBackup(check_backup::CheckBackupArgs),
     /// `check-wal-archive`
     CheckWalArchive(check_wal_archive::CheckWalArchiveArgs),
+    /// `cloud backup`, `barman-cloud-backup`
+    #[cfg(feature = "cloud")]
+    CloudBackup(Box<cloud::backup::CloudBackupArgs>),
+    /// `cloud restore`, `barman-cloud-restore`
+    #[cfg(feature = "cloud")]
+    CloudRestore(Box<cloud::restore::CloudRestoreArgs>),
     /// `cloud backup-delete`, `barman-cloud-backup-delete`
     #[cfg(feature = "cloud")]
     CloudBackupDelete(Box<cloud::backup_delete::CloudBackupDeleteArgs>),

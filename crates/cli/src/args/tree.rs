@@ -169,6 +169,14 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("check-wal-archive", check_wal_archive::CheckWalArchiveArgs, Command::CheckWalArchive),
     #[cfg(feature = "cloud")]
     entry!(
+        "cloud backup",
+        cloud::backup::CloudBackupArgs,
+        |args| Command::CloudBackup(Box::new(args)),
+        true,
+        Dialect::Cloud
+    ),
+    #[cfg(feature = "cloud")]
+    entry!(
         "cloud backup-delete",
         cloud::backup_delete::CloudBackupDeleteArgs,
         |args| Command::CloudBackupDelete(Box::new(args)),
@@ -196,6 +204,14 @@ pub(super) const ENTRIES: &[Entry] = &[
         "cloud backup-show",
         cloud::backup_show::CloudBackupShowArgs,
         |args| Command::CloudBackupShow(Box::new(args)),
+        true,
+        Dialect::Cloud
+    ),
+    #[cfg(feature = "cloud")]
+    entry!(
+        "cloud restore",
+        cloud::restore::CloudRestoreArgs,
+        |args| Command::CloudRestore(Box::new(args)),
         true,
         Dialect::Cloud
     ),

@@ -2,7 +2,9 @@
 //! not be reached, 3 for wrong arguments, 4 for everything else.
 
 use tapster_cloud::CloudError;
+use tapster_manager::cloud::backup::CloudBackupError;
 use tapster_manager::cloud::delete::CloudDeleteError;
+use tapster_manager::cloud::restore::CloudRestoreError;
 use tapster_manager::cloud::{CloudKeepError, CloudSelectError, CloudWalError};
 
 use super::{Failure, chain};
@@ -110,6 +112,49 @@ impl Failure {
             error => {
                 Self::user(format!("Barman cloud keep exception: {}", chain(error))).with_exit_code(GENERAL)
             }
+        }
+    }
+
+    /// What is not supported, or contradicts itself.
+    pub(crate) fn cloud_refused(verb: &str, problem: &str) -> Self {
+        Self::user(format!("Barman cloud {verb} exception: {problem}")).with_exit_code(GENERAL)
+    }
+
+    /// A place for a tablespace that is none.
+    pub(crate) fn cloud_rule(rule: &str) -> Self {
+        Self::user(format!("Invalid tablespace relocation rule '{rule}'"))
+            .with_hint("The valid syntax for a relocation rule is NAME:LOCATION")
+            .with_exit_code(ARGUMENTS)
+    }
+
+    /// A backup that was not taken.
+    pub(crate) fn cloud_backup(error: &CloudBackupError) -> Self {
+        let failure = match error {
+            CloudBackupError::Connect(_)
+            | CloudBackupError::ConnInfo(_)
+            | CloudBackupError::Failed { .. } => Self::cloud_operation(error.to_string()),
+            CloudBackupError::Store(error) => return Self::cloud("backup", error),
+            error => Self::cloud_refused("backup", &chain(error)),
+        };
+        match error {
+            CloudBackupError::Failed { source, .. } if matches!(**source, CloudBackupError::Connect(_)) => failure
+                .with_hint(
+                    "the backup comes over the replication protocol: the role needs the REPLICATION attribute, and \
+                     pg_hba.conf a line for 'replication'",
+                ),
+            _ => failure,
+        }
+    }
+
+    /// A restore that cannot be done, or was not.
+    pub(crate) fn cloud_restore(error: &CloudRestoreError) -> Self {
+        match error {
+            CloudRestoreError::Store(error) => Self::cloud("restore", error),
+            CloudRestoreError::NoCandidate
+            | CloudRestoreError::NotEmpty { .. }
+            | CloudRestoreError::Status { .. }
+            | CloudRestoreError::MissingArchive { .. } => Self::cloud_operation(chain(error)),
+            error => Self::cloud_refused("restore", &chain(error)),
         }
     }
 }

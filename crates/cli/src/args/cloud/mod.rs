@@ -1,12 +1,15 @@
 //! `cloud`: Barman's cloud tools. Each has a file of its own and an entry `cloud NAME` in the tree; called
 //! `barman-cloud-NAME`, the program is that one.
 
+pub(crate) mod backup;
 pub(crate) mod backup_delete;
 pub(crate) mod backup_keep;
 pub(crate) mod backup_list;
 pub(crate) mod backup_show;
 pub(crate) mod check_wal_archive;
 pub(crate) mod common;
+pub(crate) mod restore;
+mod sizes;
 pub(crate) mod wal_archive;
 pub(crate) mod wal_restore;
 

@@ -1,10 +1,12 @@
 //! Barman's cloud tools: `tapster cloud NAME`, `barman-cloud-NAME`.
 
+pub(crate) mod backup;
 pub(crate) mod backup_delete;
 pub(crate) mod backup_keep;
 pub(crate) mod backup_list;
 pub(crate) mod backup_show;
 pub(crate) mod check_wal_archive;
+pub(crate) mod restore;
 pub(crate) mod wal_archive;
 pub(crate) mod wal_daemon;
 pub(crate) mod wal_restore;

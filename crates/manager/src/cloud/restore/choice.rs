@@ -4,15 +4,12 @@ use std::convert::Infallible;
 use std::str::FromStr;
 
 use tapster_catalog::{BackupId, BackupRecord, BackupStatus};
-use time::{OffsetDateTime, UtcOffset};
+use time::OffsetDateTime;
 use walfile::{Lsn, Timeline, WalName};
 
 use super::CloudRestoreError;
 use crate::cloud::CloudServer;
 use crate::restore::TimelineTarget;
-
-/// Larger than any record.
-const MAX_RECORD: u64 = 16 << 20;
 
 /// A backup, as one names it. Every text is one.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -69,7 +66,7 @@ impl CloudServer {
             server: self.layout().server().to_owned(),
         };
         let record = match choice {
-            CloudBackupChoice::Id(id) => self.record_of(*id)?.ok_or_else(|| unknown(id))?,
+            CloudBackupChoice::Id(id) => self.record(id)?.ok_or_else(|| unknown(id))?,
             CloudBackupChoice::Latest => self.whole()?.pop().ok_or_else(|| unknown(&"latest"))?,
             CloudBackupChoice::Oldest => {
                 self.whole()?.into_iter().next().ok_or_else(|| unknown(&"oldest"))?
@@ -132,30 +129,7 @@ impl CloudServer {
 
     /// All that can be read, in the order of their ids.
     fn records(&self) -> Result<Vec<BackupRecord>, CloudRestoreError> {
-        let mut records = Vec::new();
-        for id in self.store().list_dirs(&self.layout().base())? {
-            let Ok(id) = id.parse() else { continue };
-            match self.record_of(id) {
-                Ok(record) => records.extend(record),
-                Err(CloudRestoreError::Record { id, problem }) => {
-                    tracing::warn!("Unable to open backup.info file for {id}: {problem}");
-                }
-                Err(other) => return Err(other),
-            }
-        }
-        records.sort_by_key(|record| record.id);
-        Ok(records)
-    }
-
-    fn record_of(&self, id: BackupId) -> Result<Option<BackupRecord>, CloudRestoreError> {
-        let bytes = match self.store().read(&self.layout().record(&id), MAX_RECORD) {
-            Ok(bytes) => bytes,
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let local = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
-        let record = BackupRecord::parse(id, &bytes, local);
-        record.map(Some).map_err(|problem| CloudRestoreError::Record { id, problem })
+        Ok(self.catalog()?.backups.into_values().map(|backup| backup.record).collect())
     }
 }
 

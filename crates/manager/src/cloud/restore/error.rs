@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use tapster_catalog::record::RecordProblem;
 use tapster_catalog::{BackupId, BackupStatus};
 use tapster_cloud::CloudError;
 use tapster_copy::{ExtractError, SyncError};
@@ -37,14 +36,6 @@ pub enum CloudRestoreError {
     /// `auto` found nothing.
     #[error("Cannot find any candidate backup for recovery.")]
     NoCandidate,
-    /// The record cannot be read.
-    #[error("the record of backup {id} is invalid: {problem}")]
-    Record {
-        /// The backup.
-        id: BackupId,
-        /// What is wrong with it.
-        problem: RecordProblem,
-    },
     /// It is not whole, or nobody knows whether it is.
     #[error("backup {id} has the status {status}: it is not complete")]
     Status {
