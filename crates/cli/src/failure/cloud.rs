@@ -133,7 +133,10 @@ impl Failure {
             CloudBackupError::Connect(_)
             | CloudBackupError::ConnInfo(_)
             | CloudBackupError::Failed { .. } => Self::cloud_operation(error.to_string()),
-            CloudBackupError::Store(error) => return Self::cloud("backup", error),
+            // In Barman the backup has begun then.
+            CloudBackupError::Store(error) => {
+                return Self::cloud("backup", error).with_exit_code(OPERATION);
+            }
             error => Self::cloud_refused("backup", &chain(error)),
         };
         match error {
@@ -151,6 +154,7 @@ impl Failure {
         match error {
             CloudRestoreError::Store(error) => Self::cloud("restore", error),
             CloudRestoreError::NoCandidate
+            | CloudRestoreError::NoSuchId { .. }
             | CloudRestoreError::NotEmpty { .. }
             | CloudRestoreError::Status { .. }
             | CloudRestoreError::MissingArchive { .. } => Self::cloud_operation(chain(error)),

@@ -161,11 +161,20 @@ pub(crate) struct CloudBackupArgs {
 #[group(id = "exclusive-tags", multiple = false)]
 pub(crate) struct TagArgs {
     /// tags of all objects, each as key,value
-    #[arg(long, value_name = "TAGS_LIST", num_args = 0..)]
-    pub(crate) tags: Vec<String>,
+    #[arg(long, value_name = "TAGS_LIST", num_args = 0.., value_parser = tag)]
+    pub(crate) tags: Vec<Tag>,
     /// a tag of all objects, as key,value; may be repeated
-    #[arg(long, value_name = "TAGS_APPEND")]
-    pub(crate) tag: Vec<String>,
+    #[arg(long, value_name = "TAGS_APPEND", value_parser = tag)]
+    pub(crate) tag: Vec<Tag>,
+}
+
+/// A key and a value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Tag(pub(crate) String, pub(crate) String);
+
+fn tag(text: &str) -> Result<Tag, String> {
+    let (key, value) = text.split_once(',').ok_or_else(|| format!("invalid tag, not key,value: '{text}'"))?;
+    Ok(Tag(key.trim().to_owned(), value.trim().to_owned()))
 }
 
 impl SnapshotArgs {

@@ -7,7 +7,7 @@ use tapster_protocol::{ConnInfo, ConnInfoError, Environment};
 use walfile::codec::Compression;
 
 use super::Tool;
-use crate::args::cloud::backup::{CloudBackupArgs, CompressionArgs, EncryptionName, TagArgs};
+use crate::args::cloud::backup::{CloudBackupArgs, CompressionArgs, EncryptionName, Tag, TagArgs};
 use crate::environment;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -74,15 +74,12 @@ const fn compression(args: CompressionArgs) -> Compression {
     }
 }
 
-/// `key,value`, of which S3 takes ten.
+/// S3 takes ten of them.
 fn tags(args: &TagArgs) -> Result<Vec<(String, String)>, Failure> {
     let refuse = |problem: &str| Failure::cloud_refused(VERB, problem);
     let given = if args.tag.is_empty() { &args.tags } else { &args.tag };
     let mut tags: Vec<(String, String)> = Vec::new();
-    for tag in given {
-        let (key, value) =
-            tag.split_once(',').ok_or_else(|| refuse("Invalid tag format. Expected 'key,value'."))?;
-        let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
+    for Tag(key, value) in given.iter().cloned() {
         if tags.iter().any(|(known, _)| *known == key) {
             return Err(refuse(&format!("Duplicate tag keys found: {key}. Tag keys must be unique.")));
         }

@@ -66,7 +66,10 @@ impl CloudServer {
             server: self.layout().server().to_owned(),
         };
         let record = match choice {
-            CloudBackupChoice::Id(id) => self.record(id)?.ok_or_else(|| unknown(id))?,
+            CloudBackupChoice::Id(id) => self.record(id)?.ok_or_else(|| CloudRestoreError::NoSuchId {
+                id: *id,
+                server: self.layout().server().to_owned(),
+            })?,
             CloudBackupChoice::Latest => self.whole()?.pop().ok_or_else(|| unknown(&"latest"))?,
             CloudBackupChoice::Oldest => {
                 self.whole()?.into_iter().next().ok_or_else(|| unknown(&"oldest"))?

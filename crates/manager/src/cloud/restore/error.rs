@@ -17,11 +17,19 @@ pub enum CloudRestoreError {
     /// The object store.
     #[error(transparent)]
     Store(#[from] CloudError),
-    /// No backup has that id or name.
+    /// No backup has that name, or none is there for that word.
     #[error("Unknown backup '{backup}' for server '{server}'")]
     Unknown {
         /// What was asked for.
         backup: String,
+        /// The server.
+        server: String,
+    },
+    /// No backup has that id.
+    #[error("Backup {id} for server {server} does not exists")]
+    NoSuchId {
+        /// The id.
+        id: BackupId,
         /// The server.
         server: String,
     },

@@ -86,7 +86,7 @@ impl CloudServer {
         }
         let tablespaces = place_tablespaces(&record, &places, &destination)?;
         check_places(&destination, &tablespaces)?;
-        for path in tablespaces.iter().map(|place| &place.location).chain([&destination]) {
+        for path in [&destination].into_iter().chain(tablespaces.iter().map(|place| &place.location)) {
             if !is_empty(path)? {
                 return Err(CloudRestoreError::NotEmpty { path: path.clone() });
             }
