@@ -209,17 +209,17 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     #[cfg(feature = "cloud")]
     entry!(
-        "cloud restore",
-        cloud::restore::CloudRestoreArgs,
-        |args| Command::CloudRestore(Box::new(args)),
+        "cloud check-wal-archive",
+        cloud::check_wal_archive::CloudCheckWalArchiveArgs,
+        |args| Command::CloudCheckWalArchive(Box::new(args)),
         true,
         Dialect::Cloud
     ),
     #[cfg(feature = "cloud")]
     entry!(
-        "cloud check-wal-archive",
-        cloud::check_wal_archive::CloudCheckWalArchiveArgs,
-        |args| Command::CloudCheckWalArchive(Box::new(args)),
+        "cloud restore",
+        cloud::restore::CloudRestoreArgs,
+        |args| Command::CloudRestore(Box::new(args)),
         true,
         Dialect::Cloud
     ),
