@@ -280,3 +280,31 @@ fn more_objects_than_one_request_takes_are_deleted() {
     let left = bucket.keys();
     assert!(left.iter().all(|key| key.contains(NEW)), "{left:?}");
 }
+
+#[test]
+fn a_backup_of_volume_snapshots_is_left_to_barman() {
+    let Some(bucket) = Bucket::start("snapshots") else { return };
+    bucket.backup(OLD, "DONE", 1, None);
+    bucket.backup(NEW, "DONE", 20, None);
+    bucket.wal([1, 20]);
+    let record = format!("main/base/{OLD}/backup.info");
+    let text = String::from_utf8(bucket.store.read(&record, 1 << 20).unwrap().to_vec()).unwrap();
+    bucket.put(
+        &record,
+        &text.replace("status=", "snapshots_info={'provider': 'gcp', 'snapshots': []}\nstatus="),
+    );
+    let before = bucket.keys();
+    let reason = format!(
+        "Backup {OLD} consists of volume snapshots: delete it with Barman's own barman-cloud-backup-delete\n"
+    );
+    let asked = bucket.ours("backup-delete", &["-b", "oldest"]);
+    assert_eq!((asked.code, asked.stderr.lines().count()), (1, 1), "{asked:?}");
+    assert!(asked.stderr.ends_with(&format!(" ERROR: {reason}")), "{asked:?}");
+    let policy = bucket.ours("backup-delete", &["-r", "redundancy 1"]);
+    assert_eq!((policy.code, policy.stderr.lines().count()), (0, 1), "{policy:?}");
+    assert!(
+        policy.stderr.contains(" WARNING: Not deleted") && policy.stderr.ends_with(&reason),
+        "{policy:?}"
+    );
+    assert_eq!(bucket.keys(), before);
+}

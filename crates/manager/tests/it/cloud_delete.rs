@@ -164,3 +164,37 @@ fn a_record_that_cannot_be_read_stops_every_deletion_and_hides_nothing() {
     let refused = server.delete_backup(&id(OLD), &options);
     assert!(matches!(refused, Err(CloudDeleteError::MinimumRedundancy { current: 2, .. })), "{refused:?}");
 }
+
+#[test]
+fn a_backup_of_volume_snapshots_keeps_its_record_and_its_wal() {
+    let Some(moto) = Moto::start() else { return };
+    let server = filled(moto.store("snapshots"));
+    let (snapshots, newest) = ("20260101T120000", "20260103T000000");
+    let mut record = BackupRecord::new(id(snapshots));
+    record.status = BackupStatus::Done;
+    record.timeline = Timeline::new(1);
+    record.begin_wal = Some("00000001000000000000000B".parse().unwrap());
+    record.end_wal = record.begin_wal;
+    record.snapshots_info = Some(r#"{"provider": "gcp", "snapshots": []}"#.to_owned());
+    put(&server, &format!("main/base/{snapshots}/backup.info"), &record.to_text());
+    put(&server, "main/wals/0000000100000000/00000001000000000000000B.zst", "wal");
+    let mut last = server.record(&id(NEW)).unwrap().unwrap();
+    last.id = id(newest);
+    put(&server, &format!("main/base/{newest}/backup.info"), &last.to_text());
+    let before = keys(&server);
+    let refused = server.delete_backup(&id(snapshots), &now()).unwrap_err();
+    assert!(matches!(refused, CloudDeleteError::Snapshots { id: of } if of == id(snapshots)), "{refused}");
+    assert_eq!(keys(&server), before);
+    // Backups on both sides of it go; of the WAL, what comes before it.
+    let policy = "redundancy 1".parse().unwrap();
+    assert_eq!(server.plan_retention(&policy, &now()).unwrap().snapshots, [id(snapshots)]);
+    server.enforce_retention(&policy, &now()).unwrap();
+    let left = keys(&server);
+    let gone = |key: &&String| !left.contains(key);
+    let gone: Vec<&String> = before.iter().filter(gone).collect();
+    let (backups, wal): (Vec<&String>, Vec<&String>) = gone.iter().partition(|key| key.contains("/base/"));
+    assert!(backups.iter().all(|key| key.contains(OLD) || key.contains(NEW)), "{backups:?}");
+    assert_eq!(backups.len(), 8);
+    let names: Vec<&str> = wal.iter().map(|key| &key[key.len() - 28..]).collect();
+    assert_eq!(names, ["000000010000000000000009.zst", "00000001000000000000000A.zst"]);
+}

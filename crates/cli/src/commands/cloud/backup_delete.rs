@@ -32,6 +32,10 @@ pub(crate) fn run(args: &CloudBackupDeleteArgs, session: &Session) -> Result<(),
             }
             Err(error) => return Err(failed(&error)),
         };
+        for id in &plan.snapshots {
+            let why = CloudDeleteError::Snapshots { id: *id };
+            tracing::warn!("Not deleted, nor the WAL from there on: {why}");
+        }
         if args.dry_run {
             let removals = server.preview(&plan).map_err(|error| Failure::cloud(tool.verb, &error))?;
             cloud_backup::removals(&session.output, server.store().url().prefix(), &removals);

@@ -59,6 +59,14 @@ pub enum CloudDeleteError {
         /// Those that build on it.
         children: Vec<BackupId>,
     },
+    /// Its data are volume snapshots, which nothing here deletes; without its record nobody would know of them.
+    #[error(
+        "Backup {id} consists of volume snapshots: delete it with Barman's own barman-cloud-backup-delete"
+    )]
+    Snapshots {
+        /// Which.
+        id: BackupId,
+    },
     /// Its objects cannot be removed. Its record is there, and says that it failed.
     #[error("Could not delete backup {id}: {source}")]
     Backup {

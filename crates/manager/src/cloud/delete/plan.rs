@@ -16,6 +16,8 @@ use crate::cloud::{CloudBackup, CloudCatalog, CloudKeep, CloudServer};
 pub struct CloudDeletePlan {
     /// One backup after the other.
     pub steps: Vec<CloudDeleteStep>,
+    /// Backups that the policy does not need, and that stay with their WAL nevertheless: their data are volume snapshots.
+    pub snapshots: Vec<BackupId>,
 }
 
 /// One backup.
@@ -54,9 +56,8 @@ impl CloudServer {
                 return Err(CloudDeleteError::NoBackup { id: *id });
             };
             let objects = objects.into_iter().map(|object| object.key).collect();
-            return Ok(CloudDeletePlan {
-                steps: vec![CloudDeleteStep { id: *id, record: None, objects, trim: None }],
-            });
+            let steps = vec![CloudDeleteStep { id: *id, record: None, objects, trim: None }];
+            return Ok(CloudDeletePlan { steps, snapshots: Vec::new() });
         };
         let whole = |backup: &CloudBackup| backup.record.status.is_copied();
         let current = catalog.backups.values().filter(|backup| whole(backup)).count();
@@ -73,10 +74,13 @@ impl CloudServer {
         if !children.is_empty() {
             return Err(CloudDeleteError::HasChildren { id: *id, children });
         }
+        if backup.record.snapshots_info.is_some() {
+            return Err(CloudDeleteError::Snapshots { id: *id });
+        }
         Ok(self.steps(catalog, &[*id], CloudDeleteCause::Request))
     }
 
-    /// The plan for everything that a policy does not need. Removes nothing.
+    /// The plan for everything that a policy does not need. Removes nothing. Backups of volume snapshots are not among the steps.
     ///
     /// # Errors
     /// When the backups cannot be listed.
@@ -115,15 +119,20 @@ impl CloudServer {
     }
 
     fn steps(&self, mut catalog: CloudCatalog, ids: &[BackupId], cause: CloudDeleteCause) -> CloudDeletePlan {
-        let mut steps = Vec::new();
+        let mut plan = CloudDeletePlan::default();
         for id in ids {
+            // One that stays needs its WAL, so it also stays among the neighbours of those that follow.
+            if catalog.backups.get(id).is_some_and(|backup| backup.record.snapshots_info.is_some()) {
+                plan.snapshots.push(*id);
+                continue;
+            }
             let neighbours: Vec<Neighbour<'_>> = catalog.backups.values().map(neighbour).collect();
             let trim = CloudWalTrim::of(id, &neighbours, cause);
             let Some(backup) = catalog.backups.remove(id) else { continue };
             let objects = in_order(&self.layout().backup(id), &backup);
-            steps.push(CloudDeleteStep { id: *id, record: Some(backup.record), objects, trim });
+            plan.steps.push(CloudDeleteStep { id: *id, record: Some(backup.record), objects, trim });
         }
-        CloudDeletePlan { steps }
+        plan
     }
 }
 
