@@ -9,8 +9,10 @@ fn the_name_decides_which_program_it_is() {
         ("/usr/bin/barman", "3.19.1 Barman"),
         ("barman-wal-archive", "barman-wal-archive 3.19.1"),
         ("barman-wal-restore", "barman-wal-restore 3.19.1"),
+        ("/usr/bin/barman-cloud-backup", "barman-cloud-backup 3.19.1"),
+        ("barman-cloud-restore", "barman-cloud-restore 3.19.1"),
     ] {
-        let option = if name.contains("wal") { "-V" } else { "-v" };
+        let option = if name.contains("wal") || name.contains("cloud") { "-V" } else { "-v" };
         let run = run_as(name, &[option]);
         assert!(run.stdout.starts_with(version), "{run:?}");
         assert_eq!((run.stderr.as_str(), run.code), ("", 0));

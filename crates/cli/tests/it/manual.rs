@@ -41,6 +41,25 @@ fn groff_reads_the_pages_without_a_warning() {
 }
 
 #[test]
+fn every_program_that_is_a_link_has_a_page_that_its_name_is_linked_to() {
+    let (names, links) = (run_as("tapster", &["man"]).stdout, include_str!("../../Cargo.toml"));
+    for program in PROGRAMS.iter().filter(|program| **program != "tapster") {
+        let page = match program.strip_prefix("barman-") {
+            Some(command) => format!("tapster-{command}.1"),
+            None => "tapster.1".to_owned(),
+        };
+        assert!(names.lines().any(|name| name == page), "{page}");
+        for link in [
+            format!("{{ dest = \"usr/bin/{program}\", link_name = \"tapster\" }}"),
+            format!("{{ dest = \"usr/share/man/man1/{program}.1.gz\", link_name = \"{page}.gz\" }}"),
+            format!("\"usr/share/bash-completion/completions/{program}\""),
+        ] {
+            assert!(links.contains(&link), "{link}");
+        }
+    }
+}
+
+#[test]
 fn bash_completes_commands_options_and_their_values() {
     for program in ["tapster", "barman"] {
         let script = run_as("tapster", &["completions", "bash", "--program", program]).stdout;
@@ -59,9 +78,31 @@ fn bash_completes_commands_options_and_their_values() {
         assert_eq!(ask(&["restore"], "--target-t").unwrap().0.trim(), "--target-tli --target-time");
         assert_eq!(ask(&["keep", "--target"], "").unwrap().0.trim(), "full standalone");
     }
+    for program in PROGRAMS {
+        let script = run_as("tapster", &["completions", "bash", "--program", program]).stdout;
+        let Some(said) = feed("bash", &["--noprofile", "--norc", "-n"], &script) else { return };
+        assert_eq!(said, (String::new(), String::new()), "{program}");
+    }
 }
 
-/// The scripts of all four programs for a shell, each in a file of the name that the shell expects, in a directory of their own.
+/// The programs that the packages have links of.
+const PROGRAMS: [&str; 13] = [
+    "tapster",
+    "barman",
+    "barman-wal-archive",
+    "barman-wal-restore",
+    "barman-cloud-backup",
+    "barman-cloud-backup-delete",
+    "barman-cloud-backup-keep",
+    "barman-cloud-backup-list",
+    "barman-cloud-backup-show",
+    "barman-cloud-check-wal-archive",
+    "barman-cloud-restore",
+    "barman-cloud-wal-archive",
+    "barman-cloud-wal-restore",
+];
+
+/// The scripts of all programs for a shell, each in a file of the name that the shell expects, in a directory of their own.
 fn scripts(shell: &str, name: impl Fn(&str) -> String) -> (tempfile::TempDir, Vec<PathBuf>) {
     let dir = tempfile::tempdir().unwrap();
     let write = |program: &&str| {
@@ -70,7 +111,7 @@ fn scripts(shell: &str, name: impl Fn(&str) -> String) -> (tempfile::TempDir, Ve
         std::fs::write(&path, script).unwrap();
         path
     };
-    let paths = ["tapster", "barman", "barman-wal-archive", "barman-wal-restore"].iter().map(write).collect();
+    let paths = PROGRAMS.iter().map(write).collect();
     (dir, paths)
 }
 
@@ -92,6 +133,10 @@ fn fish_completes_commands_options_and_their_values() {
                 assert_eq!(ask(&format!("{program} resto")), ["restore"]);
                 assert_eq!(ask(&format!("{program} restore --target-t")), ["--target-time", "--target-tli"]);
                 assert_eq!(ask(&format!("{program} keep --target ")), ["full", "standalone"]);
+            }
+            cloud if cloud.starts_with("barman-cloud-") => {
+                assert_eq!(ask(&format!("{cloud} --endpoint-u")), ["--endpoint-url"]);
+                assert_eq!(ask(&format!("{cloud} --addressing-style p")), ["path"]);
             }
             program => assert_eq!(ask(&format!("{program} --gz")), ["--gzip"]),
         }
@@ -121,4 +166,5 @@ fn zsh_completes_commands_and_options() {
         type_in(&format!("{program} restore --target-ti"), "--target-time");
     }
     type_in("barman-wal-archive --gz", "--gzip");
+    type_in("barman-cloud-backup-list --endp", "--endpoint-url");
 }
