@@ -106,8 +106,9 @@ impl CloudServer {
     /// durable.
     ///
     /// # Errors
-    /// [`CloudWalError::Missing`] when the store has no such file; every other error says nothing about that. The destination is then
-    /// as it was.
+    /// [`CloudWalError::Missing`] when the store has no such file; every other error says nothing about that. A segment that is
+    /// archived whole, but broken in every form, is [`CloudWalError::Content`], also when its beginning is archived too. The
+    /// destination is then as it was.
     pub fn wal_restore(
         &self,
         name: &str,
@@ -163,8 +164,10 @@ impl CloudServer {
         let missing =
             || CloudWalError::Missing { name: wanted.to_string(), server: self.layout().server().to_owned() };
         let mut forms: Vec<StoredWal> = self.forms(wanted)?;
-        forms.retain(|form| form.name == wanted || !options.no_partial);
-        forms.sort_by_key(|form| form.name != wanted);
+        // Behind the beginning of a segment come zeros, where a recovery ends or a standby is promoted. When the segment is archived
+        // whole, that would give up what it holds, however broken it is.
+        let is_whole = forms.iter().any(|form| form.name == wanted);
+        forms.retain(|form| form.name == wanted || !(is_whole || options.no_partial));
         let mut restored = CloudRestored::default();
         let mut problem = None;
         for form in forms {

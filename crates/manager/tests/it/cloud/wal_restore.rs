@@ -134,6 +134,15 @@ fn the_beginning_of_a_segment_will_do_unless_it_must_not() {
         "the whole one comes first"
     );
     assert_eq!(std::fs::read(&target).unwrap(), std::fs::read(&path).unwrap());
+
+    // What the whole one holds is not given up because it is broken.
+    let key = format!("main/wals/0000000100000000/{FIRST}");
+    let half = std::fs::read(&path).unwrap().split_off(super::lab::SEGMENT as usize / 2);
+    server.store().put(&key, half, &WriteOptions::default()).unwrap();
+    std::fs::write(&target, "old").unwrap();
+    let outcome = server.wal_restore(FIRST, &target, &options, &STOP);
+    assert!(matches!(outcome, Err(CloudWalError::Content { .. })), "{outcome:?}");
+    assert_eq!(std::fs::read(&target).unwrap(), b"old");
 }
 
 #[test]
