@@ -7,6 +7,7 @@ mod answer;
 mod call;
 mod extra;
 mod late;
+mod listing;
 mod service;
 
 use std::time::Duration;

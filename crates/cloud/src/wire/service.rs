@@ -11,7 +11,7 @@ use object_store::client::{
 };
 
 use super::late::Late;
-use super::{Answer, Call, Extra, Last, deepest, time_for};
+use super::{Answer, Call, Extra, Last, deepest, listing, time_for};
 use crate::Retries;
 
 /// A page of a listing has at most 5,000 objects, and a key at most 1,024 bytes.
@@ -111,8 +111,11 @@ impl Service {
             }
             let (mut parts, body) = response.into_parts();
             let mut body = collect(body, LONGEST_PAGE).await?;
-            if is_listing && !is_whole_listing(&body) {
-                return Err(HttpError::new(HttpErrorKind::Decode, Broken::NoListing));
+            if is_listing {
+                if !listing::is_whole(&body) {
+                    return Err(HttpError::new(HttpErrorKind::Decode, Broken::NoListing));
+                }
+                body = listing::without_foreign(body);
             }
             if is_end_of_upload || is_removal {
                 let text = String::from_utf8_lossy(&body);
@@ -169,12 +172,4 @@ async fn collect(body: HttpResponseBody, limit: u64) -> Result<Bytes, HttpError>
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.freeze())
-}
-
-/// The providers take any document for a listing, and one without objects for an empty bucket.
-fn is_whole_listing(body: &[u8]) -> bool {
-    let end = body.get(body.len().saturating_sub(64)..).unwrap_or_default();
-    let end = String::from_utf8_lossy(end);
-    let end = end.trim_end();
-    end.ends_with("</ListBucketResult>") || end.ends_with("</EnumerationResults>")
 }

@@ -140,6 +140,29 @@ fn a_listing_is_whole_or_an_error() {
     }
 }
 
+/// What consoles and other programs leave in a bucket does not keep anybody from what is ours there.
+#[test]
+fn l_a14_foreign_keys_are_passed_over() {
+    let foreign = ["p/", "p//x", "p/a//b", "p/dir/"];
+    let with = |ours: &[&'static str]| page(&[&foreign[..], ours].concat(), None);
+    let body = with(&["p/dir/k", "p/m"]);
+    let server = Server::start(move |_| answer(200, &[], &body));
+    let keys = |store: &tapster_cloud::Store| -> Vec<String> {
+        store.list("").map(|object| object.unwrap().key).collect()
+    };
+    assert_eq!(keys(&server.store()), ["dir/k", "m"]);
+    let after: Vec<String> = server.store().list_after("", "c").map(|object| object.unwrap().key).collect();
+    assert_eq!(after, ["dir/k", "m"]);
+    let body = with(&[]);
+    let server = Server::start(move |_| answer(200, &[], &body));
+    assert!(keys(&server.store()).is_empty());
+    let dirs = "<CommonPrefixes><Prefix>p/a/</Prefix></CommonPrefixes>\
+                <CommonPrefixes><Prefix>p//</Prefix></CommonPrefixes></ListBucketResult>";
+    let body = with(&["p/m"]).replace("</ListBucketResult>", dirs);
+    let server = Server::start(move |_| answer(200, &[], &body));
+    assert_eq!(server.store().list_dirs("").unwrap(), ["a"]);
+}
+
 /// The answer to a request for a piece of an object of so many bytes.
 fn piece(request: &Request, bytes: &[u8], etag: &str) -> Reply {
     let etag = format!("ETag: \"{etag}\"");
