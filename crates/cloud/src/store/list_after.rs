@@ -11,7 +11,8 @@ use crate::CloudError;
 
 impl Store {
     /// As [`list`](Self::list), but only the objects whose key is greater than `after` (a key too, of an object that need not be
-    /// there). S3 and Google begin there; for Azure the client skips what comes before.
+    /// there). S3 and Google begin there; for Azure the client skips what comes before. Keys that do not grow end it with
+    /// [`CloudError::Invalid`]: it is not known then what was left out, nor whether there is an end.
     pub fn list_after(
         &self,
         prefix: &str,
@@ -25,6 +26,7 @@ impl Store {
                     Arc::clone(&self.shared.inner).list_with_offset(Some(&path), &after)
                 }),
             );
+        let mut last: Option<String> = None;
         std::iter::from_fn(move || {
             let mut listing = match begun.take()? {
                 Ok(listing) => listing,
@@ -36,8 +38,21 @@ impl Store {
             });
             match next {
                 Ok((Some(meta), listing)) => {
+                    let info = match store.info(meta) {
+                        Ok(info) => info,
+                        Err(error) => return Some(Err(error)),
+                    };
+                    if last.as_ref().is_some_and(|last| *last >= info.key) {
+                        let reason = format!(
+                            "its listing has {} again or out of order, and may have no end",
+                            info.key
+                        );
+                        let (store, key) = (store.url().to_string(), prefix.clone());
+                        return Some(Err(CloudError::Invalid { store, key, reason }));
+                    }
+                    last = Some(info.key.clone());
                     begun = Some(Ok(listing));
-                    Some(store.info(meta))
+                    Some(Ok(info))
                 }
                 Ok((None, _)) => None,
                 Err(error) => Some(Err(error)),

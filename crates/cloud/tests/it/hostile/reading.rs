@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use tapster_cloud::DownloadOptions;
+use tapster_cloud::{CloudError, DownloadOptions};
 
 use super::{Reply, Request, Server, announcing, answer, assert_presentable, errors};
 use crate::noise;
@@ -64,7 +64,7 @@ fn a_cut_answer_that_cannot_go_on_is_an_error_and_never_the_end() {
         let server = Server::start(script);
         let mut bytes = Vec::new();
         let error = server.store().get("key", None).unwrap().read_to_end(&mut bytes).unwrap_err();
-        let error: &tapster_cloud::CloudError = error.get_ref().unwrap().downcast_ref().unwrap();
+        let error: &CloudError = error.get_ref().unwrap().downcast_ref().unwrap();
         assert!(!error.is_not_found(), "{what}: {error}");
         assert_presentable(error);
         assert!(bytes.len() < SIZE as usize && noise(SIZE).starts_with(&bytes), "{what}");
@@ -136,6 +136,18 @@ fn a_listing_is_whole_or_an_error() {
         let last = server.store().list("").take(10).last();
         let error = last.unwrap_or_else(|| panic!("{what}: an empty listing")).expect_err(what);
         assert!(!error.is_not_found(), "{what}: {error}");
+        assert_presentable(&error);
+    }
+
+    // From a key on, the order is the meaning.
+    for (what, body) in [
+        ("without end", page(&["p/a", "p/b"], Some("same"))),
+        ("an end that is repeated", page(&["p/a", "p/b", "p/b"], None)),
+        ("backwards", page(&["p/b", "p/a"], None)),
+    ] {
+        let server = Server::start(move |_| answer(200, &[], &body));
+        let error = server.store().list_after("", "0").take(10).last().unwrap().expect_err(what);
+        assert!(matches!(error, CloudError::Invalid { .. }), "{what}: {error}");
         assert_presentable(&error);
     }
 }
