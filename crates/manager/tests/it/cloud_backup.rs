@@ -3,8 +3,8 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Barrier, LazyLock};
 
 use tapster_catalog::{BackupRecord, BackupStatus};
 use tapster_cloud::testing::Moto;
@@ -15,7 +15,7 @@ use tapster_manager::cloud::restore::{CloudBackupChoice, CloudRestoreError, Clou
 use tapster_manager::{BackupName, Context, Observer, Progress, Silent};
 use tapster_protocol::Environment;
 use tapster_protocol::testing::Cluster;
-use time::UtcOffset;
+use time::{Duration, OffsetDateTime, UtcOffset};
 use walfile::codec::Compression;
 
 use crate::cycle::ask_restored;
@@ -155,4 +155,65 @@ fn what_is_not_whole_is_neither_done_nor_restored() {
     let error = server.plan_restore(&restore).unwrap_err();
     assert!(matches!(error, CloudRestoreError::MissingArchive { .. }), "{error}");
     assert!(!destination.exists());
+}
+
+/// Says to the first two who ask, together, that it is one second, and a later one to each who comes after them.
+fn one_second_for_two() -> OffsetDateTime {
+    static ASKED: AtomicI64 = AtomicI64::new(0);
+    static BOTH: LazyLock<Barrier> = LazyLock::new(|| Barrier::new(2));
+    let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+    if asked < 2 {
+        BOTH.wait();
+    }
+    OffsetDateTime::UNIX_EPOCH + Duration::seconds(1_790_000_000 + (asked - 1).max(0))
+}
+
+#[test]
+fn two_backups_that_begin_in_one_second_do_not_mix() {
+    let (Some(cluster), Some(moto)) = (cluster(), Moto::start()) else { return };
+    let server = CloudServer::new(moto.store("second"), "main");
+    let take = || {
+        let mut context = Context::new(&Silent);
+        context.clock = one_second_for_two;
+        server.backup(&options(Compression::None), &source(&cluster), &context).unwrap()
+    };
+    let (one, other) = std::thread::scope(|scope| {
+        let one = scope.spawn(take);
+        (take(), one.join().unwrap())
+    });
+    assert_ne!(one.record.id, other.record.id);
+    let catalog = server.catalog().unwrap();
+    assert_eq!(catalog.backups.len(), 2);
+    for report in [one, other] {
+        let found = &catalog.backups[&report.record.id];
+        assert_eq!(found.record, report.record);
+        assert_eq!(found.objects.len(), 3, "{:?}", found.objects);
+    }
+}
+
+/// Lets somebody else write the record anew when the first bytes have gone.
+struct Meddler(CloudServer, AtomicBool);
+
+impl Observer for Meddler {
+    fn progress(&self, _: Progress) {
+        if !self.1.swap(true, Ordering::Relaxed) {
+            let id = record(&self.0).id;
+            let mut other = BackupRecord::new(id);
+            (other.status, other.server_name) = (BackupStatus::Started, Some("other".to_owned()));
+            let key = self.0.layout().record(&id);
+            self.0.store().put(&key, other.to_text(), &WriteOptions::default()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_record_that_is_not_the_backups_own_is_not_written_over() {
+    let (Some(cluster), Some(moto)) = (cluster(), Moto::start()) else { return };
+    let server = CloudServer::new(moto.store("own"), "main");
+    let meddler = Meddler(server.clone(), AtomicBool::new(false));
+    let result = server.backup(&options(Compression::None), &source(&cluster), &Context::new(&meddler));
+    let Err(CloudBackupError::Failed { source: error, .. }) = result else { panic!("{result:?}") };
+    assert!(matches!(*error, CloudBackupError::Lost { .. }), "{error}");
+    let found = record(&server);
+    assert_eq!((found.status, found.server_name.as_deref()), (BackupStatus::Started, Some("other")));
 }

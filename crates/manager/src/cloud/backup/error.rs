@@ -59,6 +59,12 @@ pub enum CloudBackupError {
         /// Why.
         source: Box<Self>,
     },
+    /// The record in the store is not this backup's any more. It and what is beside it was left alone.
+    #[error("{key} is gone or another backup's: somebody deleted this backup, or another one took its id")]
+    Lost {
+        /// The record.
+        key: String,
+    },
     /// Somebody asked to stop.
     #[error("stopped on request")]
     Stopped,

@@ -9,11 +9,11 @@
 mod error;
 mod objects;
 mod options;
+mod reservation;
 
 use std::time::{Duration, Instant};
 
 use tapster_catalog::{BackupId, BackupRecord, BackupStatus, TablespaceInfo};
-use tapster_cloud::{CloudError, WriteOptions};
 use tapster_copy::ChecksumAlgorithm;
 use tapster_copy::archive::{ArchiveRelay, RelayOptions, RelayReport};
 use tapster_copy::compress::all_cores;
@@ -28,6 +28,7 @@ pub use error::CloudBackupError;
 use objects::Objects;
 pub use options::CloudBackupOptions;
 pub(super) use options::ENDINGS;
+use reservation::Reservation;
 
 use super::CloudServer;
 use crate::Context;
@@ -96,8 +97,8 @@ impl CloudServer {
     /// Takes a base backup of `source` and records it.
     ///
     /// # Errors
-    /// [`CloudBackupError::Failed`] leaves a record with the status FAILED, if the store could be reached for that. All others leave
-    /// the store as it was.
+    /// [`CloudBackupError::Failed`] leaves a record with the status FAILED, if the store could be reached for that and the record is
+    /// this backup's still. All others leave the store as it was.
     pub fn backup(
         &self,
         options: &CloudBackupOptions,
@@ -106,22 +107,18 @@ impl CloudServer {
     ) -> Result<CloudBackupReport, CloudBackupError> {
         let begun = Instant::now();
         let mut sql = source.connect(Mode::Sql, context)?;
-        let mut record = BackupRecord::new(self.free_id(context)?);
-        let id = record.id;
-        tracing::info!("Starting backup '{id}'");
+        let ending = objects::ending(options.compression)?;
+        let mut record = BackupRecord::new(BackupId::from_local(context.now()));
         // The name of the configuration's server, of which there is none.
         record.server_name = Some("cloud".to_owned());
         let state = describe(&mut record, &mut sql, context).map_err(Box::new)?;
         let root_mode = root_mode(&mut sql);
         drop(sql);
-        let objects = Objects::new(
-            self.store(),
-            self.layout(),
-            &id,
-            options,
-            record.cluster_size,
-            context.stop.clone(),
-        )?;
+        let reservation = self.reserve(&mut record, options, context)?;
+        tracing::info!("Starting backup '{}'", record.id);
+        let directory = self.layout().backup(&record.id);
+        let (total, stop) = (record.cluster_size, context.stop.clone());
+        let objects = Objects::new(self.store(), directory, ending, options, total, stop);
         let times = objects.times();
         let mut relay = RelayOptions::default();
         (relay.compression, relay.workers) = (options.compression, all_cores().min(16));
@@ -132,6 +129,7 @@ impl CloudServer {
         let result = self
             .stream(
                 &mut record,
+                &reservation,
                 source,
                 options,
                 objects,
@@ -151,16 +149,16 @@ impl CloudServer {
                 let workers = self.store().options().concurrency.max(1);
                 record.copy_stats = Some(times.stats(begun, workers));
                 record.status = BackupStatus::Done;
-                if let Err(error) = self.save(&record, options) {
+                if let Err(error) = self.save(&record, &reservation, options) {
                     let action = "uploading backup.info file";
-                    return Err(self.fail(record, action, error.into(), options));
+                    return Err(self.fail(record, &reservation, action, error, options));
                 }
                 let stored = streamed.relayed.parts.iter().map(|part| part.size).sum();
                 let report = CloudBackupReport { record, stored, elapsed: begun.elapsed() };
                 report.log();
                 Ok(report)
             }
-            Err(source) => Err(self.fail(record, action, source, options)),
+            Err(source) => Err(self.fail(record, &reservation, action, source, options)),
         }
     }
 
@@ -168,6 +166,7 @@ impl CloudServer {
     fn fail(
         &self,
         mut record: BackupRecord,
+        reservation: &Reservation,
         action: &'static str,
         source: CloudBackupError,
         options: &CloudBackupOptions,
@@ -176,39 +175,18 @@ impl CloudServer {
         let line = text.lines().next().unwrap_or_default();
         record.status = BackupStatus::Failed;
         record.error = Some(format!("failure {action} ({line})"));
-        if let Err(error) = self.save(&record, options) {
+        record.copy_stats = None;
+        if let Err(error) = self.save(&record, reservation, options) {
             tracing::warn!("cannot record that the backup failed: {error}");
         }
         CloudBackupError::Failed { id: record.id, action, source: Box::new(source) }
-    }
-
-    fn save(&self, record: &BackupRecord, options: &CloudBackupOptions) -> Result<(), CloudError> {
-        let key = self.layout().record(&record.id);
-        tracing::info!("Uploading '{key}'");
-        let mut write = WriteOptions::default();
-        write.tags.clone_from(&options.tags);
-        self.store().put(&key, record.to_text().into_bytes(), &write)
-    }
-
-    /// An id nobody has: the local time, or the next second when it is taken. Without a bucket it is an error before anything begins.
-    fn free_id(&self, context: &Context<'_>) -> Result<BackupId, CloudBackupError> {
-        let taken = self.store().list_dirs(&self.layout().base())?;
-        loop {
-            let id = BackupId::from_local(context.now());
-            if !taken.contains(&id.to_string()) {
-                return Ok(id);
-            }
-            if context.stopped() {
-                return Err(CloudBackupError::Stopped);
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "one step of one verb")]
     fn stream(
         &self,
         record: &mut BackupRecord,
+        reservation: &Reservation,
         source: &PostgresSource,
         options: &CloudBackupOptions,
         objects: Objects,
@@ -234,9 +212,8 @@ impl CloudServer {
         record.timeline = Some(stream.timeline());
         let tablespaces = stream.tablespaces().iter();
         let tablespaces = tablespaces.filter_map(|t| Some((t.oid?, t.location.clone()?))).collect();
-        // It is visible from now on.
-        record.status = BackupStatus::Started;
-        self.save(record, options)?;
+        // From now on it is known which WAL it needs, and that nobody else has its id.
+        self.save(record, reservation, options)?;
 
         *action = "uploading data";
         relay.checksum = has_manifest.then_some(ChecksumAlgorithm::Crc32c);

@@ -5,11 +5,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tapster_catalog::CopyStats;
 use tapster_catalog::record::PyValue;
-use tapster_catalog::{BackupId, CopyStats};
-use tapster_cloud::{Layout, Store, Upload, WriteOptions};
+use tapster_cloud::{Store, Upload, WriteOptions};
 use tapster_copy::archive::{Part, PartStore, PartWriter};
 use tapster_copy::live::Limiter;
+use walfile::codec::Compression;
 
 use super::{CloudBackupError, CloudBackupOptions, ENDINGS};
 
@@ -29,6 +30,12 @@ pub(super) struct Objects {
     times: Times,
 }
 
+/// What the names of archives of that compression end with, behind `.tar`.
+pub(super) fn ending(compression: Compression) -> Result<&'static str, CloudBackupError> {
+    let known = ENDINGS.iter().find(|(_, known)| *known == compression);
+    known.map(|(ending, _)| *ending).ok_or(CloudBackupError::Compression(compression))
+}
+
 /// How long the archives took, from the first to the last byte, by name and in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Times(Arc<Mutex<Vec<(String, Instant, Duration)>>>);
@@ -37,14 +44,12 @@ impl Objects {
     /// `total` is how large the cluster is, as far as anybody knows.
     pub(super) fn new(
         store: &Store,
-        layout: &Layout,
-        id: &BackupId,
+        directory: String,
+        ending: &'static str,
         options: &CloudBackupOptions,
         total: Option<u64>,
         stop: Arc<AtomicBool>,
-    ) -> Result<Self, CloudBackupError> {
-        let ending = ENDINGS.iter().find(|(_, compression)| *compression == options.compression);
-        let (ending, _) = ending.ok_or(CloudBackupError::Compression(options.compression))?;
+    ) -> Self {
         let mut write = WriteOptions::default();
         write.tags.clone_from(&options.tags);
         let largest = options.max_archive_size.saturating_add(BEYOND);
@@ -52,15 +57,15 @@ impl Objects {
         let expected = total.map_or(largest, |total| total.saturating_add(total / 4).min(largest));
         let chosen = options.min_chunk_size.unwrap_or(0).saturating_mul(MOST_PARTS);
         write.expected_size = Some(expected.max(chosen));
-        Ok(Self {
+        Self {
             store: store.clone(),
-            directory: layout.backup(id),
+            directory,
             ending,
             write,
             limiter: options.max_bandwidth.map(|bytes| Arc::new(Limiter::new(bytes))),
             stop,
             times: Times::default(),
-        })
+        }
     }
 
     pub(super) fn times(&self) -> Times {
