@@ -31,6 +31,7 @@ mod url;
 mod wire;
 
 pub use bytes::Bytes;
+pub use connect::StoreIdentity;
 pub use error::{CloudError, UrlError};
 pub use layout::Layout;
 pub use options::{Addressing, AzureCredential, Encryption, Environment, Retries, StoreOptions};

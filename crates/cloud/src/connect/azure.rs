@@ -23,14 +23,8 @@ pub(super) fn connect(
 ) -> Result<Connected, CloudError> {
     let wrong = |reason: String| unusable(url, reason);
     let plain = connector(options, environment, None).map_err(wrong)?;
-    let string = match options.azure_credential {
-        AzureCredential::Default => environment.get("AZURE_STORAGE_CONNECTION_STRING"),
-        _ => None,
-    };
-    let string = ConnectionString::new(string.unwrap_or_default(), url);
-    let account = string.account.or_else(|| url.account().map(str::to_owned)).unwrap_or_default();
-    let endpoint = string.endpoint.clone().or_else(|| url.endpoint().map(str::to_owned));
-    let endpoint = endpoint.unwrap_or_else(|| format!("https://{account}.blob.core.windows.net"));
+    let string = connection_string(url, options, environment);
+    let (account, endpoint) = (string.account(url), string.endpoint(url));
     let may_be_plain = endpoint.starts_with("http://");
     let new = |connector: Connector| {
         MicrosoftAzureBuilder::new()
@@ -76,6 +70,24 @@ pub(super) fn connect(
             plain_options,
         )),
     })
+}
+
+/// Where requests go.
+pub(super) fn whence(
+    url: &StoreUrl,
+    options: &StoreOptions,
+    environment: &Environment,
+) -> [Option<String>; 3] {
+    let string = connection_string(url, options, environment);
+    [Some(string.endpoint(url)), Some(string.account(url)), None]
+}
+
+fn connection_string(url: &StoreUrl, options: &StoreOptions, environment: &Environment) -> ConnectionString {
+    let string = match options.azure_credential {
+        AzureCredential::Default => environment.get("AZURE_STORAGE_CONNECTION_STRING"),
+        _ => None,
+    };
+    ConnectionString::new(string.unwrap_or_default(), url)
 }
 
 fn of(builder: MicrosoftAzureBuilder) -> object_store::Result<Provider> {
@@ -161,6 +173,15 @@ struct ConnectionString {
 }
 
 impl ConnectionString {
+    fn account(&self, url: &StoreUrl) -> String {
+        self.account.clone().or_else(|| url.account().map(str::to_owned)).unwrap_or_default()
+    }
+
+    fn endpoint(&self, url: &StoreUrl) -> String {
+        let endpoint = self.endpoint.clone().or_else(|| url.endpoint().map(str::to_owned));
+        endpoint.unwrap_or_else(|| format!("https://{}.blob.core.windows.net", self.account(url)))
+    }
+
     fn new(text: &str, url: &StoreUrl) -> Self {
         let mut found = Self::default();
         let (mut scheme, mut suffix) = ("https", None);

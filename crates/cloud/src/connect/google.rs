@@ -28,10 +28,7 @@ pub(super) fn connect(
     };
     let connector = connector(options, environment, None).map_err(wrong)?;
     let connector = Connector { extra: Extra::Google { kms }, ..connector };
-    let emulator = environment.get("STORAGE_EMULATOR_HOST").map(|host| match host.contains("://") {
-        true => host.trim_end_matches('/').to_owned(),
-        false => format!("http://{host}"),
-    });
+    let emulator = emulator(environment);
     let may_be_plain = emulator.as_deref().is_some_and(|host| host.starts_with("http://"));
     let client_options = ClientOptions::new().with_allow_http(may_be_plain);
     let mut builder = GoogleCloudStorageBuilder::new()
@@ -62,6 +59,18 @@ pub(super) fn connect(
         credentials: Arc::clone(store.credentials()),
     };
     Ok(Connected { decides: true, store: Arc::new(store), owner: Some((owner, connector, client_options)) })
+}
+
+/// Where requests go: there is one Google.
+pub(super) fn whence(environment: &Environment) -> [Option<String>; 3] {
+    [emulator(environment), None, None]
+}
+
+fn emulator(environment: &Environment) -> Option<String> {
+    environment.get("STORAGE_EMULATOR_HOST").map(|host| match host.contains("://") {
+        true => host.trim_end_matches('/').to_owned(),
+        false => format!("http://{host}"),
+    })
 }
 
 /// The one that the environment names, or that of the `gcloud` program.

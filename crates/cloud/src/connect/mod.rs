@@ -4,12 +4,14 @@ mod aws;
 mod azure;
 mod bucket;
 mod google;
+mod identity;
 
 use std::sync::Arc;
 
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 pub(crate) use bucket::Owner;
+pub use identity::StoreIdentity;
 
 use crate::wire::{Connector, Proxies};
 use crate::{CloudError, Environment, Provider, Retries, StoreOptions, StoreUrl};

@@ -28,7 +28,7 @@ pub use upload::Upload;
 
 use crate::connect::{Connected, Owner};
 use crate::wire::{self, Call, Connector};
-use crate::{CloudError, Environment, Provider, StoreOptions, StoreUrl};
+use crate::{CloudError, Environment, Provider, StoreIdentity, StoreOptions, StoreUrl};
 
 /// A store: a bucket, and a prefix of all its keys. Cheap to clone; clones share connections, and may be used by many threads.
 ///
@@ -53,6 +53,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Shared {
     url: StoreUrl,
+    identity: StoreIdentity,
     inner: Arc<dyn ObjectStore>,
     owner: Option<(Owner, Connector, ClientOptions)>,
     decides: bool,
@@ -112,7 +113,8 @@ impl Store {
         environment: &Environment,
     ) -> Result<Self, CloudError> {
         let connected = crate::connect::connect(url, &options, environment)?;
-        Self::begin(url.clone(), connected, options)
+        let identity = StoreIdentity::of(url, &options, environment);
+        Self::begin(url.clone(), identity, connected, options)
     }
 
     /// Of a client that somebody else has made. `url` is what errors call it.
@@ -124,10 +126,16 @@ impl Store {
         inner: Arc<dyn ObjectStore>,
         options: StoreOptions,
     ) -> Result<Self, CloudError> {
-        Self::begin(url, Connected { store: inner, owner: None, decides: true }, options)
+        let identity = StoreIdentity::of(&url, &options, &Environment::default());
+        Self::begin(url, identity, Connected { store: inner, owner: None, decides: true }, options)
     }
 
-    fn begin(url: StoreUrl, connected: Connected, options: StoreOptions) -> Result<Self, CloudError> {
+    fn begin(
+        url: StoreUrl,
+        identity: StoreIdentity,
+        connected: Connected,
+        options: StoreOptions,
+    ) -> Result<Self, CloudError> {
         let Connected { store: inner, owner, decides } = connected;
         let runtime = Runtime::start().map_err(|e| CloudError::Options {
             store: url.to_string(),
@@ -136,6 +144,7 @@ impl Store {
         Ok(Self {
             shared: Arc::new(Shared {
                 url,
+                identity,
                 inner,
                 owner,
                 decides,
@@ -149,6 +158,11 @@ impl Store {
     /// Where it is.
     pub fn url(&self) -> &StoreUrl {
         &self.shared.url
+    }
+
+    /// Which place that is, whatever it is called.
+    pub fn identity(&self) -> &StoreIdentity {
+        &self.shared.identity
     }
 
     /// How it is reached.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tapster_catalog::durable;
-use tapster_cloud::{StoreOptions, StoreUrl};
+use tapster_cloud::{StoreIdentity, StoreOptions};
 use walfile::WalName;
 
 use super::wal_archive::{Batch, CloudArchiveReport, MOST_AT_ONCE, Record, beside, wal_name};
@@ -53,22 +53,22 @@ pub enum DaemonAnswer {
 /// Has the process that [`CloudServer::serve_wal_archive`] runs for this place and `pg_wal` archive `path`. `None` when there is none, it
 /// was made with other settings or ended meanwhile: then archive it here.
 pub fn archive_by_daemon(
-    url: &StoreUrl,
+    store: &StoreIdentity,
     server: &str,
     path: &Path,
-    store: &StoreOptions,
+    how: &StoreOptions,
     options: &CloudArchiveOptions,
 ) -> Option<DaemonAnswer> {
     let name = wal_name(path).ok()?;
     if options.take_over {
         return None;
     }
-    let record = Record::locate(&options.spool_dir, url, server, durable::parent(path));
+    let record = Record::locate(&options.spool_dir, store, server, durable::parent(path));
     let mut stream = UnixStream::connect(record.dir().join(SOCKET)).ok()?;
     if !claim(record.dir()).ok()? {
         return None;
     }
-    stream.write_all(format!("{} {name}\n", settings(store, options)).as_bytes()).ok()?;
+    stream.write_all(format!("{} {name}\n", settings(how, options)).as_bytes()).ok()?;
     let mut line = String::new();
     BufReader::new(stream.take(LINE)).read_line(&mut line).ok()?;
     match line.strip_suffix('\n')?.split_once(' ')? {
@@ -106,7 +106,8 @@ impl CloudServer {
         stop: &AtomicBool,
         started: impl FnOnce(),
     ) -> Result<(), CloudWalError> {
-        let record = Record::locate(&options.spool_dir, self.store().url(), self.layout().server(), wal_dir);
+        let place = self.store().identity();
+        let record = Record::locate(&options.spool_dir, place, self.layout().server(), wal_dir);
         let failed = |source| CloudWalError::Spool { path: record.dir().to_owned(), source };
         if !record.create().map_err(failed)? {
             return Err(failed(io::Error::other("it belongs to another user")));

@@ -12,7 +12,7 @@ pub(crate) mod wal_daemon;
 pub(crate) mod wal_restore;
 
 use tapster_catalog::BackupId;
-use tapster_cloud::{CloudError, Store, StoreOptions, StoreUrl};
+use tapster_cloud::{CloudError, Store, StoreIdentity, StoreOptions, StoreUrl};
 use tapster_manager::cloud::CloudServer;
 
 use crate::args::cloud::common::CloudArgs;
@@ -58,6 +58,11 @@ impl Tool<'_> {
     /// For what is said before the store is opened.
     pub(crate) fn start_logging(&self) {
         logging::start(None, self.args.log_level(), LOG_FORMAT);
+    }
+
+    /// Which place is meant, before the store is opened; `None` when it cannot be.
+    pub(crate) fn identity(&self, options: &StoreOptions) -> Option<StoreIdentity> {
+        Some(StoreIdentity::of(&self.url.parse().ok()?, options, &environment::of_clouds()))
     }
 
     fn open(&self, options: StoreOptions) -> Result<CloudServer, CloudError> {

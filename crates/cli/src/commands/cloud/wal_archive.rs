@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use tapster_cloud::StoreUrl;
 use tapster_manager::cloud::{
     CloudArchiveOptions, CloudServer, CloudWalError, DaemonAnswer, archive_by_daemon, is_archived_ahead,
 };
@@ -28,12 +27,12 @@ pub(crate) fn run(args: &CloudWalArchiveArgs, _session: &Session) -> Result<(), 
         }
     };
     if !args.cloud.test
-        && let Ok(url) = args.url.parse::<StoreUrl>()
+        && let Some(place) = tool.identity(&store)
     {
-        if is_archived_ahead(&url, &args.server, &path, &options).is_ok_and(|is_there| is_there) {
+        if is_archived_ahead(&place, &args.server, &path, &options).is_ok_and(|is_there| is_there) {
             return Ok(());
         }
-        match archive_by_daemon(&url, &args.server, &path, &store, &options) {
+        match archive_by_daemon(&place, &args.server, &path, &store, &options) {
             Some(DaemonAnswer::Archived(_)) => return Ok(()),
             Some(DaemonAnswer::Failed(why)) => {
                 tool.start_logging();

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::AtomicBool;
 
-use tapster_cloud::StoreUrl;
 use tapster_manager::cloud::{
     CloudRestoreOptions, CloudRestored, CloudServer, CloudWalError, take_from_spool,
 };
@@ -22,9 +21,9 @@ pub(crate) fn run(args: &CloudWalRestoreArgs, session: &Session) -> Result<(), F
     let hard = args.fail_hard || ends_recovery(&args.wal_dest);
     if !args.cloud.test
         && !args.fetch_ahead
-        && let Ok(url) = args.url.parse::<StoreUrl>()
+        && let Some(place) = tool.identity(&args.cloud.store_options())
         && let Ok(Some(taken)) =
-            take_from_spool(&url, &args.server, &args.wal_name, &args.wal_dest, &options, &stop)
+            take_from_spool(&place, &args.server, &args.wal_name, &args.wal_dest, &options, &stop)
     {
         told(&taken, session);
         return Ok(());

@@ -125,6 +125,20 @@ fn endpoint(
     own.or_else(|| profiles.endpoint(profile, &service.to_lowercase()))
 }
 
+/// Where requests go, and as whom as far as that is written down. Buckets of one name are one bucket at Amazon, but not at stores that
+/// have them per tenant.
+pub(super) fn whence(options: &StoreOptions, environment: &Environment) -> [Option<String>; 3] {
+    let profiles = Profiles::read(environment, options.profile.as_deref()).ok();
+    let profile = profiles.as_ref().and_then(|profiles| profiles.current().ok()).unwrap_or_default();
+    let endpoint = options.endpoint.clone().or_else(|| match &profiles {
+        Some(profiles) => endpoint(environment, profiles, &profile, "S3"),
+        None => None,
+    });
+    let key = environment.get("AWS_ACCESS_KEY_ID").or_else(|| profile.get("aws_access_key_id"));
+    let name = profiles.filter(|profiles| profiles.is_named).map(|profiles| profiles.name);
+    [endpoint.map(|endpoint| endpoint.trim_end_matches('/').to_owned()), name, key.map(str::to_owned)]
+}
+
 fn endpoint_of_roles(
     environment: &Environment,
     profiles: &Profiles,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use tapster_catalog::durable;
-use tapster_cloud::{CloudError, StoreUrl, WriteOptions};
+use tapster_cloud::{CloudError, StoreIdentity, WriteOptions};
 use walfile::WalName;
 use walfile::codec::{self, Compression, Level};
 
@@ -88,7 +88,7 @@ pub(super) fn wal_name(path: &Path) -> Result<WalName, CloudWalError> {
 /// # Errors
 /// [`CloudWalError::Name`].
 pub fn is_archived_ahead(
-    url: &StoreUrl,
+    store: &StoreIdentity,
     server: &str,
     path: &Path,
     options: &CloudArchiveOptions,
@@ -97,7 +97,7 @@ pub fn is_archived_ahead(
     if options.parallel < 2 || options.take_over {
         return Ok(false);
     }
-    Ok(Record::locate(&options.spool_dir, url, server, durable::parent(path)).has(name, path))
+    Ok(Record::locate(&options.spool_dir, store, server, durable::parent(path)).has(name, path))
 }
 
 impl CloudServer {
@@ -204,7 +204,7 @@ impl CloudServer {
         }
         let record = Record::locate(
             &options.spool_dir,
-            self.store().url(),
+            self.store().identity(),
             self.layout().server(),
             durable::parent(path),
         );

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use tapster_catalog::durable::{self, Clobber, RealDisk};
-use tapster_cloud::StoreUrl;
+use tapster_cloud::StoreIdentity;
 use walfile::{SystemId, WalName};
 
 use super::ready::names;
@@ -28,10 +28,10 @@ pub(crate) struct Record {
 
 impl Record {
     /// Of the cluster with this `pg_wal`. Makes no directories.
-    pub(crate) fn locate(spool_dir: &Path, url: &StoreUrl, server: &str, wal_dir: &Path) -> Self {
+    pub(crate) fn locate(spool_dir: &Path, store: &StoreIdentity, server: &str, wal_dir: &Path) -> Self {
         let mut hash = Sha256::new();
         let real = fs::canonicalize(wal_dir).unwrap_or_else(|_| wal_dir.to_owned());
-        for part in [url.to_string().as_bytes(), server.as_bytes(), real.as_os_str().as_encoded_bytes()] {
+        for part in [store.place().as_bytes(), server.as_bytes(), real.as_os_str().as_encoded_bytes()] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
@@ -116,10 +116,18 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use tapster_cloud::{Environment, StoreOptions};
+
     use super::*;
 
+    fn store(url: &str, endpoint: &str) -> StoreIdentity {
+        let mut options = StoreOptions::default();
+        options.endpoint = Some(endpoint.to_owned());
+        StoreIdentity::of(&url.parse().unwrap(), &options, &Environment::default())
+    }
+
     fn record(dir: &Path) -> Record {
-        let record = Record::locate(dir, &"s3://b/p".parse().unwrap(), "main", dir);
+        let record = Record::locate(dir, &store("s3://b/p", "http://one"), "main", dir);
         assert!(record.create().unwrap());
         record
     }
@@ -174,16 +182,16 @@ mod tests {
     #[test]
     fn places_do_not_share_their_records() {
         let dir = Path::new("/spool");
-        let url = |text: &str| text.parse().unwrap();
-        let of = |bucket: &str, server: &str, wal: &str| {
-            Record::locate(dir, &url(bucket), server, Path::new(wal)).dir
+        let of = |bucket: &str, endpoint: &str, server: &str, wal: &str| {
+            Record::locate(dir, &store(bucket, endpoint), server, Path::new(wal)).dir
         };
-        let one = of("s3://b/p", "main", "/no/pg_wal");
-        assert_eq!(one, of("s3://b/p", "main", "/no/pg_wal"));
+        let one = of("s3://b/p", "http://one", "main", "/no/pg_wal");
+        assert_eq!(one, of("s3://b/p/", "http://one/", "main", "/no/pg_wal"));
         for other in [
-            of("s3://b/q", "main", "/no/pg_wal"),
-            of("s3://b/p", "m", "/no/pg_wal"),
-            of("s3://b/p", "main", "/pg_wal"),
+            of("s3://b/q", "http://one", "main", "/no/pg_wal"),
+            of("s3://b/p", "http://two", "main", "/no/pg_wal"),
+            of("s3://b/p", "http://one", "m", "/no/pg_wal"),
+            of("s3://b/p", "http://one", "main", "/pg_wal"),
         ] {
             assert_ne!(one, other);
         }

@@ -34,7 +34,7 @@ impl CloudServer {
         if options.parallel < 2 || !claim(&options.spool_dir).map_err(spool_error)? {
             return Ok(0);
         }
-        let reader = reader(self.store().url(), self.layout().server(), destination);
+        let reader = reader(self.store().identity(), self.layout().server(), destination);
         let wanted = usize::try_from(options.parallel.min(MOST_AHEAD) - 1).unwrap_or(usize::MAX);
         let mut stored: Vec<(SegmentName, StoredWal)> = Vec::new();
         // After the last segment of a directory comes the next one's first: both are looked into.

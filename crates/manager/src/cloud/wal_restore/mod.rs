@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tapster_catalog::durable::{self, Clobber, DurableError, RealDisk};
-use tapster_cloud::{CloudError, StoreUrl};
+use tapster_cloud::{CloudError, StoreIdentity};
 use walfile::{SegmentName, SegmentSize, WalName};
 
 use super::wal_objects::StoredWal;
@@ -43,8 +43,8 @@ pub struct CloudRestored {
 }
 
 /// Who reads from the spool.
-fn reader(url: &StoreUrl, server: &str, destination: &Path) -> Reader {
-    Reader::of(&format!("{url}\n{server}"), destination)
+fn reader(store: &StoreIdentity, server: &str, destination: &Path) -> Reader {
+    Reader::of(&format!("{}\n{server}", store.place()), destination)
 }
 
 /// Takes `name` from the spool if it is there or on its way, without asking the store. `None` when it is not, or the spool is in use.
@@ -52,7 +52,7 @@ fn reader(url: &StoreUrl, server: &str, destination: &Path) -> Reader {
 /// # Errors
 /// When the spool cannot be used, or the destination not be written.
 pub fn take_from_spool(
-    url: &StoreUrl,
+    store: &StoreIdentity,
     server: &str,
     name: &str,
     destination: &Path,
@@ -64,7 +64,7 @@ pub fn take_from_spool(
     if options.parallel < 2 || destination.is_dir() || !claim(&options.spool_dir).map_err(spool_error)? {
         return Ok(None);
     }
-    let reader = reader(url, server, destination);
+    let reader = reader(store, server, destination);
     for last in [false, true] {
         let Some(spool) = Spool::open(&options.spool_dir, &reader.owner).map_err(spool_error)? else {
             return Ok(None);
@@ -122,8 +122,9 @@ impl CloudServer {
         }
         // A run that was killed may have left its temporary file beside the destination.
         drop(durable::remove_stale(&RealDisk, durable::parent(destination)));
-        let url = self.store().url();
-        if let Some(taken) = take_from_spool(url, self.layout().server(), name, destination, options, stop)? {
+        let place = self.store().identity();
+        if let Some(taken) = take_from_spool(place, self.layout().server(), name, destination, options, stop)?
+        {
             return Ok(taken);
         }
         let (length, mut restored) = self.restore_one(wanted, destination, options)?;
@@ -131,7 +132,7 @@ impl CloudServer {
             && options.parallel > 1
             && !restored.partial
         {
-            let reader = reader(url, self.layout().server(), destination);
+            let reader = reader(place, self.layout().server(), destination);
             let spool_error = |source| CloudWalError::Spool { path: options.spool_dir.clone(), source };
             let ours = claim(&options.spool_dir).map_err(spool_error)?;
             match ours

@@ -217,20 +217,24 @@ fn the_others_that_are_ready_go_with_it() {
     assert_eq!(report.warnings.len(), 1, "the history file that is not there: {report:?}");
     assert_eq!(lab.keys().len(), 10);
     let asked = proxy.requests();
-    let url = lab.moto.url("ready");
+    let place = server.store().identity();
     for path in &paths {
         let is_other = path != &paths[2];
-        assert_eq!(is_archived_ahead(&url, "main", path, &options).unwrap(), is_other);
+        assert_eq!(is_archived_ahead(place, "main", path, &options).unwrap(), is_other);
         if is_other {
             let report = server.wal_archive(path, &options, &STOP).unwrap();
             assert_eq!(report.archived, CloudArchived::Ahead);
         }
     }
     assert_eq!(proxy.requests(), asked, "what is known is not asked for");
+    // A bucket of that name elsewhere has none of it.
+    let elsewhere = CloudServer::new(lab.store_at("http://127.0.0.1:1"), "main");
+    assert!(!is_archived_ahead(elsewhere.store().identity(), "main", &paths[0], &options).unwrap());
+    assert!(elsewhere.wal_archive(&paths[0], &options, &STOP).is_err());
 
     // Another file of the same name, as after a restore: it was not archived.
     lab.segment("000000010000000000000004", 4);
-    assert!(!is_archived_ahead(&url, "main", &paths[3], &options).unwrap());
+    assert!(!is_archived_ahead(place, "main", &paths[3], &options).unwrap());
     assert_eq!(server.wal_archive(&paths[3], &options, &STOP).unwrap().archived, CloudArchived::Identical);
     lab.segment("000000010000000000000005", 50);
     let refused = server.wal_archive(&paths[4], &options, &STOP);
@@ -243,7 +247,7 @@ fn the_others_that_are_ready_go_with_it() {
     }
     let late = lab.ready("00000001000000000000000A", 10);
     server.wal_archive(&late, &options, &STOP).unwrap();
-    assert!(!is_archived_ahead(&url, "main", &paths[0], &options).unwrap());
+    assert!(!is_archived_ahead(place, "main", &paths[0], &options).unwrap());
 }
 
 /// Nothing is acknowledged that the store has not said it has.
@@ -274,7 +278,7 @@ fn a_store_that_fails_is_a_failure() {
     let report = server.wal_archive(&first, &options, &STOP).unwrap();
     assert_eq!((report.archived, report.ahead.len()), (CloudArchived::Uploaded, 0));
     assert!(report.warnings[0].contains(SECOND), "{report:?}");
-    assert!(!is_archived_ahead(&lab.moto.url("failing"), "main", &second, &options).unwrap());
+    assert!(!is_archived_ahead(server.store().identity(), "main", &second, &options).unwrap());
     assert!(server.wal_archive(&second, &options, &STOP).is_err());
 
     // An answer is lost after the store has the segment; the second request finds it there.
@@ -376,9 +380,9 @@ fn a_daemon_archives_for_others() {
     });
     let server = CloudServer::new(lab.store_at(&proxy.endpoint()), "main");
     let (options, wal_dir) = (ahead(&lab), lab.path("pg_wal"));
-    let (url, store) = (server.store().url().clone(), server.store().options().clone());
+    let (place, how) = (server.store().identity(), server.store().options());
     let ask =
-        |path: &Path, options: &CloudArchiveOptions| archive_by_daemon(&url, "main", path, &store, options);
+        |path: &Path, options: &CloudArchiveOptions| archive_by_daemon(place, "main", path, how, options);
     let paths: Vec<_> = (1..=9).map(|n| lab.ready(&format!("00000001000000000000000{n}"), n)).collect();
     assert_eq!(ask(&paths[0], &options), None, "there is none");
     let stop = AtomicBool::new(false);

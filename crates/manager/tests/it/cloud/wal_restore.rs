@@ -1,5 +1,6 @@
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tapster_cloud::WriteOptions;
 use tapster_manager::cloud::{
@@ -158,7 +159,16 @@ fn those_that_follow_wait_in_the_spool() {
     let fork = "000000020000000000000FFF";
     archive(&lab, &names);
     archive(&lab, &[fork]);
-    let server = lab.server();
+    let is_down = Arc::new(AtomicBool::new(false));
+    let down = Arc::clone(&is_down);
+    let proxy =
+        Proxy::start(
+            lab.moto.address(),
+            move |_, _| {
+                if down.load(Ordering::SeqCst) { Fate::Close } else { Fate::Pass }
+            },
+        );
+    let server = CloudServer::new(lab.store_at(&proxy.endpoint()), "main");
     let (target, options) = (lab.path("RECOVERYXLOG"), ahead(&lab, 4));
     let restored = server.wal_restore(names[0], &target, &options, &STOP).unwrap();
     assert!(restored.fetch_ahead && !restored.spooled, "{restored:?}");
@@ -171,15 +181,16 @@ fn those_that_follow_wait_in_the_spool() {
     };
     spooled(&names[1..]);
     // From here on the store is not asked.
-    let down = CloudServer::new(lab.store_at("http://127.0.0.1:1"), "main");
+    is_down.store(true, Ordering::SeqCst);
     for name in &names[1..3] {
-        let restored = down.wal_restore(name, &target, &options, &STOP).unwrap();
+        let restored = server.wal_restore(name, &target, &options, &STOP).unwrap();
         assert!(restored.spooled);
         assert_eq!(std::fs::read(&target).unwrap(), segment(name, super::lab::SYSTEM, 1));
     }
-    let url = lab.moto.url("ahead");
+    is_down.store(false, Ordering::SeqCst);
     let take = |name: &str, target: &Path| {
-        take_from_spool(&url, "main", name, target, &options, &STOP).unwrap().is_some()
+        let place = server.store().identity();
+        take_from_spool(place, "main", name, target, &options, &STOP).unwrap().is_some()
     };
     assert!(!take(fork, &target));
     // Another timeline is another history: nothing of this one is used after it.
@@ -187,4 +198,12 @@ fn those_that_follow_wait_in_the_spool() {
     assert!(!restored.spooled);
     spooled(&[]);
     assert!(!take(names[3], &lab.path("elsewhere")));
+    // Nor is what came of a bucket of that name at another endpoint.
+    server.wal_restore(names[0], &target, &options, &STOP).unwrap();
+    assert_eq!(server.fetch_wal_ahead(after, &target, &options, &STOP).unwrap(), 3);
+    assert!(take(names[1], &target));
+    let other = lab.server();
+    let other = other.store().identity();
+    assert!(take_from_spool(other, "main", names[2], &target, &options, &STOP).unwrap().is_none());
+    spooled(&[]);
 }
