@@ -198,3 +198,23 @@ fn a_backup_of_volume_snapshots_keeps_its_record_and_its_wal() {
     let names: Vec<&str> = wal.iter().map(|key| &key[key.len() - 28..]).collect();
     assert_eq!(names, ["000000010000000000000009.zst", "00000001000000000000000A.zst"]);
 }
+
+#[test]
+fn wal_of_a_backup_under_way_stays_until_it_has_been_silent_for_a_week() {
+    let Some(moto) = Moto::start() else { return };
+    let server = filled(moto.store("running"));
+    let mut running = BackupRecord::new(id("20251231T000000"));
+    running.status = BackupStatus::Started;
+    running.timeline = Timeline::new(1);
+    running.begin_wal = Some("00000001000000000000000A".parse().unwrap());
+    put(&server, "main/base/20251231T000000/backup.info", &running.to_text());
+    let before = server.plan_delete(&id(OLD), &now()).unwrap().steps[0].trim.clone().unwrap().before;
+    assert_eq!(Some(before), running.begin_wal);
+    let later = CloudDeleteOptions::at(OffsetDateTime::now_utc() + time::Duration::days(8));
+    let before = server.plan_delete(&id(OLD), &later).unwrap().steps[0].trim.clone().unwrap().before;
+    assert_eq!(before.to_string(), "00000001000000010000000A");
+    // So far it has an id and no more.
+    running.begin_wal = None;
+    put(&server, "main/base/20251231T000000/backup.info", &running.to_text());
+    assert_eq!(server.plan_delete(&id(OLD), &now()).unwrap().steps[0].trim, None);
+}

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use tapster_catalog::{BackupId, BackupRecord, BackupStatus, KeepTarget};
 use tapster_retention::{Candidate, Keep, Policy, evaluate};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::wal::{CloudWalTrim, Neighbour};
 use super::{CloudDeleteCause, CloudDeleteError, CloudDeleteOptions, MARK};
 use crate::cloud::{CloudBackup, CloudCatalog, CloudKeep, CloudServer};
+
+/// A backup that says STARTED, and of which nothing was stored for so long, was killed: it keeps no WAL.
+const LONGEST_SILENCE: Duration = Duration::days(7);
 
 /// What a deletion is going to remove.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +80,7 @@ impl CloudServer {
         if backup.record.snapshots_info.is_some() {
             return Err(CloudDeleteError::Snapshots { id: *id });
         }
-        Ok(self.steps(catalog, &[*id], CloudDeleteCause::Request))
+        Ok(self.steps(catalog, &[*id], CloudDeleteCause::Request, options.now))
     }
 
     /// The plan for everything that a policy does not need. Removes nothing. Backups of volume snapshots are not among the steps.
@@ -107,7 +110,7 @@ impl CloudServer {
             full.cmp(other_full).then(if *full { id.cmp(other) } else { other.cmp(id) })
         });
         let ids: Vec<BackupId> = ids.into_iter().map(|(_, id)| id).collect();
-        Ok(self.steps(catalog, &ids, CloudDeleteCause::Retention))
+        Ok(self.steps(catalog, &ids, CloudDeleteCause::Retention, options.now))
     }
 
     fn readable_catalog(&self) -> Result<CloudCatalog, CloudDeleteError> {
@@ -118,7 +121,13 @@ impl CloudServer {
         Err(CloudDeleteError::Unreadable { ids: catalog.unreadable.keys().copied().collect() })
     }
 
-    fn steps(&self, mut catalog: CloudCatalog, ids: &[BackupId], cause: CloudDeleteCause) -> CloudDeletePlan {
+    fn steps(
+        &self,
+        mut catalog: CloudCatalog,
+        ids: &[BackupId],
+        cause: CloudDeleteCause,
+        now: OffsetDateTime,
+    ) -> CloudDeletePlan {
         let mut plan = CloudDeletePlan::default();
         for id in ids {
             // One that stays needs its WAL, so it also stays among the neighbours of those that follow.
@@ -126,7 +135,8 @@ impl CloudServer {
                 plan.snapshots.push(*id);
                 continue;
             }
-            let neighbours: Vec<Neighbour<'_>> = catalog.backups.values().map(neighbour).collect();
+            let neighbours: Vec<Neighbour<'_>> =
+                catalog.backups.values().map(|backup| neighbour(backup, now)).collect();
             let trim = CloudWalTrim::of(id, &neighbours, cause);
             let Some(backup) = catalog.backups.remove(id) else { continue };
             let objects = in_order(&self.layout().backup(id), &backup);
@@ -136,13 +146,16 @@ impl CloudServer {
     }
 }
 
-fn neighbour(backup: &CloudBackup) -> Neighbour<'_> {
+fn neighbour(backup: &CloudBackup, now: OffsetDateTime) -> Neighbour<'_> {
     // One whose annotation nobody understands counts as kept with all its WAL.
     let keep = backup.keep.as_ref().map(|keep| match keep {
         CloudKeep::Target(target) => *target,
         CloudKeep::Unknown(_) => KeepTarget::Full,
     });
-    Neighbour { record: &backup.record, keep }
+    let newest = backup.objects.iter().map(|object| object.modified).max();
+    let is_running = backup.record.status == BackupStatus::Started
+        && newest.is_none_or(|newest| now - newest < LONGEST_SILENCE);
+    Neighbour { record: &backup.record, keep, is_running }
 }
 
 /// The objects of a backup in the order in which Barman names them.

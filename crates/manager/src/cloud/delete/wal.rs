@@ -25,12 +25,15 @@ pub struct CloudWalTrim {
 pub(super) struct Neighbour<'a> {
     pub(super) record: &'a BackupRecord,
     pub(super) keep: Option<KeepTarget>,
+    /// Whether it may be under way: STARTED, and not as long ago as one that was killed.
+    pub(super) is_running: bool,
 }
 
 impl CloudWalTrim {
     /// For the deletion of `id`, one of `backups` (oldest first). `None` when nothing may go: an older backup needs what follows it,
     /// or it is not known what is needed. The rules of Barman 3.19 (`backup.py`, `should_remove_wals`), and beyond them nothing goes
-    /// that a newer backup begins with whose id is not in the order of time, because a clock was set back.
+    /// that a newer backup begins with whose id is not in the order of time, because a clock was set back, and nothing that a backup
+    /// under way needs, however long ago it began. Where one has not come so far as to say where it begins, nothing goes.
     pub(super) fn of(id: &BackupId, backups: &[Neighbour<'_>], cause: CloudDeleteCause) -> Option<Self> {
         let deleted = backups.iter().find(|backup| backup.record.id == *id)?.record;
         let mut ranges = Vec::new();
@@ -43,9 +46,21 @@ impl CloudWalTrim {
         let newer = || backups.iter().map(|backup| backup.record).filter(|record| record.id > *id);
         let limit = newer().find(|record| record.status.is_copied()).unwrap_or(deleted);
         let begin = limit.begin_wal?;
-        let needed = newer().filter(|record| record.status != BackupStatus::Failed);
-        let needed = needed.filter_map(|record| record.begin_wal);
-        let before = needed.filter(|other| other.timeline() == begin.timeline()).chain([begin]).min()?;
+        let mut needed = Vec::new();
+        for other in backups.iter().filter(|other| other.record.id != *id) {
+            let is_needed = match other.record.status {
+                BackupStatus::Started => other.is_running,
+                BackupStatus::Failed => false,
+                _ => other.record.id > *id,
+            };
+            match other.record.begin_wal {
+                Some(begin) if is_needed => needed.push(begin),
+                None if other.is_running => return None,
+                _ => {}
+            }
+        }
+        let needed = needed.into_iter().filter(|other| other.timeline() == begin.timeline());
+        let before = needed.chain([begin]).min()?;
         let others = backups.iter().map(|backup| backup.record).filter(|record| record.id != *id);
         let mut timelines: BTreeSet<Timeline> = others.filter_map(|record| record.timeline).collect();
         timelines.remove(&limit.timeline.unwrap_or_else(|| begin.timeline()));
@@ -159,8 +174,10 @@ mod tests {
         at: usize,
         cause: CloudDeleteCause,
     ) -> Option<CloudWalTrim> {
-        let neighbours: Vec<_> =
-            backups.iter().map(|(record, keep)| Neighbour { record, keep: *keep }).collect();
+        let neighbours: Vec<_> = backups
+            .iter()
+            .map(|(record, keep)| Neighbour { record, keep: *keep, is_running: record.status == Started })
+            .collect();
         CloudWalTrim::of(&backups[at].0.id, &neighbours, cause)
     }
 
@@ -192,6 +209,34 @@ mod tests {
         let set_back =
             [(record(1, Done, 1, 10), None), (record(2, Done, 1, 30), None), (record(3, Done, 1, 20), None)];
         assert_eq!(trim(&set_back, 0, Request).unwrap().before, segment(1, 20));
+    }
+
+    #[test]
+    fn a_backup_under_way_keeps_its_wal_however_long_ago_it_began() {
+        let mut backups = [
+            (record(1, Started, 1, 10), None),
+            (record(2, Done, 1, 40), None),
+            (record(3, Done, 1, 80), None),
+        ];
+        let of = |backups: &[(BackupRecord, Option<KeepTarget>)], is_running| {
+            let neighbours: Vec<_> = backups
+                .iter()
+                .map(|(record, keep)| Neighbour {
+                    record,
+                    keep: *keep,
+                    is_running: is_running && record.status == Started,
+                })
+                .collect();
+            CloudWalTrim::of(&backups[1].0.id, &neighbours, Retention)
+        };
+        let trim = of(&backups, true).unwrap();
+        assert!(trim.removes(segment(1, 9).into()) && !trim.removes(segment(1, 10).into()));
+        // Killed long ago.
+        assert_eq!(of(&backups, false).unwrap().before, segment(1, 80));
+        // It waits for its checkpoint.
+        backups[0].0.begin_wal = None;
+        assert_eq!(of(&backups, true), None);
+        assert_eq!(of(&backups, false).unwrap().before, segment(1, 80));
     }
 
     #[test]
