@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use object_store::{MultipartUpload, PutMultipartOptions};
+use tokio::sync::Mutex;
 
 use super::parts::{MOST, Patient, Plan};
 use super::{Store, WriteOptions, failure};
@@ -42,6 +43,8 @@ pub struct Upload {
     written: u64,
     sent: Option<Box<dyn MultipartUpload>>,
     under_way: VecDeque<Part>,
+    /// Whether its end was asked for and it is not known what became of that.
+    is_unclear: bool,
 }
 
 impl Upload {
@@ -66,6 +69,7 @@ impl Upload {
             written: 0,
             sent: None,
             under_way: VecDeque::new(),
+            is_unclear: false,
         })
     }
 
@@ -104,19 +108,20 @@ impl Upload {
     }
 
     fn complete(&mut self) -> Result<(), CloudError> {
-        let Some(mut upload) = self.sent.take() else { return Ok(()) };
+        let Some(upload) = self.sent.take() else { return Ok(()) };
         let call = Arc::new(Call::creating(self.options.mode == PutMode::Create));
-        let (result, upload) = self.store.call_of(&call, "writing", &self.key, 0, async move {
-            let result = upload.complete().await;
-            Ok((result, upload))
-        })?;
-        let Err(error) = result else { return Ok(()) };
+        // It is wanted back when its end does not come in time.
+        let upload = Arc::new(Mutex::new(upload));
+        let ending = Arc::clone(&upload);
+        let end = async move { ending.lock().await.complete().await };
+        let Err(error) = self.store.call_of(&call, "writing", &self.key, 0, end) else { return Ok(()) };
         // The answer to an earlier try was lost: the upload is gone because it has become the object.
         if call.requests() > 1 && is_ended(&call) && self.has_become_the_object() {
             return Ok(());
         }
-        self.sent = Some(upload);
-        Err(failure::classify(self.store.url(), "writing", &self.key, Ended::Failed(error), &call))
+        self.sent = Arc::into_inner(upload).map(Mutex::into_inner);
+        self.is_unclear = !matches!(call.last(), Last::Refused(_)) || error.is_unreachable();
+        Err(error)
     }
 
     fn has_become_the_object(&self) -> bool {
@@ -198,11 +203,85 @@ impl Drop for Upload {
     fn drop(&mut self) {
         // What is under way would come after the end of the upload, and stay.
         self.under_way.clear();
-        if let Some(mut upload) = self.sent.take() {
-            let abort = async move { upload.abort().await };
-            if let Err(error) = self.store.call("giving up", &self.key, abort) {
-                tracing::warn!(%error, "parts of an object that was given up stay in the store");
+        let Some(mut upload) = self.sent.take() else { return };
+        // Not every store keeps an object whose upload is given up after its end.
+        if self.is_unclear {
+            match self.store.head(&self.key) {
+                Err(CloudError::NotFound { .. }) => {}
+                Ok(info) if info.size != self.written => {}
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "parts of an object that was given up may stay in the store");
+                    return;
+                }
             }
         }
+        let abort = async move { upload.abort().await };
+        if let Err(error) = self.store.call("giving up", &self.key, abort) {
+            tracing::warn!(%error, "parts of an object that was given up stay in the store");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use object_store::memory::InMemory;
+    use object_store::{PutPayload, PutResult, UploadPart};
+
+    use super::*;
+    use crate::StoreOptions;
+
+    /// Its end does not come.
+    #[derive(Debug)]
+    struct Endless {
+        parts: Box<dyn MultipartUpload>,
+        is_given_up: Arc<AtomicBool>,
+    }
+
+    #[async_trait::async_trait]
+    impl MultipartUpload for Endless {
+        fn put_part(&mut self, data: PutPayload) -> UploadPart {
+            self.parts.put_part(data)
+        }
+
+        async fn complete(&mut self) -> object_store::Result<PutResult> {
+            std::future::pending().await
+        }
+
+        async fn abort(&mut self) -> object_store::Result<()> {
+            self.is_given_up.store(true, Ordering::SeqCst);
+            self.parts.abort().await
+        }
+    }
+
+    #[test]
+    fn an_upload_whose_end_does_not_come_is_given_up_unless_the_object_is_there() {
+        const SIZE: usize = 9 << 20;
+        let check = |there: Option<usize>, is_given_up: bool| {
+            let mut options = StoreOptions::default();
+            options.retries.patience = Duration::ZERO;
+            options.retries.connect_timeout = Duration::ZERO;
+            options.retries.read_timeout = Duration::from_secs(4);
+            let store =
+                Store::new("s3://bucket".parse().unwrap(), Arc::new(InMemory::new()), options).unwrap();
+            let mut upload = store.upload("key", WriteOptions::default()).unwrap();
+            upload.write_all(&vec![1; SIZE]).unwrap();
+            let seen = Arc::new(AtomicBool::new(false));
+            let parts = upload.sent.take().unwrap();
+            upload.sent = Some(Box::new(Endless { parts, is_given_up: Arc::clone(&seen) }));
+            if let Some(size) = there {
+                store.put("key", vec![2; size], &WriteOptions::default()).unwrap();
+            }
+            let error = upload.finish().unwrap_err();
+            assert!(error.is_unreachable(), "{error}");
+            assert_eq!(seen.load(Ordering::SeqCst), is_given_up, "{there:?}");
+        };
+        std::thread::scope(|scope| {
+            for (there, is_given_up) in [(None, true), (Some(7), true), (Some(SIZE), false)] {
+                scope.spawn(move || check(there, is_given_up));
+            }
+        });
     }
 }
