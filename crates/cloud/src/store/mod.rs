@@ -2,6 +2,7 @@
 
 mod bucket;
 mod download;
+mod etag;
 mod failure;
 mod list;
 mod list_after;

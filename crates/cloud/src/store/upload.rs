@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::HeaderMap;
 use object_store::{MultipartUpload, PutMultipartOptions};
 use tokio::sync::Mutex;
 
 use super::parts::{MOST, Patient, Plan};
-use super::{Store, WriteOptions, failure};
+use super::{Store, WriteOptions, etag, failure};
 use crate::store::runtime::{Begun, Ended};
 use crate::wire::{Call, Last};
 use crate::{CloudError, PutMode};
@@ -43,6 +44,8 @@ pub struct Upload {
     written: u64,
     sent: Option<Box<dyn MultipartUpload>>,
     under_way: VecDeque<Part>,
+    /// What the store called those that it took.
+    etags: Vec<Option<[u8; 16]>>,
     /// Whether its end was asked for and it is not known what became of that.
     is_unclear: bool,
 }
@@ -69,6 +72,7 @@ impl Upload {
             written: 0,
             sent: None,
             under_way: VecDeque::new(),
+            etags: Vec::new(),
             is_unclear: false,
         })
     }
@@ -115,17 +119,30 @@ impl Upload {
         let ending = Arc::clone(&upload);
         let end = async move { ending.lock().await.complete().await };
         let Err(error) = self.store.call_of(&call, "writing", &self.key, 0, end) else { return Ok(()) };
-        // The answer to an earlier try was lost: the upload is gone because it has become the object.
-        if call.requests() > 1 && is_ended(&call) && self.has_become_the_object() {
-            return Ok(());
+        // The answer to an earlier try was lost, it seems: the upload is gone because it has become the object.
+        if call.requests() > 1 && is_ended(&call) {
+            return self.find_the_object(error);
         }
         self.sent = Arc::into_inner(upload).map(Mutex::into_inner);
         self.is_unclear = !matches!(call.last(), Last::Refused(_)) || error.is_unreachable();
         Err(error)
     }
 
-    fn has_become_the_object(&self) -> bool {
-        self.store.head(&self.key).is_ok_and(|info| info.size == self.written)
+    /// The upload is gone: whether that made the object, or somebody removed it and the object is another's. `error` is what to say
+    /// if it did not.
+    fn find_the_object(&self, error: CloudError) -> Result<(), CloudError> {
+        let call = Arc::new(Call::default());
+        let Ok(info) = self.store.head_once(&call, &self.key) else { return Err(error) };
+        if self.options.mode == PutMode::Create {
+            // Who may not replace looks at what is there.
+            return Err(CloudError::Exists { store: self.store.url().to_string(), key: self.key.clone() });
+        }
+        let is_opaque = matches!(call.last(), Last::Success(headers) if has_opaque_names(&headers));
+        let is_ours = match info.etag.filter(|_| !is_opaque) {
+            Some(etag) => etag::is_of(&self.etags, &etag),
+            None => None,
+        };
+        if info.size == self.written && is_ours.unwrap_or(true) { Ok(()) } else { Err(error) }
     }
 
     /// Sends what the buffer holds as a part.
@@ -166,7 +183,14 @@ impl Upload {
     fn await_oldest(&mut self) -> Result<(), CloudError> {
         let Some(part) = self.under_way.pop_front() else { return Ok(()) };
         let ended = match part.result.wait() {
-            Some(Ok(Ok(()))) => return Ok(()),
+            Some(Ok(Ok(()))) => {
+                let etag = match part.call.last() {
+                    Last::Success(headers) => etag::of_part(&headers),
+                    _ => None,
+                };
+                self.etags.push(etag);
+                return Ok(());
+            }
             Some(Ok(Err(error))) => Ended::Failed(error),
             Some(Err(_)) => Ended::TimedOut(part.deadline),
             None => Ended::Lost,
@@ -177,6 +201,13 @@ impl Upload {
 
 fn is_ended(call: &Call) -> bool {
     matches!(call.last(), Last::Refused(answer) if answer.code.as_deref() == Some("NoSuchUpload"))
+}
+
+/// With keys of a key service or of the client, no name is a sum of the content.
+fn has_opaque_names(headers: &HeaderMap) -> bool {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    header("x-amz-server-side-encryption").is_some_and(|kind| kind.starts_with("aws:kms"))
+        || header("x-amz-server-side-encryption-customer-algorithm").is_some()
 }
 
 impl Write for Upload {

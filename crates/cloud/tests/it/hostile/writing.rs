@@ -131,6 +131,49 @@ fn what_was_not_removed_is_told() {
     }
 }
 
+/// That the upload is gone says that it became the object, or that somebody has removed it. What is there then may be another's.
+#[test]
+fn an_object_of_the_same_size_need_not_be_ours() {
+    // Of two parts of one byte, `a` and `b`, as the store calls them.
+    let parts = ["0cc175b9c0f1b6a831c399e269772661", "92eb5ffee6ae2fec3ad71c777531578f"];
+    let (ours, other) = ("96e024ba2074fe77e8e965ba43a704be-2", "0cc175b9c0f1b6a831c399e269772661-2");
+    let kms = "x-amz-server-side-encryption: aws:kms";
+    for (etag, more, mode, is_done) in [
+        (ours, "x-none: 1", PutMode::Replace, true),
+        (other, "x-none: 1", PutMode::Replace, false),
+        (other, kms, PutMode::Replace, true),
+        (ours, "x-none: 1", PutMode::Create, false),
+    ] {
+        let ended = AtomicUsize::new(0);
+        let server = Server::start(move |request| {
+            if request.method == "HEAD" {
+                return match ended.load(Ordering::SeqCst) {
+                    0 => super::refusing::as_s3(request, 404, "NoSuchKey", "none"),
+                    _ => super::announcing(200, &[&format!("ETag: \"{etag}\""), more], 9 << 20, b""),
+                };
+            }
+            if request.method == "GET" {
+                return super::refusing::as_s3(request, 404, "NoSuchKey", "none");
+            }
+            if request.method == "PUT" {
+                let part = parts[usize::from(request.target.contains("partNumber=2"))];
+                return answer(200, &[&format!("ETag: \"{part}\"")], "");
+            }
+            multipart(request, || match ended.fetch_add(1, Ordering::SeqCst) {
+                0 => error(500, "InternalError", ""),
+                _ => error(404, "NoSuchUpload", "gone"),
+            })
+        });
+        let mut options = WriteOptions::default();
+        options.mode = mode;
+        let mut upload = server.store().upload("key", options).unwrap();
+        upload.write_all(&noise(9 << 20)).unwrap();
+        let result = upload.finish();
+        assert_eq!(result.is_ok(), is_done, "{etag} {more} {mode:?}: {result:?}");
+        assert_eq!(matches!(result, Err(CloudError::Exists { .. })), mode == PutMode::Create, "{result:?}");
+    }
+}
+
 /// A part is tried again by itself: what was sent before it is not lost by a store that is away for a while.
 #[test]
 fn a_part_outlasts_a_store_that_is_away() {
