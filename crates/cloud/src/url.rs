@@ -96,12 +96,16 @@ impl FromStr for StoreUrl {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let invalid = |reason| UrlError { url: text.chars().take(200).collect(), reason };
+        let invalid = |reason| UrlError { url: without_secrets(text).chars().take(200).collect(), reason };
         if text.len() > LONGEST || text.chars().any(char::is_control) {
             return Err(invalid("it is too long, or has control characters"));
         }
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| invalid("it has no scheme such as s3://"))?;
+        let foreign = "it has a query, a fragment or a user's name, and credentials are not taken from there";
+        if text.contains(['?', '#']) || rest.split('/').next().is_some_and(|host| host.contains('@')) {
+            return Err(invalid(foreign));
+        }
         let (provider, endpoint, account, path) = match scheme {
             "s3" => (Provider::S3, None, None, rest),
             "gs" => (Provider::Google, None, None, rest),
@@ -127,6 +131,10 @@ impl FromStr for StoreUrl {
         if bucket.is_empty() {
             return Err(invalid("it names no bucket"));
         }
+        // No account or bucket has an at sign: the password before it has a slash.
+        if bucket.contains('@') || account.as_ref().is_some_and(|account| account.contains('@')) {
+            return Err(invalid(foreign));
+        }
         let prefix = prefix.trim_matches('/');
         if prefix
             .split('/')
@@ -142,6 +150,23 @@ impl FromStr for StoreUrl {
             bucket: bucket.to_owned(),
             prefix: prefix.to_owned(),
         })
+    }
+}
+
+/// What of a text may be shown: in what follows a question mark there may be a token, and before an at sign a password.
+fn without_secrets(text: &str) -> String {
+    let shown = text.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = match shown.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), shown),
+    };
+    if text.get(shown.len()..).is_some_and(|hidden| hidden.contains('@')) {
+        // A password with a question mark, or a token with an at sign.
+        return format!("{scheme}...");
+    }
+    match rest.rsplit_once('@') {
+        Some((_, rest)) => format!("{scheme}...@{rest}"),
+        None => format!("{scheme}{rest}"),
     }
 }
 
@@ -183,5 +208,29 @@ mod tests {
         ] {
             assert!(text.parse::<StoreUrl>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn secrets_are_neither_taken_for_a_place_nor_shown() {
+        for (text, shown) in [
+            (
+                "https://acct.blob.core.windows.net/c?sv=2024&sig=s3cr3t",
+                "https://acct.blob.core.windows.net/c",
+            ),
+            ("https://acct.blob.core.windows.net/c/p/?sig=s3cr3t", "https://acct.blob.core.windows.net/c/p/"),
+            ("https://acct.blob.core.windows.net?sig=s3cr3t", "https://acct.blob.core.windows.net"),
+            ("https://acct.blob.core.windows.net/c?a@b&sig=s3cr3t", "https://..."),
+            ("s3://b/p#s3cr3t", "s3://b/p"),
+            ("s3://AKID:s3cr3t@b/p", "s3://...@b/p"),
+            ("http://user:s3cr3t@127.0.0.1:10000/devstore/c", "http://...@127.0.0.1:10000/devstore/c"),
+            ("http://user:s3c/s3cr3t@127.0.0.1/devstore/c", "http://...@127.0.0.1/devstore/c"),
+            ("http://user:s3cr3t?x@127.0.0.1/devstore/c", "http://..."),
+            ("user:s3cr3t@b", "...@b"),
+        ] {
+            let error = text.parse::<StoreUrl>().unwrap_err();
+            assert_eq!(error.url, shown);
+            assert!(!format!("{error:?} {error}").contains("s3cr3t"), "{error}");
+        }
+        assert_eq!("s3://b/a@b".parse::<StoreUrl>().unwrap().prefix(), "a@b");
     }
 }
