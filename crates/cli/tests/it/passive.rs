@@ -126,7 +126,12 @@ impl<'l> Passive<'l> {
             let is = |text: &str, state: &str| text.contains(&format!("\nstatus={state}\n"));
             let records = self.records();
             let done = records.values().filter(|text| states.iter().any(|state| is(text, state))).count();
-            if done == backups && said.ends_with("No WAL synchronisation required for server main\n") {
+            // One that still waits for WAL is looked at in every round.
+            let at_rest = run.stdout.lines().all(|line| {
+                line == "No WAL synchronisation required for server main"
+                    || line.starts_with("Starting check-backup")
+            });
+            if done == backups && at_rest && run.stdout.contains("No WAL synchronisation required") {
                 return said;
             }
             assert!(
