@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
-use tapster_catalog::{BackupId, BackupRecord, BackupStatus};
+use tapster_catalog::{BackupId, BackupRecord, BackupStatus, KeepTarget};
 use tapster_cloud::testing::Moto;
 use tapster_cloud::{CloudError, Store, WriteOptions};
 use tapster_manager::cloud::CloudServer;
@@ -57,33 +57,41 @@ fn now() -> CloudDeleteOptions {
 
 /// Passes requests on to a store, but for those that remove objects.
 fn without_deletions(store: SocketAddr) -> SocketAddr {
+    without_deletions_of(store, "")
+}
+
+/// Passes requests on to a store, but for those that remove objects with `what` in a key.
+fn without_deletions_of(store: SocketAddr, what: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for client in listener.incoming() {
-            std::thread::spawn(move || pass_on(client.unwrap(), store));
+            std::thread::spawn(move || pass_on(client.unwrap(), store, what));
         }
     });
     address
 }
 
-fn pass_on(mut client: TcpStream, store: SocketAddr) -> Option<()> {
+fn pass_on(mut client: TcpStream, store: SocketAddr, what: &str) -> Option<()> {
     let mut reader = BufReader::new(client.try_clone().ok()?);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         (reader.read_line(&mut head).ok()? > 0).then_some(())?;
     }
-    if head.starts_with("POST") && head.contains("?delete") {
+    let length = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = Vec::new();
+    reader.take(length.unwrap_or(0)).read_to_end(&mut body).ok()?;
+    let is_refused = head.starts_with("POST") && head.contains("?delete");
+    if is_refused && String::from_utf8_lossy(&body).contains(what) {
         let _ = client.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         return client.shutdown(Shutdown::Write).ok();
     }
     // One request for each connection, so that none goes by unseen.
     let mut upstream = TcpStream::connect(store).ok()?;
     write!(upstream, "{}\r\nConnection: close\r\n\r\n", head.trim_end()).ok()?;
-    let length = head
-        .lines()
-        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
-    std::io::copy(&mut reader.take(length.unwrap_or(0)), &mut upstream).ok()?;
+    upstream.write_all(&body).ok()?;
     std::io::copy(&mut upstream, &mut client).ok()?;
     client.shutdown(Shutdown::Both).ok()
 }
@@ -217,4 +225,49 @@ fn wal_of_a_backup_under_way_stays_until_it_has_been_silent_for_a_week() {
     running.begin_wal = None;
     put(&server, "main/base/20251231T000000/backup.info", &running.to_text());
     assert_eq!(server.plan_delete(&id(OLD), &now()).unwrap().steps[0].trim, None);
+}
+
+#[test]
+fn each_step_of_a_retention_is_judged_again_when_its_turn_comes() {
+    let Some(moto) = Moto::start() else { return };
+    let server = filled(moto.store("again"));
+    let policy = "redundancy 1".parse().unwrap();
+    let plan = server.plan_retention(&policy, &now()).unwrap();
+    assert_eq!(plan.steps.len(), 1);
+    let before = keys(&server);
+    // Kept while others were being deleted.
+    server.keep(&id(OLD), KeepTarget::Full).unwrap();
+    server.execute(&plan, &now()).unwrap();
+    assert_eq!(keys(&server).len(), before.len() + 1);
+    assert_eq!(server.record(&id(OLD)).unwrap().unwrap().status, BackupStatus::Done);
+    server.release(&id(OLD)).unwrap();
+    // A backup has begun at the WAL that the plan thought nobody needs.
+    let mut running = BackupRecord::new(id("20260103T000000"));
+    running.status = BackupStatus::Started;
+    running.timeline = Timeline::new(1);
+    running.begin_wal = Some("000000010000000100000009".parse().unwrap());
+    put(&server, "main/base/20260103T000000/backup.info", &running.to_text());
+    server.execute(&plan, &now()).unwrap();
+    assert!(server.record(&id(OLD)).unwrap().is_none());
+    let left = keys(&server);
+    assert!(!left.iter().any(|key| key.contains("00000001000000000000000")), "{left:?}");
+    assert!(left.iter().any(|key| key.contains("000000010000000100000009")), "{left:?}");
+}
+
+#[test]
+fn wal_that_could_not_be_removed_is_by_the_same_command_again() {
+    let Some(moto) = Moto::start() else { return };
+    let server = filled(moto.store("wal-later"));
+    let before = keys(&server);
+    let mut options = moto.options();
+    options.endpoint = Some(format!("http://{}", without_deletions_of(moto.address(), "/wals/")));
+    options.retries.count = 0;
+    let cut_off = Store::open(&moto.url("wal-later"), options, &moto.environment()).unwrap();
+    let refused = CloudServer::new(cut_off, "main").delete_backup(&id(OLD), &now()).unwrap_err();
+    assert!(matches!(&refused, CloudDeleteError::Wal { id: of, .. } if *of == id(OLD)), "{refused}");
+    assert_eq!(keys(&server).len(), before.len() - 3);
+    assert_eq!(server.record(&id(OLD)).unwrap().unwrap().status, BackupStatus::Failed);
+    server.delete_backup(&id(OLD), &now()).unwrap();
+    let left = keys(&server);
+    assert!(left.iter().all(|key| key.contains(NEW) || key.contains("00000001000000010000000A")), "{left:?}");
 }

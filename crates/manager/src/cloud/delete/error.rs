@@ -75,7 +75,7 @@ pub enum CloudDeleteError {
         /// Why not.
         source: CloudError,
     },
-    /// The backup is gone; WAL that went with it could not be removed. The next deletion takes it along.
+    /// The archives are gone; WAL that went with them could not be removed. The record is there, and says that it failed.
     #[error("Could not delete the WAL that only backup {id} needed: {source}")]
     Wal {
         /// Which.

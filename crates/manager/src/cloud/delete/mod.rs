@@ -2,7 +2,7 @@
 //!
 //! Barman's own tool removes the archives first and the record last; when it is interrupted, its list shows a backup as complete that
 //! nobody can restore. Here the record first says that the backup failed. So whoever lists it, with whichever program, is told; and
-//! whoever deletes again finishes the work, since the record is still what goes last.
+//! whoever deletes again finishes the work, the WAL included, since the record is still what goes last.
 
 mod error;
 mod plan;
@@ -91,7 +91,9 @@ impl CloudServer {
         self.execute(&plan, options)
     }
 
-    /// Does what a plan says. Fails at the first backup that cannot be deleted.
+    /// Does what a plan says. Fails at the first backup that cannot be deleted. Each step of a retention is judged again before it is
+    /// taken, by a fresh look at all backups: one that has been kept or built on meanwhile stays, and the WAL that goes is what nobody
+    /// needs by then.
     ///
     /// # Errors
     /// As [`delete_backup`](Self::delete_backup).
@@ -101,17 +103,42 @@ impl CloudServer {
         options: &CloudDeleteOptions,
     ) -> Result<(), CloudDeleteError> {
         for step in &plan.steps {
-            self.remove_backup(step, options)
-                .map_err(|source| CloudDeleteError::Backup { id: step.id, source })?;
-            if let Some(trim) = &step.trim {
-                self.remove_wal(trim, options)
-                    .map_err(|source| CloudDeleteError::Wal { id: step.id, source })?;
+            let Some(policy) = &plan.policy else {
+                self.remove_step(step, options)?;
+                continue;
+            };
+            match self.judge_again(&step.id, policy, options)? {
+                Some(step) => self.remove_step(&step, options)?,
+                None => {
+                    tracing::warn!("backup {} is not deleted: it is kept or needed by now, or gone", step.id)
+                }
             }
         }
         Ok(())
     }
 
-    fn remove_backup(&self, step: &CloudDeleteStep, options: &CloudDeleteOptions) -> Result<(), CloudError> {
+    /// The record goes last, so that whatever fails before is found again by whoever deletes again.
+    fn remove_step(
+        &self,
+        step: &CloudDeleteStep,
+        options: &CloudDeleteOptions,
+    ) -> Result<(), CloudDeleteError> {
+        let id = step.id;
+        self.remove_archives(step, options).map_err(|source| CloudDeleteError::Backup { id, source })?;
+        if let Some(trim) = &step.trim {
+            self.remove_wal(trim, options).map_err(|source| CloudDeleteError::Wal { id, source })?;
+        }
+        self.remove(std::iter::once(Ok(self.layout().record(&id))), options)
+            .map_err(|source| CloudDeleteError::Backup { id, source })?;
+        tracing::info!("deleted backup {id} of server {}", self.layout().server());
+        Ok(())
+    }
+
+    fn remove_archives(
+        &self,
+        step: &CloudDeleteStep,
+        options: &CloudDeleteOptions,
+    ) -> Result<(), CloudError> {
         if options.check_locks {
             // Of all before the first goes: half a backup is worth nothing.
             for key in &step.objects {
@@ -136,10 +163,7 @@ impl CloudServer {
             marked.error = Some(MARK.to_owned());
             self.store().put(&record, marked.to_text(), &WriteOptions::default())?;
         }
-        self.remove(step.objects.iter().cloned().map(Ok), options)?;
-        self.remove(std::iter::once(Ok(record)), options)?;
-        tracing::info!("deleted backup {} of server {}", step.id, self.layout().server());
-        Ok(())
+        self.remove(step.objects.iter().cloned().map(Ok), options)
     }
 
     fn remove_wal(&self, trim: &CloudWalTrim, options: &CloudDeleteOptions) -> Result<(), CloudError> {

@@ -21,6 +21,8 @@ pub struct CloudDeletePlan {
     pub steps: Vec<CloudDeleteStep>,
     /// Backups that the policy does not need, and that stay with their WAL nevertheless: their data are volume snapshots.
     pub snapshots: Vec<BackupId>,
+    /// The policy that every step is judged by again before it is taken.
+    pub(super) policy: Option<Policy>,
 }
 
 /// One backup.
@@ -60,7 +62,7 @@ impl CloudServer {
             };
             let objects = objects.into_iter().map(|object| object.key).collect();
             let steps = vec![CloudDeleteStep { id: *id, record: None, objects, trim: None }];
-            return Ok(CloudDeletePlan { steps, snapshots: Vec::new() });
+            return Ok(CloudDeletePlan { steps, ..CloudDeletePlan::default() });
         };
         let whole = |backup: &CloudBackup| backup.record.status.is_copied();
         let current = catalog.backups.values().filter(|backup| whole(backup)).count();
@@ -93,24 +95,27 @@ impl CloudServer {
         options: &CloudDeleteOptions,
     ) -> Result<CloudDeletePlan, CloudDeleteError> {
         let catalog = self.readable_catalog()?;
-        let judged: Vec<&CloudBackup> =
-            catalog.backups.values().filter(|backup| backup.record.status != BackupStatus::Empty).collect();
-        let judged: Vec<Judged<'_>> = judged.into_iter().map(Judged).collect();
-        let verdicts = evaluate(policy, options.minimum_redundancy, &judged, options.now);
-        let begun =
-            |backup: &CloudBackup| backup.record.error.as_deref() == Some(MARK) && backup.keep.is_none();
-        let mut ids: Vec<(bool, BackupId)> = Vec::new();
-        for (Judged(backup), verdict) in judged.iter().zip(verdicts) {
-            if verdict.status.is_deletable() || begun(backup) {
-                ids.push((backup.record.parent_backup_id.is_none(), backup.record.id));
-            }
+        let ids = obsolete(&catalog, policy, options);
+        let mut plan = self.steps(catalog, &ids, CloudDeleteCause::Retention, options.now);
+        plan.policy = Some(*policy);
+        Ok(plan)
+    }
+
+    /// A step of a retention's plan as it is by now: deletions take their time, and meanwhile backups are kept, built on, begun and
+    /// deleted. `None` when the backup is not to go any more.
+    pub(super) fn judge_again(
+        &self,
+        id: &BackupId,
+        policy: &Policy,
+        options: &CloudDeleteOptions,
+    ) -> Result<Option<CloudDeleteStep>, CloudDeleteError> {
+        let catalog = self.readable_catalog()?;
+        // What built on it has gone before.
+        let is_parent = catalog.backups.values().any(|other| other.record.parent_backup_id == Some(*id));
+        if is_parent || !obsolete(&catalog, policy, options).contains(id) {
+            return Ok(None);
         }
-        // What builds on another goes before it, the newest first; the others from the oldest on, so that each takes its WAL along.
-        ids.sort_by(|(full, id), (other_full, other)| {
-            full.cmp(other_full).then(if *full { id.cmp(other) } else { other.cmp(id) })
-        });
-        let ids: Vec<BackupId> = ids.into_iter().map(|(_, id)| id).collect();
-        Ok(self.steps(catalog, &ids, CloudDeleteCause::Retention, options.now))
+        Ok(self.steps(catalog, &[*id], CloudDeleteCause::Retention, options.now).steps.pop())
     }
 
     fn readable_catalog(&self) -> Result<CloudCatalog, CloudDeleteError> {
@@ -144,6 +149,25 @@ impl CloudServer {
         }
         plan
     }
+}
+
+/// What a policy does not need, and what an interrupted deletion has left, in the order in which it goes.
+fn obsolete(catalog: &CloudCatalog, policy: &Policy, options: &CloudDeleteOptions) -> Vec<BackupId> {
+    let judged = catalog.backups.values().filter(|backup| backup.record.status != BackupStatus::Empty);
+    let judged: Vec<Judged<'_>> = judged.map(Judged).collect();
+    let verdicts = evaluate(policy, options.minimum_redundancy, &judged, options.now);
+    let begun = |backup: &CloudBackup| backup.record.error.as_deref() == Some(MARK) && backup.keep.is_none();
+    let mut ids: Vec<(bool, BackupId)> = Vec::new();
+    for (Judged(backup), verdict) in judged.iter().zip(verdicts) {
+        if verdict.status.is_deletable() || begun(backup) {
+            ids.push((backup.record.parent_backup_id.is_none(), backup.record.id));
+        }
+    }
+    // What builds on another goes before it, the newest first; the others from the oldest on, so that each takes its WAL along.
+    ids.sort_by(|(full, id), (other_full, other)| {
+        full.cmp(other_full).then(if *full { id.cmp(other) } else { other.cmp(id) })
+    });
+    ids.into_iter().map(|(_, id)| id).collect()
 }
 
 fn neighbour(backup: &CloudBackup, now: OffsetDateTime) -> Neighbour<'_> {
