@@ -75,6 +75,10 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         #[cfg(feature = "cloud")]
         Command::CloudCheckWalArchive(args) => commands::cloud::check_wal_archive::run(&args, session),
         #[cfg(feature = "cloud")]
+        Command::CloudListFiles(args) => commands::cloud::list_files::run(&args, session),
+        #[cfg(feature = "cloud")]
+        Command::CloudVerifyBackup(args) => commands::cloud::verify_backup::run(&args, session),
+        #[cfg(feature = "cloud")]
         Command::CloudWalArchive(args) => commands::cloud::wal_archive::run(&args, session),
         #[cfg(feature = "cloud")]
         Command::CloudWalDaemon(args) => commands::cloud::wal_daemon::run(&args, session),

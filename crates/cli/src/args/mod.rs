@@ -96,6 +96,12 @@ pub(crate) enum Command {
     /// `cloud check-wal-archive`, `barman-cloud-check-wal-archive`
     #[cfg(feature = "cloud")]
     CloudCheckWalArchive(Box<cloud::check_wal_archive::CloudCheckWalArchiveArgs>),
+    /// `cloud list-files`
+    #[cfg(feature = "cloud")]
+    CloudListFiles(Box<cloud::list_files::CloudListFilesArgs>),
+    /// `cloud verify-backup`
+    #[cfg(feature = "cloud")]
+    CloudVerifyBackup(Box<cloud::verify_backup::CloudVerifyBackupArgs>),
     /// `cloud wal-archive`, `barman-cloud-wal-archive`
     #[cfg(feature = "cloud")]
     CloudWalArchive(Box<cloud::wal_archive::CloudWalArchiveArgs>),

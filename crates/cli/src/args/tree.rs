@@ -217,9 +217,25 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     #[cfg(feature = "cloud")]
     entry!(
+        "cloud list-files",
+        cloud::list_files::CloudListFilesArgs,
+        |args| Command::CloudListFiles(Box::new(args)),
+        true,
+        Dialect::Cloud
+    ),
+    #[cfg(feature = "cloud")]
+    entry!(
         "cloud restore",
         cloud::restore::CloudRestoreArgs,
         |args| Command::CloudRestore(Box::new(args)),
+        true,
+        Dialect::Cloud
+    ),
+    #[cfg(feature = "cloud")]
+    entry!(
+        "cloud verify-backup",
+        cloud::verify_backup::CloudVerifyBackupArgs,
+        |args| Command::CloudVerifyBackup(Box::new(args)),
         true,
         Dialect::Cloud
     ),

@@ -161,6 +161,17 @@ impl Failure {
             error => Self::cloud_refused("restore", &chain(error)),
         }
     }
+
+    /// A backup that was not verified.
+    pub(crate) fn cloud_verify(verb: &str, error: &CloudRestoreError) -> Self {
+        match error {
+            CloudRestoreError::Store(error) => Self::cloud(verb, error),
+            error @ (CloudRestoreError::NoSuchId { .. }
+            | CloudRestoreError::Status { .. }
+            | CloudRestoreError::Snapshots { .. }) => Self::cloud_operation(chain(error)),
+            error => Self::cloud_refused(verb, &chain(error)),
+        }
+    }
 }
 
 /// What the user can do about it.

@@ -15,7 +15,9 @@ pub(super) fn of(page: &str) -> &'static [Section] {
         "tapster-cloud-backup-delete"
         | "tapster-cloud-backup-keep"
         | "tapster-cloud-backup-list"
-        | "tapster-cloud-backup-show" => CLOUD,
+        | "tapster-cloud-backup-show"
+        | "tapster-cloud-list-files"
+        | "tapster-cloud-verify-backup" => CLOUD,
         "tapster-basebackup" | "tapster-receivewal" | "tapster-verifybackup" | "tapster-combinebackup" => {
             TOOLS
         }
@@ -43,6 +45,9 @@ pub(super) fn related(page: &str) -> &'static [&'static str] {
         "tapster-cloud-backup-delete" => &["tapster-cloud-backup-keep(1)", "tapster-cloud-backup-list(1)"],
         "tapster-cloud-backup-keep" => &["tapster-cloud-backup-delete(1)", "tapster-cloud-backup-list(1)"],
         "tapster-cloud-backup-list" => &["tapster-cloud-backup-show(1)"],
+        "tapster-cloud-list-files" | "tapster-cloud-verify-backup" => {
+            &["tapster-cloud-backup-show(1)", "tapster-cloud-restore(1)"]
+        }
         "tapster-cloud-backup-show" => &["tapster-cloud-backup-list(1)"],
         "tapster-run" => &["tapster-cron(1)", "tapster-metrics(1)", "systemd(1)"],
         "tapster-cron" => &["tapster-run(1)"],
@@ -197,7 +202,7 @@ const CLOUD: &[Section] = &[
             ("0", "It is done."),
             (
                 "1",
-                "The store was reached, and what was asked cannot be done: no such backup, one that is kept.",
+                "The store was reached, and what was asked cannot be done: no such backup, one that is kept. Of verify-backup: something is wrong with the backup.",
             ),
             ("2", "With --test: the store cannot be reached."),
             ("3", "The command line was wrong."),

@@ -1,7 +1,9 @@
-//! `barman-cloud-restore`: the plan of a dry run, and what a person must know.
+//! `barman-cloud-restore`, `cloud verify-backup`: the plan of a dry run, and what a person must know.
 
 use tapster_manager::cloud::restore::{CloudRestorePlan, CloudRestoreReport};
+use tapster_manager::cloud::verify::CloudVerifyReport;
 use tapster_manager::text::{human_elapsed, pretty_bytes};
+use walfile::SegmentName;
 
 use super::Output;
 use crate::format::timestamp::python_datetime;
@@ -15,13 +17,39 @@ pub(crate) fn warn(plan: &CloudRestorePlan) {
     if missing.is_empty() {
         return;
     }
+    tracing::warn!(
+        "WAL that backup {} needs is not in the store: {}; without it no server can be recovered from the backup",
+        plan.record.id,
+        names(missing)
+    );
+}
+
+/// The first of them.
+fn names(missing: &[SegmentName]) -> String {
     let names: Vec<String> = missing.iter().take(MOST_NAMES).map(ToString::to_string).collect();
     let more = if missing.len() > MOST_NAMES { ", …" } else { "" };
-    tracing::warn!(
-        "WAL that backup {} needs is not in the store: {}{more}; without it no server can be recovered from the backup",
-        plan.record.id,
-        names.join(", ")
-    );
+    names.join(", ") + more
+}
+
+/// Tells of a backup that can be relied on.
+pub(crate) fn verified(output: &Output, report: &CloudVerifyReport) {
+    output.raw_line(format!(
+        "Backup {}: {} files, {}, in {} archives agree with the manifest",
+        report.record.id,
+        report.files,
+        pretty_bytes(report.bytes),
+        report.archives
+    ));
+}
+
+/// What is wrong with one.
+pub(crate) fn faults(report: &CloudVerifyReport) -> String {
+    let fault = report.fault.iter().map(ToString::to_string);
+    let missing = report.wal.iter().filter(|wal| !wal.missing.is_empty());
+    let missing =
+        missing.map(|wal| format!("WAL that it needs is not in the store: {}", names(&wal.missing)));
+    let faults: Vec<String> = fault.chain(missing).collect();
+    format!("Backup {} failed verification: {}", report.record.id, faults.join("; "))
 }
 
 /// Shows a plan.

@@ -36,6 +36,22 @@ fn tool(whose: Whose, name: &str, moto: &Moto, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Asks a command of the group `cloud` for what it prints, logs and returns.
+fn ask(moto: &Moto, args: &[&str]) -> (String, String, i32) {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("tapster"));
+    let (verb, rest) = args.split_first().unwrap();
+    command.args(["cloud", verb, "--endpoint-url", &moto.endpoint()]).args(rest);
+    let output = command.envs(moto.variables()).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+}
+
+/// The first segment of a list of URLs.
+fn wal_of(listed: &str) -> String {
+    let found = listed.lines().find(|line| line.contains("/wals/"));
+    found.and_then(|line| line.rsplit('/').next()).unwrap_or_default().to_owned()
+}
+
 fn installed(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/barman/bin")).join(name)
 }
@@ -91,6 +107,36 @@ fn both_programs_bring_back_what_either_has_stored() {
         let key = object.unwrap().key;
         let name = key.rsplit('/').next().unwrap();
         std::fs::write(fetched.join(name), store.read(&key, 64 << 20).unwrap()).unwrap();
+    }
+
+    // What is there, and whether it is whole. Barman's own tool stores no manifest that would say so.
+    let listed = ask(&moto, &["list-files", &url, "main", "ours"]);
+    let first = wal_of(&listed.0);
+    assert!(
+        listed.0.starts_with(&format!("{url}/main/base/2")) && first.starts_with("00000001"),
+        "{listed:?}"
+    );
+    let (said, _, code) = ask(&moto, &["verify-backup", &url, "main", "ours"]);
+    assert!(said.contains(" files, ") && said.ends_with(" archives agree with the manifest\n"), "{said}");
+    assert_eq!(code, 0);
+    let (said, log, code) = ask(&moto, &["verify-backup", &url, "main", "barmans"]);
+    assert!(log.contains("no backup_manifest") && said.is_empty(), "{said} {log}");
+    assert_eq!((log.lines().count(), code), (1, 1), "{log}");
+    store.delete(&[layout.wal(first.parse().unwrap())]).unwrap();
+    let (_, log, code) = ask(&moto, &["verify-backup", &url, "main", "ours"]);
+    assert!(log.contains(&format!("WAL that it needs is not in the store: {first}\n")), "{log}");
+    assert_eq!(code, 1);
+    assert_eq!(ask(&moto, &["verify-backup", "--no-wal", &url, "main", "ours"]).2, 0);
+    store
+        .put(
+            &layout.wal(first.parse().unwrap()),
+            std::fs::read(fetched.join(&first)).unwrap(),
+            &WriteOptions::default(),
+        )
+        .unwrap();
+    for verb in ["list-files", "verify-backup"] {
+        let (said, log, code) = ask(&moto, &[verb, &url, "main", "20200101T000000"]);
+        assert_eq!((said.as_str(), log.lines().count(), code), ("", 1, 1), "{log}");
     }
 
     let never = lab.cluster.directory().join("never");

@@ -202,6 +202,14 @@ impl TarExtractor {
         })
     }
 
+    /// Says that the archive begun last ends here, which is otherwise looked at when the next begins.
+    ///
+    /// # Errors
+    /// When it is incomplete.
+    pub fn finish_archive(&mut self) -> Result<(), ExtractError> {
+        self.guarded(Self::end_archive)
+    }
+
     /// Begins the server's manifest, which ends the last archive.
     ///
     /// # Errors

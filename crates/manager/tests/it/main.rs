@@ -21,6 +21,8 @@ mod cloud;
 mod cloud_backup;
 #[cfg(feature = "cloud")]
 mod cloud_delete;
+#[cfg(feature = "cloud")]
+mod cloud_verify;
 mod completeness;
 mod config;
 mod cycle;

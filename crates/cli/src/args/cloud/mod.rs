@@ -8,8 +8,10 @@ pub(crate) mod backup_list;
 pub(crate) mod backup_show;
 pub(crate) mod check_wal_archive;
 pub(crate) mod common;
+pub(crate) mod list_files;
 pub(crate) mod restore;
 mod sizes;
+pub(crate) mod verify_backup;
 pub(crate) mod wal_archive;
 pub(crate) mod wal_restore;
 

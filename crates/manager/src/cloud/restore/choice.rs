@@ -55,7 +55,7 @@ pub enum CloudTarget {
 }
 
 impl CloudServer {
-    pub(super) fn choose(
+    pub(in crate::cloud) fn choose(
         &self,
         choice: &CloudBackupChoice,
         target: CloudTarget,
@@ -137,7 +137,7 @@ impl CloudServer {
 }
 
 /// The WAL file in the name of an object, whatever compressed it.
-pub(super) fn wal_of(key: &str) -> Option<WalName> {
+pub(in crate::cloud) fn wal_of(key: &str) -> Option<WalName> {
     let name = key.rsplit('/').next()?;
     let plain = name.rsplit_once('.').map(|(stem, _)| stem);
     name.parse().ok().or_else(|| plain?.parse().ok())

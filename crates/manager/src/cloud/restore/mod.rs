@@ -20,6 +20,7 @@ use tapster_copy::extract::{ControlFile, TablespaceTarget};
 use tapster_copy::sync;
 use tapster_copy::{ChecksumAlgorithm, ExtractOptions, ExtractReport, TarExtractor, Unpacker, publish};
 
+pub(super) use choice::wal_of;
 pub use choice::{CloudBackupChoice, CloudTarget};
 pub use error::CloudRestoreError;
 pub use plan::{ArchiveObject, CloudRestorePlan, CloudWal};
@@ -129,29 +130,40 @@ impl CloudServer {
             options.tablespaces.insert(tablespace.oid, target);
         }
         let mut unpacker = Unpacker::start(TarExtractor::create(&plan.destination, options)?);
-        let connections = match plan.options.connections {
-            0 => self.store().options().concurrency,
-            count => count,
-        };
-        let connections = if connections == 0 { 4 } else { connections };
         let mut done = 0_u64;
         for archive in &plan.archives {
             tracing::info!("Extracting {}", archive.key);
-            unpacker.start_archive(archive.tablespace, archive.compression)?;
-            let fetched = fetch::fetch(self.store(), archive, connections, context, |bytes| {
-                unpacker.feed(bytes)?;
-                done = done.saturating_add(bytes.len() as u64);
+            let fed = self.feed(&mut unpacker, archive, plan.options.connections, context, &mut |bytes| {
+                done = done.saturating_add(bytes);
                 context.observer.progress(Progress { done, total: Some(plan.stored) });
-                Ok(())
             });
-            match fetched {
+            match fed {
                 Err(CloudRestoreError::Store(tapster_cloud::CloudError::Stopped)) => {
                     return Err(CloudRestoreError::Stopped { destination: plan.destination.clone() });
                 }
-                fetched => fetched?,
+                fed => fed?,
             }
         }
         Ok(unpacker.into_extractor()?.finish_without_control()?)
+    }
+
+    /// Hands an archive over as it comes, and says of each piece how long it was.
+    pub(super) fn feed(
+        &self,
+        unpacker: &mut Unpacker,
+        archive: &ArchiveObject,
+        connections: usize,
+        context: &Context<'_>,
+        came: &mut dyn FnMut(u64),
+    ) -> Result<(), CloudRestoreError> {
+        let connections = if connections == 0 { self.store().options().concurrency } else { connections };
+        let connections = if connections == 0 { 4 } else { connections };
+        unpacker.start_archive(archive.tablespace, archive.compression)?;
+        fetch::fetch(self.store(), archive, connections, context, |bytes| {
+            unpacker.feed(bytes)?;
+            came(bytes.len() as u64);
+            Ok(())
+        })
     }
 }
 

@@ -100,7 +100,10 @@ impl CloudServer {
     }
 
     /// The archives of a backup, those written first in front.
-    fn archives(&self, record: &BackupRecord) -> Result<Vec<ArchiveObject>, CloudRestoreError> {
+    pub(in crate::cloud) fn archives(
+        &self,
+        record: &BackupRecord,
+    ) -> Result<Vec<ArchiveObject>, CloudRestoreError> {
         let directory = self.layout().backup(&record.id);
         let mut found = Vec::new();
         for object in self.store().list(&directory) {
@@ -143,7 +146,7 @@ impl CloudServer {
     }
 
     /// Looks only into the directories from the begin of the backup on, as far as they follow one another.
-    fn wal_for(&self, record: &BackupRecord) -> Result<CloudWal, CloudRestoreError> {
+    pub(in crate::cloud) fn wal_for(&self, record: &BackupRecord) -> Result<CloudWal, CloudRestoreError> {
         let mut wal = CloudWal::default();
         let (Some(begin), Some(end)) = (record.begin_wal, record.end_wal) else { return Ok(wal) };
         let size = record.segment_size();
