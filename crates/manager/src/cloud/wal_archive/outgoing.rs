@@ -18,7 +18,7 @@ pub(super) struct Outgoing<'s> {
 
 enum Body {
     Memory(Vec<u8>),
-    Parts(Upload),
+    Parts(Box<Upload>),
 }
 
 impl<'s> Outgoing<'s> {
@@ -59,7 +59,7 @@ impl Write for Outgoing<'_> {
             }
             let mut upload = self.store.upload(&self.key, self.options.clone()).map_err(io::Error::other)?;
             upload.write_all(held)?;
-            self.body = Body::Parts(upload);
+            self.body = Body::Parts(Box::new(upload));
         }
         match &mut self.body {
             Body::Parts(upload) => upload.write(bytes),
