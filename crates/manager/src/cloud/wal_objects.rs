@@ -1,6 +1,7 @@
 //! The objects below `wals/`: names, endings, and what there is of a segment.
 
 use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tapster_cloud::CloudError;
 use walfile::codec::{self, Compression, DETECT_LEN};
@@ -112,13 +113,14 @@ impl CloudServer {
             .map_err(|e| self.unreadable(stored, e))?;
         let compression = codec::detect(&start);
         let whole = io::Cursor::new(start).chain(input);
-        let content = codec::decoder(whole, compression).map_err(|e| self.unreadable(stored, e.into()))?;
+        let content = Decoded::new(whole, |whole| codec::decoder(whole, compression))
+            .map_err(|e| self.unreadable(stored, e.into()))?;
         Ok(Box::new(content.take(SegmentSize::MAX.bytes() + 1)))
     }
 
     /// What reading failed for: the store, or what it has.
     pub(super) fn unreadable(&self, stored: &StoredWal, error: io::Error) -> CloudWalError {
-        match cloud_error(error) {
+        match error.downcast::<CloudError>() {
             Ok(error) => error.into(),
             Err(problem) => CloudWalError::Content {
                 name: stored.name.to_string(),
@@ -130,20 +132,91 @@ impl CloudServer {
     }
 }
 
-/// The store's own error in one of reading, also below those that decoders put around it.
-fn cloud_error(error: io::Error) -> Result<CloudError, io::Error> {
-    match error.downcast::<CloudError>() {
-        Ok(error) => Ok(error),
-        Err(error) => {
-            let mut source = error.get_ref().and_then(|inner| inner.source());
-            while let Some(inner) = source {
-                if let Some(CloudError::Unreachable { store, action, key, reason }) = inner.downcast_ref() {
-                    let (store, key) = (store.clone(), key.clone());
-                    return Ok(CloudError::Unreachable { store, action, key, reason: reason.clone() });
-                }
-                source = inner.source();
+/// Between the store and a decoder: keeps the store's own error, of which a decoder may leave no more than a text, or nothing.
+struct Source<R> {
+    input: R,
+    failed: Failed,
+}
+
+/// Behind the decoder: what failed is the store, whatever the decoder made of it.
+struct Decoded<D> {
+    decoder: D,
+    failed: Failed,
+}
+
+type Failed = Arc<Mutex<Option<CloudError>>>;
+
+impl<D> Decoded<D> {
+    fn new<R: Read, E>(input: R, decoder: impl FnOnce(Source<R>) -> Result<D, E>) -> Result<Self, E> {
+        let failed = Failed::default();
+        Ok(Self { decoder: decoder(Source { input, failed: Arc::clone(&failed) })?, failed })
+    }
+}
+
+impl<R: Read> Read for Source<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.input.read(buffer).map_err(|error| match error.downcast::<CloudError>() {
+            Ok(error) => {
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                io::Error::other("the store has failed")
             }
-            Err(error)
+            Err(error) => error,
+        })
+    }
+}
+
+impl<D: Read> Read for Decoded<D> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.decoder.read(buffer);
+        match self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Err(io::Error::other(error)),
+            None => read,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store that refuses after some bytes.
+    struct Refusing(bool);
+
+    impl Read for Refusing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if std::mem::replace(&mut self.0, true) {
+                let (store, key) = ("s3://b".to_owned(), "k".to_owned());
+                let reason = "expired".to_owned();
+                return Err(io::Error::other(CloudError::Denied { store, action: "reading", key, reason }));
+            }
+            buffer.fill(7);
+            Ok(buffer.len())
+        }
+    }
+
+    struct Decoder<R>(Source<R>, fn(io::Error) -> io::Result<usize>);
+
+    impl<R: Read> Read for Decoder<R> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer).or_else(self.1)
+        }
+    }
+
+    #[test]
+    fn the_error_of_the_store_comes_through_every_decoder() {
+        let manners: [fn(io::Error) -> io::Result<usize>; 4] = [
+            Err,
+            |error| Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+            |error| Err(io::Error::new(io::ErrorKind::UnexpectedEof, error.to_string())),
+            |_| Ok(0),
+        ];
+        for manner in manners {
+            let input = Refusing(false);
+            let mut content =
+                Decoded::new(input, |source| Ok::<_, io::Error>(Decoder(source, manner))).unwrap();
+            assert_eq!(content.read(&mut [0; 10]).unwrap(), 10);
+            let error = content.read(&mut [0; 10]).unwrap_err().downcast::<CloudError>().unwrap();
+            assert!(matches!(error, CloudError::Denied { .. }), "{error}");
         }
     }
 }

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tapster_cloud::WriteOptions;
+use tapster_cloud::{CloudError, WriteOptions};
 use tapster_manager::cloud::{
     CloudArchiveOptions, CloudRestoreOptions, CloudServer, CloudWalError, take_from_spool,
 };
@@ -110,6 +110,32 @@ fn what_is_broken_there_is_not_given_to_postgresql() {
     assert_eq!(restored.warnings.len(), 1);
     assert_eq!(std::fs::read(&target).unwrap(), whole);
     assert_eq!(names_in(lab.dir.path()), ["RECOVERYXLOG", "pg_wal"]);
+}
+
+/// What the store says in the middle of an object is not about its content, whatever decoder it passes.
+#[test]
+fn a_store_that_refuses_in_the_middle_is_not_a_broken_object() {
+    let Some(lab) = Lab::new("middle") else { return };
+    let target = lab.path("RECOVERYXLOG");
+    for (number, compression) in Compression::ALL.into_iter().enumerate() {
+        let mut options = CloudArchiveOptions::default();
+        options.compression = compression;
+        let name = format!("00000001000000000000001{number}");
+        lab.server().wal_archive(&lab.segment(&name, 1), &options, &STOP).unwrap();
+        let (key, mut was_cut) = (name.clone(), false);
+        let proxy = Proxy::start(lab.moto.address(), move |_, path| match () {
+            () if path.contains("list-type") || !path.contains(&key) => Fate::Pass,
+            () if std::mem::replace(&mut was_cut, true) => Fate::Status(403),
+            () => Fate::Cut(100_000),
+        });
+        let server = CloudServer::new(lab.store_at(&proxy.endpoint()), "main");
+        let error = server.wal_restore(&name, &target, &CloudRestoreOptions::default(), &STOP).unwrap_err();
+        assert!(
+            matches!(error, CloudWalError::Store(CloudError::Denied { .. })),
+            "{compression:?}: {error:?}"
+        );
+        assert!(!target.exists());
+    }
 }
 
 #[test]
