@@ -32,6 +32,10 @@ mod check_lines;
 #[cfg(feature = "cloud")]
 mod cloud_cycle;
 #[cfg(feature = "cloud")]
+mod cloud_garage;
+#[cfg(feature = "cloud")]
+mod cloud_lab;
+#[cfg(feature = "cloud")]
 mod cloud_parity;
 #[cfg(feature = "cloud")]
 mod cloud_wal;

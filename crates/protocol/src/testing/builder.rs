@@ -15,6 +15,7 @@ pub struct Builder {
     binaries: Option<Binaries>,
     config: Vec<String>,
     hba: Vec<String>,
+    pub(super) variables: Vec<(String, String)>,
     init: InitOptions,
     tcp: bool,
 }
@@ -25,6 +26,7 @@ impl Default for Builder {
             binaries: None,
             config: Vec::new(),
             hba: Vec::new(),
+            variables: Vec::new(),
             init: InitOptions { wal_segment_mb: 16, checksums: false },
             tcp: false,
         }
@@ -47,6 +49,12 @@ impl Builder {
     /// A line of `pg_hba.conf`, before the one that trusts everybody.
     pub fn hba(mut self, line: &str) -> Self {
         self.hba.push(line.to_owned());
+        self
+    }
+
+    /// A variable in the environment of the server, and so of what it calls, such as its `archive_command`.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -85,7 +93,7 @@ impl Builder {
     pub fn prepare(self) -> Option<Cluster> {
         let binaries = self.binaries.clone().or_else(default_server)?;
         let account = Account::for_server();
-        let cluster = Cluster::empty(binaries, account, self.port());
+        let cluster = Cluster::empty(binaries, account, self.port(), self.variables.clone());
         template::create(cluster.binaries(), self.init, account, &cluster.data_dir());
         self.configure(&cluster);
         Some(cluster)

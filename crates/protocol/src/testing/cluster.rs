@@ -17,6 +17,7 @@ pub struct Cluster {
     binaries: Binaries,
     account: Option<Account>,
     port: u16,
+    variables: Vec<(String, String)>,
 }
 
 /// How to stop a server.
@@ -39,12 +40,17 @@ impl Cluster {
         servers().iter().map(|binaries| binaries.major).collect()
     }
 
-    pub(super) fn empty(binaries: Binaries, account: Option<Account>, port: u16) -> Self {
+    pub(super) fn empty(
+        binaries: Binaries,
+        account: Option<Account>,
+        port: u16,
+        variables: Vec<(String, String)>,
+    ) -> Self {
         // Not below the target directory: the path of a socket has room for 107 bytes.
         let directory =
             tempfile::Builder::new().prefix("tpg").tempdir_in("/tmp").expect("create a directory");
         Account::own(account, directory.path());
-        Self { directory, binaries, account, port }
+        Self { directory, binaries, account, port, variables }
     }
 
     pub(super) const fn account(&self) -> Option<Account> {
@@ -223,7 +229,7 @@ impl Cluster {
     }
 
     fn pg_ctl(&self, arguments: &[&str]) -> bool {
-        Account::command(self.account, self.binaries.program("pg_ctl"))
+        self.command("pg_ctl")
             .args(arguments)
             .arg("-s")
             .arg("-D")
@@ -236,9 +242,11 @@ impl Cluster {
             .success()
     }
 
-    /// Runs one of the server's programs as the server's user.
+    /// Runs one of the server's programs as the server's user, in the server's environment.
     pub fn command(&self, program: &str) -> std::process::Command {
-        Account::command(self.account, self.binaries.program(program))
+        let mut command = Account::command(self.account, self.binaries.program(program));
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     /// Adds to a file in the data directory.

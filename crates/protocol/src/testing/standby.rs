@@ -35,7 +35,8 @@ impl Builder {
     }
 
     fn copy_of(&self, primary: &Cluster) -> Cluster {
-        let cluster = Cluster::empty(primary.binaries().clone(), primary.account(), self.port());
+        let (binaries, variables) = (primary.binaries().clone(), self.variables.clone());
+        let cluster = Cluster::empty(binaries, primary.account(), self.port(), variables);
         let data = cluster.create_dir("data");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         std::fs::set_permissions(&data, mode).expect("chmod the data directory");
