@@ -4,7 +4,9 @@
 //! `SERVER/identity.json` has the system identifier, in the form of Barman's file of that name; Barman's cloud tools do not look at
 //! it. Where there is none, as in a bucket that Barman has filled, an archived segment says it.
 
+use std::fs::{self, File};
 use std::io::Read as _;
+use std::path::Path;
 
 use tapster_cloud::{CloudError, PutMode, WriteOptions};
 use walfile::{SystemId, WalName};
@@ -12,9 +14,29 @@ use walfile::{SystemId, WalName};
 use super::wal_content::{START, check_start};
 use super::wal_objects::StoredWal;
 use super::{CloudServer, CloudWalError};
+use crate::wal_client::cluster_of;
 
 /// The object holds two numbers.
 const LIMIT: u64 = 64 * 1024;
+
+/// So many files of a `pg_wal` are looked at for a segment; those that are kept for later hold no WAL under their names.
+const MOST: usize = 1000;
+
+/// Whose WAL is in this `pg_wal`: texts do not say whose they are. `None` when neither the data directory around it can be read nor
+/// there is a segment in it.
+pub(super) fn system_of(wal_dir: &Path) -> Option<SystemId> {
+    let absolute = std::path::absolute(wal_dir).unwrap_or_else(|_| wal_dir.to_owned());
+    cluster_of(&absolute).or_else(|| {
+        fs::read_dir(&absolute).ok()?.take(MOST).flatten().find_map(|entry| {
+            let name = entry.file_name().to_str()?.parse().ok()?;
+            let mut start = Vec::with_capacity(START);
+            if matches!(name, WalName::Segment(_)) && entry.file_type().ok()?.is_file() {
+                File::open(entry.path()).ok()?.take(START as u64).read_to_end(&mut start).ok()?;
+            }
+            Some(check_start(name, &start).ok()??.1)
+        })
+    })
+}
 
 impl CloudServer {
     pub(super) fn owner_key(&self) -> String {

@@ -46,16 +46,19 @@ impl Reader {
     /// Who reads from `archive` to `destination`.
     pub(crate) fn of(archive: &str, destination: &Path) -> Self {
         let absolute = std::path::absolute(destination).unwrap_or_else(|_| destination.to_owned());
-        let system_id = absolute.parent().and_then(Path::parent).and_then(|data| {
-            let mut bytes = Vec::with_capacity(ControlFile::FILE_LEN);
-            let file = File::open(data.join("global/pg_control")).ok()?;
-            file.take(ControlFile::FILE_LEN as u64).read_to_end(&mut bytes).ok()?;
-            Some(ControlFile::parse(&bytes).ok()?.system_id)
-        });
+        let system_id = absolute.parent().and_then(cluster_of);
         let system = system_id.map_or(0, SystemId::get);
         let owner = format!("{archive}\n{}\n{system}\n", absolute.display());
         Self { owner, system_id }
     }
+}
+
+/// The cluster with this `pg_wal`, as the `pg_control` of its data directory says.
+pub(crate) fn cluster_of(wal_dir: &Path) -> Option<SystemId> {
+    let mut bytes = Vec::with_capacity(ControlFile::FILE_LEN);
+    let file = File::open(wal_dir.parent()?.join("global/pg_control")).ok()?;
+    file.take(ControlFile::FILE_LEN as u64).read_to_end(&mut bytes).ok()?;
+    Some(ControlFile::parse(&bytes).ok()?.system_id)
 }
 
 /// The same `barman` over a connection that is kept, where the spool's path allows a socket in it. The spool must be one's own

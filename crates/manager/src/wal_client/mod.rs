@@ -14,7 +14,7 @@ pub(crate) mod watch;
 
 pub use ahead::fetch_ahead;
 #[cfg(feature = "cloud")]
-pub(crate) use ahead::{Reader, fill, wait_for};
+pub(crate) use ahead::{Reader, cluster_of, fill, wait_for};
 pub use archive::{SendOptions, SendWalError, send_wal, test_put_wal};
 pub use restore::{
     FetchOptions, FetchWalError, Fetched, TransferCompression, ends_recovery, fetch_wal, test_get_wal,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use walfile::WalName;
 
 use super::super::wal_objects::StoredWal;
+use super::super::wal_owner::system_of;
 use super::super::{CloudServer, CloudWalError};
 use super::CloudArchiveOptions;
 use super::record::Record;
@@ -71,7 +72,8 @@ impl<'b> Batch<'b> {
     fn one(&self, name: WalName) -> Result<bool, CloudWalError> {
         let mut source = Source::open(&self.wal_dir.join(name.to_string()), name)?;
         // What is of another cluster will be refused when it is asked for.
-        if source.system_id.is_some_and(|id| self.record.and_then(Record::system_id) != Some(id)) {
+        let system_id = source.system_id.or_else(|| system_of(self.wal_dir));
+        if system_id.is_some_and(|id| self.record.and_then(Record::system_id) != Some(id)) {
             return Ok(false);
         }
         let (_, state) = self.server.upload(&mut source, name, self.there.get(&name), self.options)?;

@@ -22,6 +22,7 @@ pub(super) use self::ready::beside;
 pub(super) use self::record::Record;
 use self::source::{FileState, Source};
 use super::wal_objects::{StoredWal, ending};
+use super::wal_owner::system_of;
 use super::{CloudServer, CloudWalError};
 
 /// With each file, so many times `parallel` of those that are ready go out: connections are made once for all of them.
@@ -128,7 +129,7 @@ impl CloudServer {
             return Ok(report);
         }
         let mut source = Source::open(path, name)?;
-        self.check_owner(&source, name, record.as_ref(), options)?;
+        self.check_owner(&source, path, name, record.as_ref(), options)?;
         let dir = durable::parent(path);
         let mut others = Vec::new();
         if let Some(record) = &record {
@@ -168,22 +169,23 @@ impl CloudServer {
         let mut report = CloudArchiveReport { name, archived: CloudArchived::Ahead, ahead, warnings };
         if !record.has(name, path) {
             let mut source = Source::open(path, name)?;
-            self.check_owner(&source, name, Some(record), options)?;
+            self.check_owner(&source, path, name, Some(record), options)?;
             let there = self.archived_of(std::iter::once(name))?;
             report.archived = self.upload(&mut source, name, there.get(&name), options)?.0;
         }
         Ok(report)
     }
 
-    /// Refuses WAL of another cluster than the place has.
+    /// Refuses WAL of another cluster than the place has, and its history files: two clusters' timelines have the same names.
     fn check_owner(
         &self,
         source: &Source,
+        path: &Path,
         name: WalName,
         record: Option<&Record>,
         options: &CloudArchiveOptions,
     ) -> Result<(), CloudWalError> {
-        if let Some(own) = source.system_id
+        if let Some(own) = source.system_id.or_else(|| system_of(durable::parent(path)))
             && (options.take_over || record.and_then(Record::system_id) != Some(own))
         {
             self.claim_for(own, name, options.take_over)?;

@@ -203,6 +203,43 @@ fn l_a17_two_clusters_do_not_share_a_path() {
     }
 }
 
+/// L-A17: what has no header belongs to the cluster that it comes from.
+#[test]
+fn l_a17_texts_of_another_cluster_are_refused() {
+    let Some(lab) = Lab::new("texts") else { return };
+    let server = lab.server();
+    server.wal_archive(&lab.segment(FIRST, 1), &plain(), &STOP).unwrap();
+    let keys = lab.keys();
+    let control = include_bytes!("../../../../walfile/tests/data/17/pg_control.production");
+    for (other, system) in
+        [("controlled", walfile::ControlFile::parse(control).unwrap().system_id.get()), ("bare", SYSTEM + 1)]
+    {
+        let dir = lab.path(other);
+        std::fs::create_dir_all(dir.join("global")).unwrap();
+        std::fs::create_dir_all(dir.join("pg_wal")).unwrap();
+        if other == "controlled" {
+            std::fs::write(dir.join("global/pg_control"), control).unwrap();
+        }
+        std::fs::write(dir.join("pg_wal").join(SECOND), segment(SECOND, SYSTEM + 1, 1)).unwrap();
+        for name in ["00000002.history".to_owned(), format!("{FIRST}.00000028.backup")] {
+            let path = dir.join("pg_wal").join(name);
+            std::fs::write(&path, "1\t0/3000000\tno recovery target specified\n").unwrap();
+            for options in [plain(), ahead(&lab)] {
+                match server.wal_archive(&path, &options, &STOP) {
+                    Err(CloudWalError::OtherSystem { found, own, .. }) => {
+                        assert_eq!((found, own), (SYSTEM, system), "{other}");
+                    }
+                    archived => panic!("{other}: {archived:?}"),
+                }
+            }
+        }
+    }
+    assert_eq!(lab.keys(), keys);
+    let own = lab.path("pg_wal/00000002.history");
+    std::fs::write(&own, "1\t0/3000000\tno recovery target specified\n").unwrap();
+    server.wal_archive(&own, &plain(), &STOP).unwrap();
+}
+
 #[test]
 fn the_others_that_are_ready_go_with_it() {
     let Some(lab) = Lab::new("ready") else { return };
