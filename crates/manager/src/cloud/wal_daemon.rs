@@ -250,7 +250,9 @@ impl Daemon<'_> {
     /// Whether all of them went.
     fn upload(&self, names: Vec<WalName>) -> bool {
         let count = names.len();
-        let there = match self.server.archived_of(names.iter().copied()) {
+        let Some(first) = names.first() else { return true };
+        let owned = self.server.confirm_owner(*first, self.record);
+        let there = match owned.and_then(|()| Ok(self.server.archived_of(names.iter().copied())?)) {
             Ok(there) => there,
             Err(error) => {
                 tracing::warn!(%error, "cannot archive ahead");

@@ -13,8 +13,8 @@ use std::sync::atomic::AtomicBool;
 
 use tapster_catalog::durable;
 use tapster_cloud::{CloudError, StoreIdentity, WriteOptions};
-use walfile::WalName;
 use walfile::codec::{self, Compression, Level};
+use walfile::{SystemId, WalName};
 
 pub(super) use self::batch::Batch;
 use self::outgoing::Outgoing;
@@ -129,7 +129,6 @@ impl CloudServer {
             return Ok(report);
         }
         let mut source = Source::open(path, name)?;
-        self.check_owner(&source, path, name, record.as_ref(), options)?;
         let dir = durable::parent(path);
         let mut others = Vec::new();
         if let Some(record) = &record {
@@ -137,6 +136,8 @@ impl CloudServer {
             others = beside(path, Some(name), (options.parallel * BATCH).min(MOST_AT_ONCE));
             others.retain(|other| !record.has(*other, &dir.join(other.to_string())));
         }
+        let known = record.as_ref().filter(|_| others.is_empty()).and_then(Record::recent_system_id);
+        self.check_owner(&source, path, name, (record.as_ref(), known), options)?;
         let there = self.archived_of(std::iter::once(name).chain(others.iter().copied()))?;
         let batch = Batch::new(self, dir, record.as_ref(), options, others, &there, stop);
         let archived = std::thread::scope(|scope| {
@@ -169,7 +170,7 @@ impl CloudServer {
         let mut report = CloudArchiveReport { name, archived: CloudArchived::Ahead, ahead, warnings };
         if !record.has(name, path) {
             let mut source = Source::open(path, name)?;
-            self.check_owner(&source, path, name, Some(record), options)?;
+            self.check_owner(&source, path, name, (Some(record), record.recent_system_id()), options)?;
             let there = self.archived_of(std::iter::once(name))?;
             report.archived = self.upload(&mut source, name, there.get(&name), options)?.0;
         }
@@ -182,17 +183,41 @@ impl CloudServer {
         source: &Source,
         path: &Path,
         name: WalName,
-        record: Option<&Record>,
+        (record, known): (Option<&Record>, Option<SystemId>),
         options: &CloudArchiveOptions,
     ) -> Result<(), CloudWalError> {
-        if let Some(own) = source.system_id.or_else(|| system_of(durable::parent(path)))
-            && (options.take_over || record.and_then(Record::system_id) != Some(own))
-        {
-            self.claim_for(own, name, options.take_over)?;
-            // Not noted, it is asked for again the next time.
-            record.iter().for_each(|record| drop(record.set_system_id(own)));
+        match source.system_id.or_else(|| system_of(durable::parent(path))) {
+            Some(own) if options.take_over || known != Some(own) => {
+                self.claim_noted(own, name, record, options.take_over)
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Asks again whether the place is still that of the cluster it was noted for.
+    pub(super) fn confirm_owner(&self, name: WalName, record: &Record) -> Result<(), CloudWalError> {
+        match record.system_id() {
+            Some(own) => self.claim_noted(own, name, Some(record), false),
+            // What says whose it is will not go there.
+            None => Ok(()),
+        }
+    }
+
+    fn claim_noted(
+        &self,
+        own: SystemId,
+        name: WalName,
+        record: Option<&Record>,
+        take_over: bool,
+    ) -> Result<(), CloudWalError> {
+        let claimed = self.claim_for(own, name, take_over);
+        match (&claimed, record) {
+            // Not noted, it is asked for again the next time.
+            (Ok(()), Some(record)) => drop(record.set_system_id(own)),
+            (Err(CloudWalError::OtherSystem { .. }), Some(record)) => record.forget_system_id(),
+            _ => {}
+        }
+        claimed
     }
 
     fn wal_record(

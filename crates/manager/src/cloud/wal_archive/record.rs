@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 use tapster_catalog::durable::{self, Clobber, RealDisk};
@@ -19,6 +20,9 @@ use crate::wal_client::claim;
 
 /// Whose WAL the bucket holds, as it said when it was asked.
 const SYSTEM: &str = "system";
+
+/// How long that is believed for one file. Several are worth a question.
+const BELIEVED: Duration = Duration::from_secs(180);
 
 /// What one cluster has archived to one place.
 #[derive(Clone, Debug)]
@@ -93,6 +97,20 @@ impl Record {
     /// Whose WAL the place holds, if that was seen before.
     pub(in super::super) fn system_id(&self) -> Option<SystemId> {
         self.read(SYSTEM)?.trim_end().parse().ok().map(SystemId::new)
+    }
+
+    /// The same, unless the place may have been given to another cluster since.
+    pub(in super::super) fn recent_system_id(&self) -> Option<SystemId> {
+        let asked = fs::metadata(self.dir.join(SYSTEM)).ok()?.modified().ok()?;
+        // A time to come is that of a clock that was wrong.
+        let age = SystemTime::from(crate::local_now()).duration_since(asked).ok()?;
+        if age < BELIEVED { self.system_id() } else { None }
+    }
+
+    /// The place is another cluster's.
+    pub(in super::super) fn forget_system_id(&self) {
+        // Where it cannot be removed, it soon is too old.
+        drop(fs::remove_file(self.dir.join(SYSTEM)));
     }
 
     pub(in super::super) fn set_system_id(&self, system_id: SystemId) -> io::Result<()> {

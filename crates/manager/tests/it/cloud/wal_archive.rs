@@ -11,7 +11,7 @@ use tapster_manager::cloud::{
 use walfile::Timeline;
 use walfile::codec::Compression;
 
-use super::lab::{Lab, SYSTEM, segment};
+use super::lab::{Lab, SYSTEM, names_in, segment};
 use super::proxy::{Fate, Proxy};
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -238,6 +238,37 @@ fn l_a17_texts_of_another_cluster_are_refused() {
     let own = lab.path("pg_wal/00000002.history");
     std::fs::write(&own, "1\t0/3000000\tno recovery target specified\n").unwrap();
     server.wal_archive(&own, &plain(), &STOP).unwrap();
+}
+
+/// L-A17: a place that was given to another cluster is not the first one's for as long as that runs.
+#[test]
+fn l_a17_whose_the_place_is_is_asked_again() {
+    let Some(lab) = Lab::new("passed-on") else { return };
+    let server = lab.server();
+    let options = ahead(&lab);
+    server.wal_archive(&lab.segment(FIRST, 1), &options, &STOP).unwrap();
+    let other = lab.path("000000010000000000000009");
+    std::fs::write(&other, segment("000000010000000000000009", SYSTEM + 1, 1)).unwrap();
+    let mut take_over = plain();
+    take_over.take_over = true;
+    server.wal_archive(&other, &take_over, &STOP).unwrap();
+
+    // For one file it is asked after some minutes.
+    let spool = lab.path("spool");
+    let noted = spool.join(&names_in(&spool)[0]).join("system");
+    let file = std::fs::File::options().write(true).open(&noted).unwrap();
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(600)).unwrap();
+    let keys = lab.keys();
+    let late = lab.segment("000000010000000000000003", 3);
+    let refused = server.wal_archive(&late, &options, &STOP);
+    assert!(matches!(refused, Err(CloudWalError::OtherSystem { .. })), "{refused:?}");
+    assert!(!noted.exists());
+    // For several, each time.
+    std::fs::write(&noted, format!("{SYSTEM}\n")).unwrap();
+    lab.ready("000000010000000000000004", 4);
+    let refused = server.wal_archive(&late, &options, &STOP);
+    assert!(matches!(refused, Err(CloudWalError::OtherSystem { .. })), "{refused:?}");
+    assert_eq!(lab.keys(), keys);
 }
 
 #[test]
