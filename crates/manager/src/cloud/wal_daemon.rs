@@ -1,7 +1,8 @@
 //! A process that archives for others: connections, TLS and credentials stay, and what is ready goes out before it is asked for.
 //!
 //! It listens on a socket beside the record of what is archived, in a directory that only its user can enter. A request names a file
-//! and the settings; the process takes it from its own `pg_wal`. It can be killed at any moment: who asked does the work itself then.
+//! and the settings; the process takes it from its own `pg_wal`. It can be killed or stopped at any moment: who asked does the work
+//! itself then.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
@@ -10,9 +11,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, mpsc};
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use sha2::{Digest as _, Sha256};
 use tapster_catalog::durable;
 use tapster_cloud::{StoreIdentity, StoreOptions};
@@ -32,6 +34,12 @@ const MOST_CLIENTS: usize = 16;
 const TICK: Duration = Duration::from_millis(50);
 /// A request is one short line.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What a client gets while its file is on its way.
+const WORKING: &str = "working\n";
+/// How often it does.
+const SIGN: Duration = Duration::from_secs(3);
+/// A process that gives no sign for so long is stopped or has lost its machine's attention; uploading twice does no harm.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// What must be the same for another process to do the work: everything that decides about the object.
 fn settings(store: &StoreOptions, options: &CloudArchiveOptions) -> String {
@@ -51,7 +59,7 @@ pub enum DaemonAnswer {
 }
 
 /// Has the process that [`CloudServer::serve_wal_archive`] runs for this place and `pg_wal` archive `path`. `None` when there is none, it
-/// was made with other settings or ended meanwhile: then archive it here.
+/// was made with other settings, ended meanwhile or gives no sign of life: then archive it here.
 pub fn archive_by_daemon(
     store: &StoreIdentity,
     server: &str,
@@ -64,20 +72,61 @@ pub fn archive_by_daemon(
         return None;
     }
     let record = Record::locate(&options.spool_dir, store, server, durable::parent(path));
-    let mut stream = UnixStream::connect(record.dir().join(SOCKET)).ok()?;
-    if !claim(record.dir()).ok()? {
-        return None;
+    ask(&connect(record.dir())?, &format!("{} {name}\n", settings(how, options)), SILENCE)
+}
+
+/// To the process that listens there. `None` when there is none, or it stands still and has a queue of others.
+fn connect(dir: &Path) -> Option<UnixStream> {
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )
+    .ok()?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(dir.join(SOCKET)).ok()?).ok()?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false).ok()?;
+    Some(stream)
+}
+
+/// Sends a request, and waits for as long as there is a sign of work within each `silence`.
+fn ask(mut stream: &UnixStream, request: &str, silence: Duration) -> Option<DaemonAnswer> {
+    stream.set_read_timeout(Some(silence)).ok()?;
+    stream.set_write_timeout(Some(silence)).ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut lines = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        (&mut lines).take(LINE).read_line(&mut line).ok()?;
+        if line == WORKING {
+            continue;
+        }
+        return match line.strip_suffix('\n')?.split_once(' ')? {
+            ("ok", "uploaded") => Some(DaemonAnswer::Archived(CloudArchived::Uploaded)),
+            ("ok", "identical") => Some(DaemonAnswer::Archived(CloudArchived::Identical)),
+            ("ok", "ahead") => Some(DaemonAnswer::Archived(CloudArchived::Ahead)),
+            ("failed", why) => Some(DaemonAnswer::Failed(why.to_owned())),
+            _ => None,
+        };
     }
-    stream.write_all(format!("{} {name}\n", settings(how, options)).as_bytes()).ok()?;
-    let mut line = String::new();
-    BufReader::new(stream.take(LINE)).read_line(&mut line).ok()?;
-    match line.strip_suffix('\n')?.split_once(' ')? {
-        ("ok", "uploaded") => Some(DaemonAnswer::Archived(CloudArchived::Uploaded)),
-        ("ok", "identical") => Some(DaemonAnswer::Archived(CloudArchived::Identical)),
-        ("ok", "ahead") => Some(DaemonAnswer::Archived(CloudArchived::Ahead)),
-        ("failed", why) => Some(DaemonAnswer::Failed(why.to_owned())),
-        _ => None,
-    }
+}
+
+/// Tells a client every few seconds that `work` is going on, until it is done.
+fn with_signs<T>(mut client: &UnixStream, every: Duration, work: impl FnOnce() -> T) -> T {
+    let (done, is_done) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while is_done.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
+                if client.write_all(WORKING.as_bytes()).is_err() {
+                    break;
+                }
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
 }
 
 /// The process's state.
@@ -181,7 +230,7 @@ impl Daemon<'_> {
         let Some((settings, name)) = request else { return Ok(()) };
         let Ok(name) = name.parse::<WalName>() else { return Ok(()) };
         let answer = if settings == self.settings {
-            match self.archive(name) {
+            match with_signs(&client, SIGN, || self.archive(name)) {
                 Ok(report) => format!("ok {}\n", word(report.archived)),
                 Err(error) => {
                     let why: String = error
@@ -279,5 +328,58 @@ const fn word(archived: CloudArchived) -> &'static str {
         CloudArchived::Uploaded => "uploaded",
         CloudArchived::Identical => "identical",
         CloudArchived::Ahead => "ahead",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(200);
+
+    #[test]
+    fn who_gives_no_sign_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(connect(dir.path()).is_none());
+        let listener = UnixListener::bind(dir.path().join(SOCKET)).unwrap();
+        // Nobody accepts, as when the process is stopped; neither request nor queue make the client wait for ever.
+        let stream = connect(dir.path()).unwrap();
+        assert_eq!(ask(&stream, "settings name\n", SHORT), None);
+        rustix::net::listen(&listener, 0).unwrap();
+        let mut waiting = vec![stream];
+        while let Some(stream) = connect(dir.path()) {
+            waiting.push(stream);
+            assert!(waiting.len() < 10, "the queue never was full");
+        }
+    }
+
+    #[test]
+    fn who_works_is_waited_for() {
+        let (client, server) = UnixStream::pair().unwrap();
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| ask(&client, "settings name\n", Duration::from_secs(60)));
+            let mut request = String::new();
+            BufReader::new(&server).read_line(&mut request).unwrap();
+            assert_eq!(request, "settings name\n");
+            let (second, first) = mpsc::channel::<()>();
+            let waited = with_signs(&server, Duration::from_millis(1), || first.recv_timeout(SHORT));
+            assert_eq!(waited, Err(mpsc::RecvTimeoutError::Timeout));
+            drop(second);
+            (&server).write_all(b"ok uploaded\n").unwrap();
+            assert_eq!(asked.join().unwrap(), Some(DaemonAnswer::Archived(CloudArchived::Uploaded)));
+        });
+    }
+
+    #[test]
+    fn signs_end_before_the_answer() {
+        let (client, server) = UnixStream::pair().unwrap();
+        let mut lines = BufReader::new(&client);
+        let mut line = String::new();
+        with_signs(&server, Duration::from_millis(1), || lines.read_line(&mut line).unwrap());
+        assert_eq!(line, WORKING);
+        (&server).write_all(b"end\n").unwrap();
+        drop(server);
+        let rest: Vec<String> = lines.lines().map(Result::unwrap).collect();
+        assert_eq!(rest.iter().position(|line| line == "end"), Some(rest.len() - 1));
     }
 }
