@@ -41,10 +41,11 @@ const SIGN: Duration = Duration::from_secs(3);
 /// A process that gives no sign for so long is stopped or has lost its machine's attention; uploading twice does no harm.
 const SILENCE: Duration = Duration::from_secs(15);
 
-/// What must be the same for another process to do the work: everything that decides about the object.
-fn settings(store: &StoreOptions, options: &CloudArchiveOptions) -> String {
+/// What must be the same for another process to do the work: everything that decides about the object, and as whom it is written, so
+/// that new credentials are not answered by who has the old ones.
+fn settings(place: &StoreIdentity, store: &StoreOptions, options: &CloudArchiveOptions) -> String {
     let CloudArchiveOptions { compression, level, tags, history_tags, .. } = options;
-    let text = format!("{store:?} {compression:?} {level:?} {tags:?} {history_tags:?}");
+    let text = format!("{} {store:?} {compression:?} {level:?} {tags:?} {history_tags:?}", place.access());
     Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -54,7 +55,7 @@ fn settings(store: &StoreOptions, options: &CloudArchiveOptions) -> String {
 pub enum DaemonAnswer {
     /// It is archived.
     Archived(CloudArchived),
-    /// It is not, and this is why.
+    /// That process could not, and this is why. Archive it here: what keeps it from it may be only its own.
     Failed(String),
 }
 
@@ -72,7 +73,7 @@ pub fn archive_by_daemon(
         return None;
     }
     let record = Record::locate(&options.spool_dir, store, server, durable::parent(path));
-    ask(&connect(record.dir())?, &format!("{} {name}\n", settings(how, options)), SILENCE)
+    ask(&connect(record.dir())?, &format!("{} {name}\n", settings(store, how, options)), SILENCE)
 }
 
 /// To the process that listens there. `None` when there is none, or it stands still and has a queue of others.
@@ -177,7 +178,7 @@ impl CloudServer {
             server: self,
             wal_dir,
             record: &record,
-            settings: settings(self.store().options(), &options),
+            settings: settings(place, self.store().options(), &options),
             options: &options,
             stop,
             clients: AtomicUsize::new(0),

@@ -26,6 +26,7 @@ pub(crate) fn run(args: &CloudWalArchiveArgs, _session: &Session) -> Result<(), 
             return Err(logged(Failure::cloud_usage(message)));
         }
     };
+    let mut not_there = None;
     if !args.cloud.test
         && let Some(place) = tool.identity(&store)
     {
@@ -34,14 +35,17 @@ pub(crate) fn run(args: &CloudWalArchiveArgs, _session: &Session) -> Result<(), 
         }
         match archive_by_daemon(&place, &args.server, &path, &store, &options) {
             Some(DaemonAnswer::Archived(_)) => return Ok(()),
-            Some(DaemonAnswer::Failed(why)) => {
-                tool.start_logging();
-                return Err(logged(Failure::cloud_wal("WAL archiver", why)));
-            }
+            // Its credentials may have ended, its files be out of its sight.
+            Some(DaemonAnswer::Failed(why)) => not_there = Some(why),
             _ => {}
         }
     }
-    tool.run_with(store, |server| archive(server, &path, &options))
+    tool.run_with(store, |server| {
+        if let Some(why) = not_there {
+            tracing::warn!("the process that archives for others could not, which is done here: {why}");
+        }
+        archive(server, &path, &options)
+    })
 }
 
 fn archive(server: &CloudServer, path: &Path, options: &CloudArchiveOptions) -> Result<(), Failure> {

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
-use tapster_cloud::{CloudError, Store};
+use tapster_cloud::{CloudError, Store, StoreIdentity};
 use tapster_manager::cloud::{
     CheckWalArchiveError, CloudArchiveOptions, CloudArchived, CloudRestoreOptions, CloudServer,
     CloudWalError, DaemonAnswer, archive_by_daemon, is_archived_ahead,
@@ -465,6 +465,11 @@ fn a_daemon_archives_for_others() {
         let mut others = options.clone();
         others.compression = Compression::Gzip;
         assert_eq!(ask(&paths[0], &others), None, "it was made with other settings");
+        let variables = lab.moto.variables().into_iter().chain([("AWS_SESSION_TOKEN", "new".to_owned())]);
+        let others = StoreIdentity::of(server.store().url(), how, &variables.collect());
+        assert_eq!(others.place(), place.place());
+        let answer = archive_by_daemon(&others, "main", &paths[0], how, &options);
+        assert_eq!(answer, None, "it has other credentials");
         assert_eq!(lab.keys(), Vec::<String>::new());
 
         assert_eq!(ask(&paths[0], &options), Some(DaemonAnswer::Archived(CloudArchived::Uploaded)));
