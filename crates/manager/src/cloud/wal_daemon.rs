@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, mpsc};
 use std::time::Duration;
 
+use rustix::net::sockopt::socket_peercred;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use sha2::{Digest as _, Sha256};
 use tapster_catalog::durable;
@@ -22,7 +23,6 @@ use walfile::WalName;
 
 use super::wal_archive::{Batch, CloudArchiveReport, MOST_AT_ONCE, Record, beside, wal_name};
 use super::{CloudArchiveOptions, CloudArchived, CloudServer, CloudWalError};
-use crate::wal_client::claim;
 
 const SOCKET: &str = "archive.sock";
 const LOCK: &str = "daemon.lock";
@@ -73,11 +73,16 @@ pub fn archive_by_daemon(
         return None;
     }
     let record = Record::locate(&options.spool_dir, store, server, durable::parent(path));
-    ask(&connect(record.dir())?, &format!("{} {name}\n", settings(store, how, options)), SILENCE)
+    let stream = connect(&record)?;
+    ask(&stream, &format!("{} {name}\n", settings(store, how, options)), SILENCE)
 }
 
 /// To the process that listens there. `None` when there is none, or it stands still and has a queue of others.
-fn connect(dir: &Path) -> Option<UnixStream> {
+fn connect(record: &Record) -> Option<UnixStream> {
+    // Whoever could put a socket there could say of anything that it is archived.
+    if !record.is_ours() {
+        return None;
+    }
     let socket = socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -85,7 +90,11 @@ fn connect(dir: &Path) -> Option<UnixStream> {
         None,
     )
     .ok()?;
-    rustix::net::connect(&socket, &SocketAddrUnix::new(dir.join(SOCKET)).ok()?).ok()?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(record.dir().join(SOCKET)).ok()?).ok()?;
+    // The directory may have been another one a moment ago.
+    if socket_peercred(&socket).ok()?.uid != rustix::process::geteuid() {
+        return None;
+    }
     let stream = UnixStream::from(socket);
     stream.set_nonblocking(false).ok()?;
     Some(stream)
@@ -334,6 +343,8 @@ const fn word(archived: CloudArchived) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use tapster_cloud::Environment;
+
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(200);
@@ -341,14 +352,22 @@ mod tests {
     #[test]
     fn who_gives_no_sign_is_not_waited_for() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(connect(dir.path()).is_none());
-        let listener = UnixListener::bind(dir.path().join(SOCKET)).unwrap();
+        let place =
+            StoreIdentity::of(&"s3://b".parse().unwrap(), &StoreOptions::default(), &Environment::default());
+        let record = Record::locate(dir.path(), &place, "main", dir.path());
+        assert!(connect(&record).is_none() && !record.dir().exists());
+        assert!(record.create().unwrap());
+        let listener = UnixListener::bind(record.dir().join(SOCKET)).unwrap();
+        // Where others can put a socket, it is not asked.
+        fs::set_permissions(record.dir(), Permissions::from_mode(0o777)).unwrap();
+        assert!(connect(&record).is_none());
+        fs::set_permissions(record.dir(), Permissions::from_mode(0o700)).unwrap();
         // Nobody accepts, as when the process is stopped; neither request nor queue make the client wait for ever.
-        let stream = connect(dir.path()).unwrap();
+        let stream = connect(&record).unwrap();
         assert_eq!(ask(&stream, "settings name\n", SHORT), None);
         rustix::net::listen(&listener, 0).unwrap();
         let mut waiting = vec![stream];
-        while let Some(stream) = connect(dir.path()) {
+        while let Some(stream) = connect(&record) {
             waiting.push(stream);
             assert!(waiting.len() < 10, "the queue never was full");
         }

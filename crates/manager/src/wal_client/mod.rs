@@ -20,6 +20,6 @@ pub use restore::{
     FetchOptions, FetchWalError, Fetched, TransferCompression, ends_recovery, fetch_wal, test_get_wal,
 };
 #[cfg(feature = "cloud")]
-pub(crate) use spool::{Spool, claim};
+pub(crate) use spool::{Spool, claim, is_ours};
 pub use ssh::{RemoteBarman, SshError};
 pub(crate) use transfer::Hasher;

@@ -70,6 +70,15 @@ pub(crate) fn claim(dir: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Whether nobody else can write to the directory, or replace what is in it, as after [`claim`], which this neither makes nor changes.
+#[cfg(feature = "cloud")]
+pub(crate) fn is_ours(dir: &Path) -> bool {
+    let us = rustix::process::geteuid().as_raw();
+    let whose = |found: io::Result<fs::Metadata>| found.ok().filter(|metadata| metadata.uid() == us);
+    whose(fs::symlink_metadata(dir)).is_some()
+        && whose(fs::metadata(dir)).is_some_and(|metadata| metadata.is_dir() && metadata.mode() & 0o022 == 0)
+}
+
 impl Spool {
     /// Opens the spool for `owner`; `None` while somebody else works with it. The directory must have been claimed.
     pub(crate) fn open(dir: &Path, owner: &str) -> io::Result<Option<Self>> {

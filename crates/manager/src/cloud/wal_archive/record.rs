@@ -16,7 +16,7 @@ use walfile::{SystemId, WalName};
 
 use super::ready::names;
 use super::source::FileState;
-use crate::wal_client::claim;
+use crate::wal_client::{claim, is_ours};
 
 /// Whose WAL the bucket holds, as it said when it was asked.
 const SYSTEM: &str = "system";
@@ -62,11 +62,18 @@ impl Record {
 
     /// Whether `path`, as it is now, was archived as `name`.
     pub(in super::super) fn has(&self, name: WalName, path: &Path) -> bool {
+        // Somebody else's directory says nothing.
+        if !self.is_ours() {
+            return false;
+        }
         let Some(line) = self.read(&name.to_string()) else { return false };
-        // Somebody else's directory says nothing. It is ours if we can trust its owner, which `claim` does without changing it.
         fs::metadata(path)
             .is_ok_and(|metadata| metadata.is_file() && FileState::of(&metadata).to_line() == line)
-            && claim(&self.dir).is_ok_and(|ours| ours)
+    }
+
+    /// Whether only we can have put there what is in it.
+    pub(crate) fn is_ours(&self) -> bool {
+        is_ours(durable::parent(&self.dir)) && is_ours(&self.dir)
     }
 
     /// Notes that the file of that state is archived as `name`.
@@ -134,6 +141,8 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use tapster_cloud::{Environment, StoreOptions};
 
     use super::*;
@@ -212,6 +221,32 @@ mod tests {
             of("s3://b/p", "http://one", "main", "/pg_wal"),
         ] {
             assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn what_others_can_write_to_says_nothing() {
+        let above = tempfile::tempdir().unwrap();
+        let spool = above.path().join("spool");
+        let (name, path): (WalName, _) =
+            ("000000010000000000000002".parse().unwrap(), above.path().join("f"));
+        File::create(&path).unwrap().set_len(4096).unwrap();
+        let record = Record::locate(&spool, &store("s3://b/p", "http://one"), "main", above.path());
+        assert!(!record.has(name, &path));
+        assert!(!spool.exists(), "a look makes nothing");
+        assert!(record.create().unwrap());
+        record.add(name, FileState::of(&fs::metadata(&path).unwrap())).unwrap();
+        assert!(record.has(name, &path));
+        for dir in [&spool, &record.dir] {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
+            assert!(!record.has(name, &path), "{}", dir.display());
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
+            assert!(record.has(name, &path));
+            if rustix::process::geteuid().is_root() {
+                std::os::unix::fs::chown(dir, Some(12_345), None).unwrap();
+                assert!(!record.has(name, &path), "{}", dir.display());
+                std::os::unix::fs::chown(dir, Some(0), None).unwrap();
+            }
         }
     }
 }
