@@ -1,5 +1,6 @@
 //! WAL into an object store and back, as PostgreSQL calls for it: exit codes, and what a kill at any moment leaves.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -163,4 +164,30 @@ fn killed_at_any_moment_it_acknowledges_nothing_that_is_not_there() {
     let leftovers: Vec<_> =
         std::fs::read_dir(lab.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(leftovers.len(), 3, "{leftovers:?}");
+}
+
+/// What keeps the process that archives for others from a file is no reason for the command to fail.
+#[test]
+fn what_the_daemon_cannot_archive_the_command_does() {
+    let Some(lab) = Lab::new() else { return };
+    let (name, bytes) = lab.ready(1);
+    let spool = lab.path("spool");
+    let options = ["-J", "2", "--spool-dir", spool.to_str().unwrap()];
+    let link = lab.path("link");
+    std::os::unix::fs::symlink(lab.path("pg_wal"), &link).unwrap();
+    let mut daemon = Command::new(assert_cmd::cargo::cargo_bin!("tapster"));
+    daemon.args(["cloud", "wal-daemon", "--endpoint-url", &lab.moto.endpoint()]).args(options);
+    daemon.args(["s3://bucket/cli", "main", link.to_str().unwrap()]).envs(lab.moto.variables());
+    let mut daemon = daemon.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("Archiving WAL of"), "{line}");
+    // It loses sight of them.
+    std::fs::remove_file(&link).unwrap();
+    let (code, log) = lab.run("barman-cloud-wal-archive", &options, &[&format!("pg_wal/{name}")]);
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    assert!(code == 0 && log.contains("could not, which is done here"), "{code} {log}");
+    let stored = lab.moto.store("cli").read(&format!("main/wals/0000000100000000/{name}"), 2 << 20).unwrap();
+    assert!(stored == bytes);
 }
