@@ -18,7 +18,7 @@ const MEMORY: usize = 64 << 20;
 /// After so many parts of an object of unknown size, the others are as large as the memory allows.
 const FEW: u64 = 5_000;
 
-/// All parts but the last have one size, as some stores want it (Cloudflare's R2), if the size of the object is known or it stays
+/// All parts but the last have one size, as some stores want it (Cloudflare's R2), if the object stays as large as was expected, or
 /// small enough: 40 GiB, and more with more memory than the default. Then comes one step to parts as large as half of the memory, one
 /// of which is sent while the next is filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,9 @@ pub(super) struct Plan {
     size: usize,
     /// Requests at once with these.
     concurrency: usize,
-    /// Bytes of each of those after [`FEW`].
+    /// How many these are: those of the expected size, and no fewer than [`FEW`].
+    first: u64,
+    /// Bytes of each of those after them.
     later: usize,
 }
 
@@ -47,18 +49,18 @@ impl Plan {
         };
         let size = needed.max(USUAL.min(memory / (concurrency + 1))).max(LEAST);
         let concurrency = concurrency.min(memory / size - 1).max(1);
-        let later = if expected.is_some() { size } else { largest };
-        Ok(Self { size, concurrency, later })
+        let first = expected.unwrap_or(0).div_ceil(size as u64).max(FEW);
+        Ok(Self { size, concurrency, first, later: largest })
     }
 
     /// Bytes of the part of that number, from 0.
     pub(super) const fn size_of(&self, part: u64) -> usize {
-        if part < FEW { self.size } else { self.later }
+        if part < self.first { self.size } else { self.later }
     }
 
     /// Requests at once when the part of that number is sent.
     pub(super) const fn concurrency_at(&self, part: u64) -> usize {
-        if part < FEW || self.later == self.size { self.concurrency } else { 1 }
+        if part < self.first || self.later == self.size { self.concurrency } else { 1 }
     }
 
     /// Whether there is room for the part of that number.
@@ -106,7 +108,12 @@ mod tests {
         assert_eq!((usual.size_of(4_999), usual.size_of(5_000)), (8 << 20, 32 << 20));
         assert_eq!((usual.concurrency_at(4_999), usual.concurrency_at(5_000)), (4, 1));
         let known = plan(0, 0, Some(100 * GIB));
-        assert_eq!((known.size, known.later, known.concurrency), (11 << 20, 11 << 20, 4));
+        assert_eq!((known.size, known.first, known.concurrency), (11 << 20, 9_310, 4));
+        // What becomes larger than anybody expected has room to.
+        assert_eq!((known.size_of(9_309), known.size_of(9_310)), (11 << 20, 32 << 20));
+        let small = plan(0, 0, Some(GIB));
+        assert_eq!((small.size_of(4_999), small.size_of(5_000)), (8 << 20, 32 << 20));
+        assert_eq!((small.concurrency_at(4_999), small.concurrency_at(5_000)), (4, 1));
         assert_eq!(plan(1 << 20, 0, None).size, LEAST);
         assert_eq!(Plan::new(0, 0, Some(1024 * GIB)), Err(210 << 20));
         assert_eq!(plan(512 << 20, 0, Some(1024 * GIB)).size, 105 << 20);
@@ -122,12 +129,13 @@ mod tests {
             let bound = if memory == 0 { MEMORY } else { memory.max(2 * LEAST) };
             match Plan::new(memory, concurrency, expected) {
                 Ok(plan) => {
-                    for part in [0, FEW - 1, FEW, MOST - 1] {
+                    for part in [0, FEW - 1, FEW, plan.first - 1, plan.first, MOST - 1] {
                         prop_assert!(plan.size_of(part) >= LEAST);
                         prop_assert!((plan.concurrency_at(part) + 1) * plan.size_of(part) <= bound);
                     }
                     if let Some(expected) = expected {
-                        prop_assert_eq!(plan.size_of(0), plan.size_of(MOST));
+                        let last = expected.div_ceil(plan.size_of(0) as u64).saturating_sub(1);
+                        prop_assert_eq!(plan.size_of(0), plan.size_of(last));
                         prop_assert!(plan.size_of(0) as u64 * MOST >= expected);
                     }
                 }

@@ -29,7 +29,7 @@ struct Part {
 ///
 /// It holds at most the memory of the [options](crate::StoreOptions::memory): one part more than there are requests at once. Parts are
 /// of 8 MiB, or larger so that no more than 10,000 of them are needed for [the size that is
-/// expected](WriteOptions::expected_size). When that is not known and there are 5,000 already, the others are of half of the memory.
+/// expected](WriteOptions::expected_size). After that size, and 5,000 parts in any case, the others are of half of the memory.
 /// Each part is sent again by itself when it did not arrive, until the patience of the options ends.
 #[derive(Debug)]
 pub struct Upload {
