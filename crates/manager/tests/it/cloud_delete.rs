@@ -271,3 +271,21 @@ fn wal_that_could_not_be_removed_is_by_the_same_command_again() {
     let left = keys(&server);
     assert!(left.iter().all(|key| key.contains(NEW) || key.contains("00000001000000010000000A")), "{left:?}");
 }
+
+#[test]
+fn a_place_of_which_nothing_is_left_belongs_to_nobody() {
+    let Some(moto) = Moto::start() else { return };
+    let server = filled(moto.store("empty"));
+    let owner = "main/identity.json";
+    put(&server, owner, r#"{"systemid": "7000000000000000000"}"#);
+    server.delete_backup(&id(OLD), &now()).unwrap();
+    server.delete_backup(&id(NEW), &now()).unwrap();
+    // There is WAL from the begin of the last backup on.
+    let wal = "main/wals/0000000100000001/00000001000000010000000A.zst";
+    assert_eq!(keys(&server), [owner, wal]);
+    put(&server, &format!("main/base/{NEW}/data.tar"), "left");
+    server.store().delete(&[wal.to_owned()]).unwrap();
+    server.delete_backup(&id(NEW), &now()).unwrap();
+    assert!(keys(&server).is_empty(), "{:?}", keys(&server));
+    server.check_wal_archive(None).unwrap();
+}

@@ -114,7 +114,24 @@ impl CloudServer {
                 }
             }
         }
+        if let Err(error) = self.release_place() {
+            tracing::warn!(
+                "cannot see whether anything is left of server {}: {error}",
+                self.layout().server()
+            );
+        }
         Ok(())
+    }
+
+    /// Where neither a backup nor WAL is left, nobody owns the place any more, and a new cluster may archive to it. One that archives
+    /// at this moment is known by its WAL, and noted again.
+    fn release_place(&self) -> Result<(), CloudError> {
+        let owner = self.owner_key();
+        let mut left = self.store().list(self.layout().server());
+        match (left.next().transpose()?, left.next().transpose()?) {
+            (Some(only), None) if only.key == owner => self.store().delete(&[owner]),
+            _ => Ok(()),
+        }
     }
 
     /// The record goes last, so that whatever fails before is found again by whoever deletes again.
