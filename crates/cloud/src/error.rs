@@ -86,6 +86,8 @@ pub enum CloudError {
         key: String,
         /// What the store said.
         reason: String,
+        /// The status of its answer, or the one that its own name for what happened stands for; `None` when it is not about an answer.
+        status: Option<u16>,
     },
     /// What is in an object is not what it must be.
     #[error("the object {key} in {store} is invalid: {reason}")]
@@ -113,6 +115,16 @@ pub enum CloudError {
 }
 
 impl CloudError {
+    /// Whether the store said that it cannot do what the request was for, with this object or any other.
+    pub const fn is_not_implemented(&self) -> bool {
+        matches!(self, Self::Failed { status: Some(501), .. })
+    }
+
+    /// Whether the store said that the object has no such bytes.
+    pub(crate) const fn is_out_of_range(&self) -> bool {
+        matches!(self, Self::Failed { status: Some(416), .. })
+    }
+
     /// Whether the store was reached and has no such object, or no such bucket.
     pub const fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. } | Self::NoBucket { .. })

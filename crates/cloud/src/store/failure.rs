@@ -80,7 +80,7 @@ impl About<'_> {
             }
             304 | 412 => self.exists(),
             409 if answer.code.as_deref().is_none_or(|code| code.ends_with("AlreadyExists")) => self.exists(),
-            501 => self.failed(answer.text()),
+            501 => self.answered(answer),
             408 | 429 | 500.. => self.unreachable(answer.text()),
             300..=399 => self.failed(elsewhere(answer)),
             _ if answer.region.is_some()
@@ -88,7 +88,7 @@ impl About<'_> {
             {
                 self.failed(elsewhere(answer))
             }
-            _ => self.failed(answer.text()),
+            _ => self.answered(answer),
         }
     }
 
@@ -141,7 +141,17 @@ impl About<'_> {
 
     fn failed(&self, reason: String) -> CloudError {
         let (store, key) = (self.url.to_string(), self.key.to_owned());
-        CloudError::Failed { store, action: self.action, key, reason }
+        CloudError::Failed { store, action: self.action, key, reason, status: None }
+    }
+
+    fn answered(&self, answer: &Answer) -> CloudError {
+        let (store, key, reason) = (self.url.to_string(), self.key.to_owned(), answer.text());
+        let status = match answer.code.as_deref() {
+            Some("NotImplemented") => 501,
+            Some("InvalidRange") => 416,
+            _ => answer.status,
+        };
+        CloudError::Failed { store, action: self.action, key, reason, status: Some(status) }
     }
 }
 

@@ -45,11 +45,7 @@ impl Store {
             // It came between the two requests.
             Ok(_) => self.head_once(&Arc::default(), key),
             // It did, and it is empty.
-            Err(CloudError::Failed { reason, .. })
-                if reason.contains("InvalidRange") || reason.contains("416") =>
-            {
-                self.head_once(&Arc::default(), key)
-            }
+            Err(error) if error.is_out_of_range() => self.head_once(&Arc::default(), key),
             Err(error) => Err(error),
         }
     }

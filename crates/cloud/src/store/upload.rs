@@ -150,7 +150,7 @@ impl Upload {
         if !Plan::has_room(self.parts) {
             let reason = format!("it has {MOST} parts, and more is to come: larger parts take more memory");
             let (store, key) = (self.store.url().to_string(), self.key.clone());
-            return Err(CloudError::Failed { store, action: "writing", key, reason });
+            return Err(CloudError::Failed { store, action: "writing", key, reason, status: None });
         }
         while self.under_way.len() >= self.plan.concurrency_at(self.parts) {
             self.await_oldest()?;

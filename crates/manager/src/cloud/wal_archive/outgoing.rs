@@ -37,14 +37,16 @@ impl<'s> Outgoing<'s> {
             Body::Memory(bytes) => tapster_cloud::Bytes::from(bytes),
         };
         match self.store.put(&self.key, bytes.clone(), &self.options) {
-            // A store that knows no conditions: the listing that came before has to do.
-            Err(CloudError::Failed { reason, .. })
-                if reason.contains("NotImplemented") || reason.contains("501") =>
-            {
-                let mut options = self.options;
-                options.mode = PutMode::Replace;
-                self.store.put(&self.key, bytes, &options)
-            }
+            // A store that knows no conditions: a look right before has to do.
+            Err(error) if error.is_not_implemented() => match self.store.head(&self.key) {
+                Ok(_) => Err(CloudError::Exists { store: self.store.url().to_string(), key: self.key }),
+                Err(CloudError::NotFound { .. }) => {
+                    let mut options = self.options;
+                    options.mode = PutMode::Replace;
+                    self.store.put(&self.key, bytes, &options)
+                }
+                Err(error) => Err(error),
+            },
             done => done,
         }
     }

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
-use tapster_cloud::{CloudError, Store, StoreIdentity};
+use tapster_cloud::{CloudError, Store, StoreIdentity, WriteOptions};
 use tapster_manager::cloud::{
     CheckWalArchiveError, CloudArchiveOptions, CloudArchived, CloudRestoreOptions, CloudServer,
     CloudWalError, DaemonAnswer, archive_by_daemon, is_archived_ahead,
@@ -363,6 +363,35 @@ fn a_store_that_fails_is_a_failure() {
     let restored = lab.path("restored");
     server.wal_restore(SECOND, &restored, &CloudRestoreOptions::default(), &STOP).unwrap();
     assert!(same(&restored, &second));
+}
+
+/// A store that knows no conditional writes.
+#[test]
+fn what_came_meanwhile_is_not_replaced_where_the_store_cannot_decide() {
+    for somebody_is_quicker in [false, true] {
+        let Some(lab) = Lab::new(&format!("undecided-{somebody_is_quicker}")) else { return };
+        let key = format!("main/wals/0000000100000000/{FIRST}");
+        let (store, theirs, at) = (lab.store(), segment(FIRST, SYSTEM, 2), key.clone());
+        let mut refused = false;
+        let proxy = Proxy::start(lab.moto.address(), move |method, path| {
+            if method != "PUT" || !path.contains(FIRST) || std::mem::replace(&mut refused, true) {
+                return Fate::Pass;
+            }
+            if somebody_is_quicker {
+                store.put(&at, theirs.clone(), &WriteOptions::default()).unwrap();
+            }
+            Fate::Status(501)
+        });
+        let server = CloudServer::new(lab.store_at(&proxy.endpoint()), "main");
+        let archived = server.wal_archive(&lab.segment(FIRST, 1), &plain(), &STOP);
+        if somebody_is_quicker {
+            assert!(matches!(archived, Err(CloudWalError::Different { .. })), "{archived:?}");
+        } else {
+            assert_eq!(archived.unwrap().archived, CloudArchived::Uploaded);
+        }
+        let seed = if somebody_is_quicker { 2 } else { 1 };
+        assert!(lab.store().read(&key, 2 << 20).unwrap() == segment(FIRST, SYSTEM, seed));
+    }
 }
 
 /// Two programs with different contents under one name: the store decides for one of them, and the other hears it.
