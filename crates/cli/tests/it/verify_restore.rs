@@ -140,8 +140,9 @@ fn ended_early(lab: &Lab, scratch: &Path, kept: &[&Path]) {
     let script = script.to_str().unwrap();
     let words = words(lab, scratch.to_str().unwrap(), &["--sql", script]);
     let sleeping = || lab_is_asleep(scratch);
-    let running = Running::start(lab, &words);
-    wait_for("the query", sleeping);
+    let mut running = Running::start(lab, &words);
+    wait_for("the query", || sleeping() || !running.is_running());
+    assert!(sleeping(), "{}", running.kill());
     let second = verify(lab, scratch, &[]);
     assert!(second.code == 1 && says(&second, "another test restore is running"), "{second:?}");
     let run = running.stop();

@@ -25,8 +25,8 @@ pub enum VerifyRestoreError {
         /// The directory.
         path: PathBuf,
     },
-    /// The scratch directory holds something else.
-    #[error("'{}' is there and was not made by a test restore", path.display())]
+    /// Everything that a test restore could be called is there already.
+    #[error("every name for a test restore in '{}' is taken", path.display())]
     Occupied {
         /// The directory.
         path: PathBuf,

@@ -70,10 +70,13 @@ impl Scratch {
                 remove(&entry.path(), PATIENCE, &|| context.stopped())?;
             }
         }
-        let root = parent.join(format!("{prefix}{}", started.unix_timestamp()));
-        if std::fs::symlink_metadata(&root).is_ok() {
-            return Err(VerifyRestoreError::Occupied { path: root });
-        }
+        // What an earlier one of the same second was asked to keep has its name.
+        let names =
+            (0..60).map(|later| format!("{prefix}{}", started.unix_timestamp().saturating_add(later)));
+        let mut roots = names.map(|name| parent.join(name));
+        let Some(root) = roots.find(|root| std::fs::symlink_metadata(root).is_err()) else {
+            return Err(VerifyRestoreError::Occupied { path: parent });
+        };
         let sockets = tempfile::Builder::new()
             .prefix(SOCKETS_PREFIX)
             .tempdir_in(SOCKETS)
