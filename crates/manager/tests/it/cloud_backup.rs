@@ -124,7 +124,10 @@ fn what_is_not_whole_is_neither_done_nor_restored() {
     let stop = Arc::new(AtomicBool::new(false));
     let observer = StopAtOnce(Arc::clone(&stop));
     let context = Context::new(&observer).with_stop(stop);
-    let error = server.backup(&options(Compression::None), &source(&cluster), &context).unwrap_err();
+    let mut slowly = options(Compression::None);
+    // Much of it is still to come when progress is told for the first time, however fast the machine is.
+    slowly.max_bandwidth = Some(16 << 20);
+    let error = server.backup(&slowly, &source(&cluster), &context).unwrap_err();
     assert!(matches!(error, CloudBackupError::Failed { .. }), "{error}");
     let failed = record(&server);
     assert_eq!(failed.status, BackupStatus::Failed);
