@@ -1,7 +1,7 @@
 //! The files that Amazon's tools share: `~/.aws/config` and `~/.aws/credentials`.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use crate::Environment;
@@ -120,7 +120,8 @@ fn load(path: Option<PathBuf>) -> Result<String, String> {
     let mut text = String::new();
     match std::fs::File::open(&path).and_then(|file| file.take(LARGEST).read_to_string(&mut text)) {
         Ok(_) => Ok(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        // As for the Python tools, one in a directory that may not be entered is none: PostgreSQL may have inherited root's HOME.
+        Err(_) if !path.is_file() => Ok(String::new()),
         Err(error) => Err(format!("cannot read {}: {error}", path.display())),
     }
 }
@@ -128,6 +129,17 @@ fn load(path: Option<PathBuf>) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_that_cannot_be_there_are_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        drop(std::fs::File::create(&file).unwrap());
+        for home in [file, directory.path().join("nowhere")] {
+            let environment: Environment = [("HOME", home.to_str().unwrap())].into_iter().collect();
+            assert!(Profiles::read(&environment, None).is_ok(), "{}", home.display());
+        }
+    }
 
     #[test]
     fn both_files_make_the_profiles() {
