@@ -90,19 +90,33 @@ impl Store {
     /// # Errors
     /// When the store did not say that it has it. It may have it nevertheless if the answer was lost.
     pub fn put(&self, key: &str, bytes: impl Into<Bytes>, options: &WriteOptions) -> Result<(), CloudError> {
-        let (path, inner, bytes) = (self.path(key)?, Arc::clone(&self.shared.inner), bytes.into());
-        if options.mode == PutMode::Create && !self.shared.decides {
+        let bytes = bytes.into();
+        if options.mode == PutMode::Replace {
+            return self.put_once(key, bytes, options, object_store::PutMode::Overwrite);
+        }
+        if !self.shared.decides {
             self.must_be_new(key)?;
         }
-        let put = PutOptions {
-            mode: match options.mode {
-                PutMode::Replace => object_store::PutMode::Overwrite,
-                PutMode::Create => object_store::PutMode::Create,
-            },
-            tags: self.tags(options),
-            attributes: self.attributes(options),
-            ..PutOptions::default()
-        };
+        match self.put_once(key, bytes.clone(), options, object_store::PutMode::Create) {
+            // A store that knows no conditions: a look right before has to do.
+            Err(error) if error.is_not_implemented() => {
+                self.must_be_new(key)?;
+                self.put_once(key, bytes, options, object_store::PutMode::Overwrite)
+            }
+            done => done,
+        }
+    }
+
+    fn put_once(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        options: &WriteOptions,
+        mode: object_store::PutMode,
+    ) -> Result<(), CloudError> {
+        let (path, inner) = (self.path(key)?, Arc::clone(&self.shared.inner));
+        let (tags, attributes) = (self.tags(options), self.attributes(options));
+        let put = PutOptions { mode, tags, attributes, ..PutOptions::default() };
         let size = bytes.len() as u64;
         let put = async move { inner.put_opts(&path, bytes.into(), put).await };
         self.call_of(&Arc::default(), "writing", key, size, put)?;

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Reply, Request, Server, answer, assert_presentable, error};
@@ -252,5 +252,54 @@ fn l_a17_an_upload_that_may_not_replace_says_so_at_its_end() {
         let is_end = |r: &&Request| r.method == "POST" && r.target.contains("uploadId");
         assert!(requests.iter().filter(is_end).count() >= ends);
         assert_eq!(requests.iter().any(|r| r.method == "DELETE"), refusal == 412);
+    }
+}
+
+/// A small object may not be replaced either where the store does not know how to refuse: it is looked for right before.
+#[test]
+fn l_a17_a_store_without_conditions_is_looked_at_before_it_is_written_to() {
+    let mut create = WriteOptions::default();
+    create.mode = PutMode::Create;
+    // What a look finds after the store has refused the condition.
+    let start = |then: u16, code: &'static str| {
+        let has_refused = AtomicBool::new(false);
+        Server::start(move |request| match (request.method.as_str(), request.header("if-none-match")) {
+            ("HEAD" | "GET", _) => match if has_refused.load(Ordering::SeqCst) { then } else { 404 } {
+                200 => answer(200, &["ETag: \"a\""], ""),
+                404 => super::refusing::as_s3(request, 404, "NoSuchKey", "none"),
+                status => super::refusing::as_s3(request, status, "AccessDenied", "no"),
+            },
+            ("PUT", Some("*")) => {
+                has_refused.store(true, Ordering::SeqCst);
+                error(501, code, "A header you provided implies functionality")
+            }
+            ("PUT", None) => answer(200, &["ETag: \"a\""], ""),
+            _ => error(400, "InvalidRequest", "unexpected"),
+        })
+    };
+    let written = |server: &Server| {
+        let requests = server.requests();
+        requests.iter().filter(|r| r.method == "PUT" && r.header("if-none-match").is_none()).count()
+    };
+    for code in ["NotImplemented", "Whatever"] {
+        let server = start(404, code);
+        server.store().put("key", &b"x"[..], &create).unwrap();
+        assert_eq!(written(&server), 1);
+        // An upload that ends small is one of these.
+        let server = start(404, code);
+        let mut upload = server.store().upload("key", create.clone()).unwrap();
+        upload.write_all(b"x").unwrap();
+        upload.finish().unwrap();
+        assert_eq!(written(&server), 1);
+        // It came between the first look and the second.
+        let server = start(200, code);
+        let refused = server.store().put("key", &b"x"[..], &create).unwrap_err();
+        assert!(matches!(refused, CloudError::Exists { .. }), "{refused}");
+        assert_eq!(written(&server), 0);
+        // Whether it is there is not known.
+        let server = start(403, code);
+        let refused = server.store().put("key", &b"x"[..], &create).unwrap_err();
+        assert!(matches!(refused, CloudError::Denied { .. }), "{refused}");
+        assert_eq!(written(&server), 0);
     }
 }

@@ -36,19 +36,7 @@ impl<'s> Outgoing<'s> {
             Body::Parts(upload) => return upload.finish().map(drop),
             Body::Memory(bytes) => tapster_cloud::Bytes::from(bytes),
         };
-        match self.store.put(&self.key, bytes.clone(), &self.options) {
-            // A store that knows no conditions: a look right before has to do.
-            Err(error) if error.is_not_implemented() => match self.store.head(&self.key) {
-                Ok(_) => Err(CloudError::Exists { store: self.store.url().to_string(), key: self.key }),
-                Err(CloudError::NotFound { .. }) => {
-                    let mut options = self.options;
-                    options.mode = PutMode::Replace;
-                    self.store.put(&self.key, bytes, &options)
-                }
-                Err(error) => Err(error),
-            },
-            done => done,
-        }
+        self.store.put(&self.key, bytes, &self.options)
     }
 }
 
