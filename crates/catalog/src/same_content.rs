@@ -14,12 +14,12 @@ pub(crate) fn files(a: &Path, b: &Path) -> io::Result<bool> {
     if a.metadata()?.len() != b.metadata()?.len() {
         return Ok(false);
     }
-    readers(a, b)
+    Ok(readers(a, b)?)
 }
 
 /// Byte by byte, each decrypted and decompressed according to its first bytes.
 pub(crate) fn segments(a: &Path, b: &Path, undo: Undo<'_>) -> io::Result<bool> {
-    readers(decoded(a, undo)?, decoded(b, undo)?)
+    Ok(readers(decoded(a, undo)?, decoded(b, undo)?)?)
 }
 
 /// The content of an archived file, decrypted and decompressed; at most one byte more than the largest segment.
@@ -27,13 +27,33 @@ pub(crate) fn decoded(path: &Path, undo: Undo<'_>) -> io::Result<Box<dyn Read + 
     Ok(Box::new(undo.open(File::open(path)?)?.take(SegmentSize::MAX.bytes() + 1)))
 }
 
+/// Which of two readers failed.
+#[derive(Debug)]
+pub enum Unread {
+    /// The first.
+    First(io::Error),
+    /// The second.
+    Second(io::Error),
+}
+
+impl From<Unread> for io::Error {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::First(error) | Unread::Second(error) => error,
+        }
+    }
+}
+
 /// Compares what two readers yield from here on.
-pub(crate) fn readers(mut a: impl Read, mut b: impl Read) -> io::Result<bool> {
+///
+/// # Errors
+/// When one of them cannot be read.
+pub fn readers(mut a: impl Read, mut b: impl Read) -> Result<bool, Unread> {
     let mut left = vec![0; 64 * 1024];
     let mut right = vec![0; 64 * 1024];
     loop {
-        let got = read_up_to(&mut a, &mut left)?;
-        let other = read_up_to(&mut b, &mut right)?;
+        let got = read_up_to(&mut a, &mut left).map_err(Unread::First)?;
+        let other = read_up_to(&mut b, &mut right).map_err(Unread::Second)?;
         if left.get(..got) != right.get(..other) {
             return Ok(false);
         }

@@ -31,7 +31,7 @@ pub(crate) fn same_before_the_end<R: Read>(
     if early_end(b()?)? != Some(end) {
         return Ok(false);
     }
-    readers(a()?.take(end.offset), b()?.take(end.offset))
+    Ok(readers(a()?.take(end.offset), b()?.take(end.offset))?)
 }
 
 /// `None` when the WAL goes on to the end of the segment, when what stops it may be damage, or when there is not one whole

@@ -139,3 +139,13 @@ pub struct StoreOptions {
     /// Requests of one upload or download at once; 0 for the default of 4.
     pub concurrency: usize,
 }
+
+impl StoreOptions {
+    /// How many requests [`concurrency`](Self::concurrency) stands for.
+    pub const fn connections(&self) -> usize {
+        match self.concurrency {
+            0 => 4,
+            count => count,
+        }
+    }
+}

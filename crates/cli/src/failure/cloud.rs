@@ -81,8 +81,21 @@ impl Failure {
         }
     }
 
+    /// WAL that was not restored.
+    pub(crate) fn cloud_wal_restore(error: &CloudWalError) -> Self {
+        match error {
+            CloudWalError::Missing { .. } => Self::cloud_operation(error.to_string()),
+            CloudWalError::Name { .. } => Self::cloud_usage(error.to_string()),
+            CloudWalError::Store(error) => Self::cloud("WAL restore", error),
+            error => Self::cloud_wal("WAL restore", chain(error)),
+        }
+    }
+
     /// A text that names no backup.
     pub(crate) fn cloud_select(verb: &str, error: &CloudSelectError) -> Self {
+        if let CloudSelectError::Store(error) = error {
+            return Self::cloud(verb, error);
+        }
         Self::user(format!("Barman cloud {verb} exception: {error}")).with_exit_code(GENERAL)
     }
 

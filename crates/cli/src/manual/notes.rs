@@ -12,6 +12,10 @@ pub(super) fn of(page: &str) -> &'static [Section] {
         "tapster-wal-archive" => WAL_ARCHIVE,
         "tapster-wal-restore" => WAL_RESTORE,
         "tapster-run" => RUN,
+        "tapster-cloud-backup" | "tapster-cloud-restore" => CLOUD_COPY,
+        "tapster-cloud-check-wal-archive" => CLOUD_CHECK,
+        "tapster-cloud-wal-archive" => CLOUD_WAL_ARCHIVE,
+        "tapster-cloud-wal-restore" => CLOUD_WAL_RESTORE,
         "tapster-cloud-backup-delete"
         | "tapster-cloud-backup-keep"
         | "tapster-cloud-backup-list"
@@ -44,6 +48,11 @@ pub(super) fn related(page: &str) -> &'static [&'static str] {
         "tapster-delete" => &["tapster-keep(1)", "tapster-list-backups(1)"],
         "tapster-cloud-backup-delete" => &["tapster-cloud-backup-keep(1)", "tapster-cloud-backup-list(1)"],
         "tapster-cloud-backup-keep" => &["tapster-cloud-backup-delete(1)", "tapster-cloud-backup-list(1)"],
+        "tapster-cloud-backup" => &["tapster-cloud-wal-archive(1)", "tapster-cloud-restore(1)"],
+        "tapster-cloud-restore" => &["tapster-cloud-wal-restore(1)", "tapster-cloud-backup-list(1)"],
+        "tapster-cloud-check-wal-archive" | "tapster-cloud-wal-daemon" => &["tapster-cloud-wal-archive(1)"],
+        "tapster-cloud-wal-archive" => &["tapster-cloud-wal-daemon(1)", "tapster-cloud-wal-restore(1)"],
+        "tapster-cloud-wal-restore" => &["tapster-cloud-wal-archive(1)", "tapster-cloud-restore(1)"],
         "tapster-cloud-backup-list" => &["tapster-cloud-backup-show(1)"],
         "tapster-cloud-list-files" | "tapster-cloud-verify-backup" => {
             &["tapster-cloud-backup-show(1)", "tapster-cloud-restore(1)"]
@@ -204,23 +213,92 @@ const CLOUD: &[Section] = &[
                 "1",
                 "The store was reached, and what was asked cannot be done: no such backup, one that is kept. Of verify-backup: something is wrong with the backup.",
             ),
-            ("2", "With --test: the store cannot be reached."),
-            ("3", "The command line was wrong."),
-            ("4", "Anything else."),
+            UNREACHABLE,
+            WRONG,
+            OTHERWISE,
         ],
     ),
-    (
-        "ENVIRONMENT",
-        &[
-            (
-                "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_REGION, AWS_...",
-                "As in Amazon's own tools; so are the files in ~/.aws.",
-            ),
-            ("AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY, AZURE_...", "As in Microsoft's."),
-            ("GOOGLE_APPLICATION_CREDENTIALS", "As in Google's."),
-        ],
-    ),
+    CLOUD_ENVIRONMENT,
 ];
+
+const CLOUD_COPY: &[Section] = &[
+    (
+        "EXIT STATUS",
+        &[
+            ("0", "It is done."),
+            (
+                "1",
+                "Of backup: there is none, or none that is whole. Of restore: no such backup, one that is not whole, or a destination that is not empty.",
+            ),
+            UNREACHABLE,
+            WRONG,
+            OTHERWISE,
+        ],
+    ),
+    CLOUD_ENVIRONMENT,
+];
+
+const CLOUD_CHECK: &[Section] = &[
+    (
+        "EXIT STATUS",
+        &[
+            ("0", "A new cluster, or one that begins the timeline, may archive to this place."),
+            ("1", "It must not: there is WAL, or the place is another cluster's."),
+            ("2", "The store cannot be reached."),
+            WRONG,
+            OTHERWISE,
+        ],
+    ),
+    CLOUD_ENVIRONMENT,
+];
+
+const CLOUD_WAL_ARCHIVE: &[Section] = &[
+    (
+        "EXIT STATUS",
+        &[
+            ("0", "The store has the file, and has made it durable. Only then may PostgreSQL remove it."),
+            ("1", "With --test: there is no such bucket."),
+            UNREACHABLE,
+            WRONG,
+            ("4", "The file is not archived, or another content is archived under its name, which stays."),
+        ],
+    ),
+    CLOUD_ENVIRONMENT,
+];
+
+const CLOUD_WAL_RESTORE: &[Section] = &[
+    (
+        "EXIT STATUS",
+        &[
+            ("0", "The file was fetched."),
+            ("1", "The store was reached, and has no such file."),
+            UNREACHABLE,
+            WRONG,
+            (
+                "4",
+                "The file may well be there, and was not fetched. PostgreSQL takes it for the end of the archive: see --fail-hard.",
+            ),
+            ("255", "With --fail-hard, or where recovery would end for good: anything but 0 and 1."),
+        ],
+    ),
+    CLOUD_ENVIRONMENT,
+];
+
+const UNREACHABLE: (&str, &str) = ("2", "With --test: the store cannot be reached.");
+const WRONG: (&str, &str) = ("3", "The command line was wrong.");
+const OTHERWISE: (&str, &str) = ("4", "Anything else.");
+
+const CLOUD_ENVIRONMENT: Section = (
+    "ENVIRONMENT",
+    &[
+        (
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_REGION, AWS_...",
+            "As in Amazon's own tools; so are the files in ~/.aws.",
+        ),
+        ("AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY, AZURE_...", "As in Microsoft's."),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "As in Google's."),
+    ],
+);
 
 const TOOLS: &[Section] =
     &[("EXIT STATUS", &[("0", "It is done."), ("1", "It is not, or the command line was wrong.")])];

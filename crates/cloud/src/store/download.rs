@@ -72,7 +72,7 @@ impl Store {
         };
         let pieces = usize::try_from(info.size.div_ceil(PIECE)).unwrap_or(usize::MAX);
         std::thread::scope(|scope| {
-            for _ in 1..self.concurrency().min(pieces) {
+            for _ in 1..self.options().connections().min(pieces) {
                 scope.spawn(|| work.run());
             }
             work.run();

@@ -230,13 +230,6 @@ impl Store {
         }
     }
 
-    fn concurrency(&self) -> usize {
-        match self.options().concurrency {
-            0 => 4,
-            count => count,
-        }
-    }
-
     /// No call lasts for ever: its tries end by themselves, and this is the bound of all of them. `bytes` are what is sent.
     fn deadline(&self, bytes: u64) -> Duration {
         let retries = &self.options().retries;

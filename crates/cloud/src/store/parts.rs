@@ -5,7 +5,7 @@ use std::time::Duration;
 use object_store::client::HttpErrorKind;
 use object_store::retry::{RetryContext, RetryFailure, RetryPolicy};
 
-use crate::Retries;
+use crate::{Retries, StoreOptions};
 
 /// S3 takes no part smaller than this, but the last.
 pub(super) const LEAST: usize = 5 << 20;
@@ -34,13 +34,13 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// With so much memory and so many requests at once, where 0 is the default.
+    /// With the memory and the requests at once of these options.
     ///
     /// # Errors
     /// How much memory it takes, when this is not enough.
-    pub(super) fn new(memory: usize, concurrency: usize, expected: Option<u64>) -> Result<Self, u64> {
-        let memory = if memory == 0 { MEMORY } else { memory.max(2 * LEAST) };
-        let concurrency = if concurrency == 0 { 4 } else { concurrency };
+    pub(super) fn new(options: &StoreOptions, expected: Option<u64>) -> Result<Self, u64> {
+        let memory = if options.memory == 0 { MEMORY } else { options.memory.max(2 * LEAST) };
+        let concurrency = options.connections();
         let largest = memory / 2;
         // Whole MiB are easier to read in a list of parts.
         let needed = expected.unwrap_or(0).div_ceil(MOST).next_multiple_of(1 << 20);
@@ -100,9 +100,13 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
+    fn with(memory: usize, concurrency: usize) -> StoreOptions {
+        StoreOptions { memory, concurrency, ..StoreOptions::default() }
+    }
+
     #[test]
     fn parts_are_as_large_as_the_object_asks_for_and_the_memory_allows() {
-        let plan = |memory, concurrency, expected| Plan::new(memory, concurrency, expected).unwrap();
+        let plan = |memory, concurrency, expected| Plan::new(&with(memory, concurrency), expected).unwrap();
         let usual = plan(0, 0, None);
         assert_eq!((usual.size, usual.concurrency, usual.later), (8 << 20, 4, 32 << 20));
         assert_eq!((usual.size_of(4_999), usual.size_of(5_000)), (8 << 20, 32 << 20));
@@ -115,7 +119,7 @@ mod tests {
         assert_eq!((small.size_of(4_999), small.size_of(5_000)), (8 << 20, 32 << 20));
         assert_eq!((small.concurrency_at(4_999), small.concurrency_at(5_000)), (4, 1));
         assert_eq!(plan(1 << 20, 0, None).size, LEAST);
-        assert_eq!(Plan::new(0, 0, Some(1024 * GIB)), Err(210 << 20));
+        assert_eq!(Plan::new(&with(0, 0), Some(1024 * GIB)), Err(210 << 20));
         assert_eq!(plan(512 << 20, 0, Some(1024 * GIB)).size, 105 << 20);
     }
 
@@ -127,7 +131,7 @@ mod tests {
             expected in proptest::option::of(0_u64..6 << 40),
         ) {
             let bound = if memory == 0 { MEMORY } else { memory.max(2 * LEAST) };
-            match Plan::new(memory, concurrency, expected) {
+            match Plan::new(&with(memory, concurrency), expected) {
                 Ok(plan) => {
                     for part in [0, FEW - 1, FEW, plan.first - 1, plan.first, MOST - 1] {
                         prop_assert!(plan.size_of(part) >= LEAST);
@@ -141,7 +145,7 @@ mod tests {
                 }
                 Err(needed) => {
                     prop_assert!(needed > bound as u64 - 1);
-                    prop_assert!(Plan::new(usize::try_from(needed).unwrap(), concurrency, expected).is_ok());
+                    prop_assert!(Plan::new(&with(usize::try_from(needed).unwrap(), concurrency), expected).is_ok());
                 }
             }
         }

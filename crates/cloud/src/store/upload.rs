@@ -53,8 +53,7 @@ pub struct Upload {
 impl Upload {
     pub(super) fn new(store: Store, key: &str, options: WriteOptions) -> Result<Self, CloudError> {
         store.path(key)?;
-        let (memory, concurrency) = (store.options().memory, store.options().concurrency);
-        let plan = Plan::new(memory, concurrency, options.expected_size).map_err(|needed| {
+        let plan = Plan::new(store.options(), options.expected_size).map_err(|needed| {
             let size = options.expected_size.unwrap_or_default();
             let reason = format!(
                 "an object of {size} bytes in at most {MOST} parts takes {} MiB of memory, and fewer are allowed",

@@ -70,7 +70,7 @@ pub struct CloudCatalog {
 }
 
 /// Why a text names no backup.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloudSelectError {
     /// There is none of that name, or none that the word selects.
@@ -89,6 +89,9 @@ pub enum CloudSelectError {
         /// Those that have it, oldest first.
         ids: Vec<BackupId>,
     },
+    /// See [`CloudError`].
+    #[error(transparent)]
+    Store(#[from] CloudError),
 }
 
 fn join(ids: &[BackupId]) -> String {
@@ -126,6 +129,17 @@ impl CloudCatalog {
 }
 
 impl CloudServer {
+    /// The backup that a text names, as [`CloudCatalog::select`] does it. An id costs no request.
+    ///
+    /// # Errors
+    /// See [`CloudSelectError`].
+    pub fn select(&self, selector: &str) -> Result<BackupId, CloudSelectError> {
+        match selector.parse() {
+            Ok(id) => Ok(id),
+            Err(_) => self.catalog()?.select(self.layout().server(), selector),
+        }
+    }
+
     /// All backups, with one listing of everything below `base/` (a page at a time), and their records, which are read several at
     /// once. A record that cannot be understood does not hide the others.
     ///
@@ -287,7 +301,7 @@ mod tests {
             // Not looked for.
             ("20200101T000000", "20200101T000000"),
         ] {
-            assert_eq!(select(text).as_deref(), Ok(id), "{text}");
+            assert_eq!(select(text).unwrap(), id, "{text}");
         }
         assert_eq!(
             select("two").unwrap_err().to_string(),

@@ -7,7 +7,7 @@ use tapster_catalog::{BackupId, BackupRecord};
 use tapster_cloud::{CloudError, ObjectInfo};
 
 use super::CloudServer;
-use super::restore::wal_of;
+use super::wal_objects::StoredWal;
 use crate::list_files::FilesTarget;
 
 impl CloudServer {
@@ -52,7 +52,8 @@ impl CloudServer {
         for directory in directories {
             for object in self.store().list(&format!("{}/{directory}", self.layout().wals())) {
                 let object = object?;
-                let needed = wal_of(&object.key).and_then(|name| wals.judge_name(name).continue_value()?);
+                let wal = StoredWal::of(&object.key);
+                let needed = wal.and_then(|wal| wals.judge_name(wal.name).continue_value()?);
                 if needed == Some(Needed::ByBackup) {
                     each(&object);
                 }
@@ -72,7 +73,8 @@ impl CloudServer {
         // To the end, unlike an index: the names of history files come between those of timelines.
         for object in self.store().list(&self.layout().wals()) {
             let object = object?;
-            let needed = wal_of(&object.key).and_then(|name| wals.judge_name(name).continue_value()?);
+            let wal = StoredWal::of(&object.key);
+            let needed = wal.and_then(|wal| wals.judge_name(wal.name).continue_value()?);
             if needed.is_some() {
                 each(&object);
             }

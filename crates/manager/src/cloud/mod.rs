@@ -8,6 +8,7 @@ mod check_wal_archive;
 pub mod delete;
 mod keep;
 pub mod list_files;
+mod place;
 pub mod restore;
 pub mod verify;
 mod wal_archive;
@@ -24,6 +25,7 @@ pub use catalog::{CloudBackup, CloudCatalog, CloudKeep, CloudSelectError};
 pub use keep::CloudKeepError;
 
 pub use check_wal_archive::CheckWalArchiveError;
+pub use place::CloudPlace;
 pub use wal_archive::{CloudArchiveOptions, CloudArchiveReport, CloudArchived, is_archived_ahead};
 pub use wal_daemon::{DaemonAnswer, archive_by_daemon};
 pub use wal_error::CloudWalError;

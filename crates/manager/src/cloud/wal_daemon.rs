@@ -154,7 +154,7 @@ struct Daemon<'d> {
 }
 
 impl CloudServer {
-    /// Archives what [`archive_by_daemon`] asks for from `wal_dir` until `stop` is set. `started` is called when it listens.
+    /// Archives what [`CloudPlace::archive_wal`](super::CloudPlace::archive_wal) asks for from `wal_dir` until `stop` is set. `started` is called when it listens.
     ///
     /// # Errors
     /// [`CloudWalError::Spool`] when it cannot listen, or another process does.

@@ -30,7 +30,8 @@ pub(super) const fn ending(compression: Compression) -> &'static str {
 }
 
 impl StoredWal {
-    /// Of a key below `wals/`; `None` for other objects.
+    /// Of a key below `wals/`; `None` for other objects. It is the one reader of these names: what is planned, restored and removed
+    /// by them must be the same.
     pub(super) fn of(key: &str) -> Option<Self> {
         let file = key.rsplit('/').next()?;
         let bare = Compression::ALL.iter().filter(|format| **format != Compression::None);
@@ -199,6 +200,24 @@ mod tests {
     impl<R: Read> Read for Decoder<R> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             self.0.read(buffer).or_else(self.1)
+        }
+    }
+
+    #[test]
+    fn names_of_objects_are_read_with_one_ending() {
+        let name: SegmentName = "000000010000000000000001".parse().unwrap();
+        let of =
+            |file: String| StoredWal::of(&format!("main/wals/0000000100000000/{file}")).map(|wal| wal.name);
+        assert_eq!(of(name.to_string()), Some(name.into()));
+        for format in Compression::ALL {
+            assert_eq!(of(format!("{name}{}", ending(format))), Some(name.into()));
+            assert_eq!(of(format!("{name}.partial{}", ending(format))), Some(WalName::Partial(name)));
+        }
+        assert_eq!(of("00000002.history.gz".to_owned()), "00000002.history".parse().ok());
+        for other in
+            [format!("{name}.gz.gz"), format!("{name}.rar"), format!("{name}.bak"), "notes.txt".to_owned()]
+        {
+            assert_eq!(of(other.clone()), None, "{other}");
         }
     }
 

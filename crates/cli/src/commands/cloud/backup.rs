@@ -6,7 +6,7 @@ use tapster_manager::{BackupName, Context, Silent};
 use tapster_protocol::{ConnInfo, ConnInfoError, Environment};
 use walfile::codec::Compression;
 
-use super::Tool;
+use super::{Tool, jobs};
 use crate::args::cloud::backup::{CloudBackupArgs, CompressionArgs, EncryptionName, Tag, TagArgs};
 use crate::environment;
 use crate::failure::Failure;
@@ -16,8 +16,6 @@ use crate::session::Session;
 const VERB: &str = "backup";
 /// Barman runs its tool as a hook script of its own backups, too.
 const HOOK: &str = "BARMAN_HOOK";
-/// Parts that are sent at the same time, at most.
-const MOST_JOBS: u64 = 64;
 
 /// Takes a base backup into the store.
 pub(crate) fn run(args: &CloudBackupArgs, session: &Session) -> Result<(), Failure> {
@@ -53,7 +51,7 @@ pub(crate) fn run(args: &CloudBackupArgs, session: &Session) -> Result<(), Failu
 
 fn store_options(args: &CloudBackupArgs) -> StoreOptions {
     let mut options = args.cloud.store_options();
-    options.concurrency = usize::try_from(args.jobs.unwrap_or(2).min(MOST_JOBS)).unwrap_or(2);
+    options.concurrency = jobs(args.jobs).unwrap_or(2);
     options.encryption = match (args.encryption, &args.encryption_scope, &args.snapshots.kms_key_name) {
         (Some(EncryptionName::Aes256), ..) => Some(Encryption::S3Managed),
         (Some(EncryptionName::Kms), ..) => Some(Encryption::Kms { key: args.sse_kms_key_id.clone() }),

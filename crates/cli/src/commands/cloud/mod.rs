@@ -14,8 +14,8 @@ pub(crate) mod wal_daemon;
 pub(crate) mod wal_restore;
 
 use tapster_catalog::BackupId;
-use tapster_cloud::{CloudError, Store, StoreIdentity, StoreOptions, StoreUrl};
-use tapster_manager::cloud::CloudServer;
+use tapster_cloud::{CloudError, StoreOptions, StoreUrl};
+use tapster_manager::cloud::{CloudPlace, CloudServer};
 
 use crate::args::cloud::common::CloudArgs;
 use crate::environment;
@@ -45,13 +45,23 @@ impl Tool<'_> {
         options: StoreOptions,
         work: impl FnOnce(&CloudServer) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        self.run_at(options, |place| work(&place.open().map_err(|error| Failure::cloud(self.verb, &error))?))
+    }
+
+    /// The same for a tool that may not need the store.
+    pub(crate) fn run_at(
+        &self,
+        options: StoreOptions,
+        work: impl FnOnce(&CloudPlace) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         self.start_logging();
-        let server = self.open(options).map_err(|error| Failure::cloud(self.verb, &error));
-        let result = server.and_then(|server| {
+        let failed = |error| Failure::cloud(self.verb, &error);
+        let result = self.place(options).map_err(failed).and_then(|place| {
             if self.args.test {
+                let server = place.open().map_err(failed)?;
                 server.test().map_err(|error| Failure::cloud_connectivity(self.verb, &error))
             } else {
-                work(&server)
+                work(&place)
             }
         });
         result.map_err(logged)
@@ -62,19 +72,13 @@ impl Tool<'_> {
         logging::start(None, self.args.log_level(), LOG_FORMAT);
     }
 
-    /// Which place is meant, before the store is opened; `None` when it cannot be.
-    pub(crate) fn identity(&self, options: &StoreOptions) -> Option<StoreIdentity> {
-        Some(StoreIdentity::of(&self.url.parse().ok()?, options, &environment::of_clouds()))
-    }
-
-    fn open(&self, options: StoreOptions) -> Result<CloudServer, CloudError> {
+    fn place(&self, options: StoreOptions) -> Result<CloudPlace, CloudError> {
         let url: StoreUrl = self.url.parse()?;
         if let Some(provider) = self.args.provider().filter(|provider| *provider != url.provider()) {
             let reason = format!("it is no URL of {}", provider.as_str());
             return Err(CloudError::Options { store: self.url.to_owned(), reason });
         }
-        let store = Store::open(&url, options, &environment::of_clouds())?;
-        Ok(CloudServer::new(store, self.server))
+        Ok(CloudPlace::new(url, options, environment::of_clouds(), self.server))
     }
 }
 
@@ -90,11 +94,13 @@ fn logged(failure: Failure) -> Failure {
     Failure::reported(failure.exit_code)
 }
 
-/// The backup that a text names. An id costs no request.
+/// Parts that are sent or fetched at the same time: no more than are of use.
+fn jobs(given: Option<u64>) -> Option<usize> {
+    const MOST: u64 = 64;
+    given.map(|jobs| usize::try_from(jobs.min(MOST)).unwrap_or(usize::MAX))
+}
+
+/// The backup that a text names.
 fn select(server: &CloudServer, verb: &str, text: &str) -> Result<BackupId, Failure> {
-    if let Ok(id) = text.parse() {
-        return Ok(id);
-    }
-    let catalog = server.catalog().map_err(|error| Failure::cloud(verb, &error))?;
-    catalog.select(server.layout().server(), text).map_err(|error| Failure::cloud_select(verb, &error))
+    server.select(text).map_err(|error| Failure::cloud_select(verb, &error))
 }

@@ -7,7 +7,7 @@ use tapster_manager::restore::{TimelineTarget, parse_target_time};
 use tapster_manager::{Context, Silent, local_now};
 use walfile::Timeline;
 
-use super::Tool;
+use super::{Tool, jobs};
 use crate::args::cloud::restore::CloudRestoreArgs;
 use crate::args::values::TargetTli;
 use crate::failure::Failure;
@@ -16,8 +16,6 @@ use crate::session::Session;
 
 /// What errors call it.
 const VERB: &str = "restore";
-/// Parts that are fetched at the same time, at most.
-const MOST_JOBS: u64 = 64;
 
 /// Restores a base backup, or shows how it would be done.
 pub(crate) fn run(args: &CloudRestoreArgs, session: &Session) -> Result<(), Failure> {
@@ -33,8 +31,7 @@ pub(crate) fn run(args: &CloudRestoreArgs, session: &Session) -> Result<(), Fail
         options.timeline = args.target_tli.map(timeline).transpose()?;
         options.tablespaces =
             args.tablespace.iter().map(|rule| relocation(rule)).collect::<Result<_, _>>()?;
-        let jobs = args.jobs.unwrap_or(0).min(MOST_JOBS);
-        options.connections = usize::try_from(jobs).unwrap_or(0);
+        options.connections = jobs(args.jobs).unwrap_or(0);
         let failed = |error| Failure::cloud_restore(&error);
         let plan = server.plan_restore(&options).map_err(failed)?;
         output::warn(&plan);

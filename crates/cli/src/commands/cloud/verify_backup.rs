@@ -3,14 +3,11 @@
 use tapster_manager::cloud::verify::CloudVerifyOptions;
 use tapster_manager::{Context, Silent};
 
-use super::Tool;
+use super::{Tool, jobs};
 use crate::args::cloud::verify_backup::CloudVerifyBackupArgs;
 use crate::failure::Failure;
 use crate::output::cloud_restore as output;
 use crate::session::Session;
-
-/// Parts that are fetched at the same time, at most.
-const MOST_JOBS: u64 = 64;
 
 /// Verifies one backup.
 pub(crate) fn run(args: &CloudVerifyBackupArgs, session: &Session) -> Result<(), Failure> {
@@ -20,7 +17,7 @@ pub(crate) fn run(args: &CloudVerifyBackupArgs, session: &Session) -> Result<(),
         let Ok(choice) = args.backup.parse();
         let mut options = CloudVerifyOptions::default();
         options.wal = !args.no_wal;
-        options.connections = usize::try_from(args.jobs.unwrap_or(0).min(MOST_JOBS)).unwrap_or(0);
+        options.connections = jobs(args.jobs).unwrap_or(0);
         let context = Context::new(&Silent).with_stop(session.stop.clone());
         let report = server.verify_backup(&choice, &options, &context);
         let report = report.map_err(|error| Failure::cloud_verify(tool.verb, &error))?;

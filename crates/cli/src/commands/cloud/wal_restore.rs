@@ -2,9 +2,6 @@
 
 use std::sync::atomic::AtomicBool;
 
-use tapster_manager::cloud::{
-    CloudRestoreOptions, CloudRestored, CloudServer, CloudWalError, take_from_spool,
-};
 use tapster_manager::wal_client::ends_recovery;
 
 use super::Tool;
@@ -19,25 +16,23 @@ pub(crate) fn run(args: &CloudWalRestoreArgs, session: &Session) -> Result<(), F
     let tool = Tool { verb: "WAL restore", args: &args.cloud, url: &args.url, server: &args.server };
     let (options, stop) = (args.options(), AtomicBool::new(false));
     let hard = args.fail_hard || ends_recovery(&args.wal_dest);
-    if !args.cloud.test
-        && !args.fetch_ahead
-        && let Some(place) = tool.identity(&args.cloud.store_options())
-        && let Ok(Some(taken)) =
-            take_from_spool(&place, &args.server, &args.wal_name, &args.wal_dest, &options, &stop)
-    {
-        told(&taken, session);
-        return Ok(());
-    }
-    let done = tool.run(|server| {
+    let done = tool.run_at(args.cloud.store_options(), |place| {
         if args.fetch_ahead {
             // Nobody reads what this says: what did not come is fetched when its turn comes.
-            if let Ok(after) = args.wal_name.parse() {
+            if let (Ok(after), Ok(server)) = (args.wal_name.parse(), place.open()) {
                 drop(server.fetch_wal_ahead(after, &args.wal_dest, &options, &stop));
             }
             return Ok(());
         }
-        let restored = restore(server, args, &options, &stop)?;
-        told(&restored, session);
+        let restored = place
+            .restore_wal(&args.wal_name, &args.wal_dest, &options, &stop)
+            .map_err(|error| Failure::cloud_wal_restore(&error))?;
+        for warning in &restored.warnings {
+            tracing::warn!("{warning}");
+        }
+        if restored.fetch_ahead {
+            start_fetching_ahead(session);
+        }
         Ok(())
     });
     match done {
@@ -48,25 +43,3 @@ pub(crate) fn run(args: &CloudWalRestoreArgs, session: &Session) -> Result<(), F
 
 /// The store was asked, and has no such file.
 const MISSING: u8 = 1;
-
-fn restore(
-    server: &CloudServer,
-    args: &CloudWalRestoreArgs,
-    options: &CloudRestoreOptions,
-    stop: &AtomicBool,
-) -> Result<CloudRestored, Failure> {
-    server.wal_restore(&args.wal_name, &args.wal_dest, options, stop).map_err(|error| match error {
-        CloudWalError::Missing { .. } => Failure::cloud_operation(error.to_string()),
-        CloudWalError::Name { .. } => Failure::cloud_usage(error.to_string()),
-        error => Failure::cloud_wal("WAL restore", crate::failure::chain(&error)),
-    })
-}
-
-fn told(restored: &CloudRestored, session: &Session) {
-    for warning in &restored.warnings {
-        tracing::warn!("{warning}");
-    }
-    if restored.fetch_ahead {
-        start_fetching_ahead(session);
-    }
-}

@@ -8,6 +8,7 @@ use walfile::{SegmentName, Timeline, WalName};
 
 use super::CloudDeleteCause;
 use crate::cloud::CloudServer;
+use crate::cloud::wal_objects::StoredWal;
 
 /// WAL that no remaining backup needs.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -126,8 +127,8 @@ impl CloudServer {
         let whole = directory.whole;
         self.store().list(&directory.key).filter_map(move |object| match object {
             Ok(object) => {
-                let name = object.key.rsplit('/').next().and_then(wal_name);
-                (whole || name.is_some_and(|name| trim.removes(name))).then_some(Ok(object.key))
+                let wal = StoredWal::of(&object.key);
+                (whole || wal.is_some_and(|wal| trim.removes(wal.name))).then_some(Ok(object.key))
             }
             Err(error) => Some(Err(error)),
         })
@@ -136,20 +137,8 @@ impl CloudServer {
 
 /// Whether a trim has removed an object.
 pub(super) fn covers(trim: &CloudWalTrim, key: &str) -> bool {
-    key.rsplit('/').next().and_then(wal_name).is_some_and(|name| trim.removes(name))
+    StoredWal::of(key).is_some_and(|wal| trim.removes(wal.name))
 }
-
-/// The WAL file that an object holds, whatever it is compressed with.
-fn wal_name(name: &str) -> Option<WalName> {
-    if let Ok(name) = name.parse() {
-        return Some(name);
-    }
-    let (stem, ending) = name.rsplit_once('.')?;
-    ENDINGS.contains(&ending).then(|| stem.parse().ok())?
-}
-
-/// The endings of Barman's cloud tools.
-const ENDINGS: [&str; 6] = ["gz", "bz2", "xz", "snappy", "zst", "lz4"];
 
 #[cfg(test)]
 mod tests {
@@ -263,14 +252,5 @@ mod tests {
         assert_eq!(trim.before, segment(1, 12));
         assert!(trim.timelines.contains(&Timeline::new(2).unwrap()));
         assert!(!trim.removes(segment(2, 1).into()) && trim.removes(segment(1, 1).into()));
-    }
-
-    #[test]
-    fn names_of_objects_are_read_with_one_ending() {
-        let name = segment(1, 1);
-        assert_eq!(wal_name(&format!("{name}.gz")), Some(name.into()));
-        assert_eq!(wal_name(&format!("{name}.partial.zst")), Some(WalName::Partial(name)));
-        assert_eq!(wal_name(&format!("{name}.gz.gz")), None);
-        assert_eq!(wal_name("notes.txt"), None);
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use tapster_catalog::{BackupId, BackupRecord, BackupStatus};
 use time::OffsetDateTime;
-use walfile::{Lsn, Timeline, WalName};
+use walfile::{Lsn, Timeline};
 
 use super::CloudRestoreError;
 use crate::cloud::CloudServer;
@@ -134,11 +134,4 @@ impl CloudServer {
     fn records(&self) -> Result<Vec<BackupRecord>, CloudRestoreError> {
         Ok(self.catalog()?.backups.into_values().map(|backup| backup.record).collect())
     }
-}
-
-/// The WAL file in the name of an object, whatever compressed it.
-pub(in crate::cloud) fn wal_of(key: &str) -> Option<WalName> {
-    let name = key.rsplit('/').next()?;
-    let plain = name.rsplit_once('.').map(|(stem, _)| stem);
-    name.parse().ok().or_else(|| plain?.parse().ok())
 }

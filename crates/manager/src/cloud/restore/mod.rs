@@ -20,7 +20,6 @@ use tapster_copy::extract::{ControlFile, TablespaceTarget};
 use tapster_copy::sync;
 use tapster_copy::{ChecksumAlgorithm, ExtractOptions, ExtractReport, TarExtractor, Unpacker, publish};
 
-pub(super) use choice::wal_of;
 pub use choice::{CloudBackupChoice, CloudTarget};
 pub use error::CloudRestoreError;
 pub use plan::{ArchiveObject, CloudRestorePlan, CloudWal};
@@ -156,8 +155,7 @@ impl CloudServer {
         context: &Context<'_>,
         came: &mut dyn FnMut(u64),
     ) -> Result<(), CloudRestoreError> {
-        let connections = if connections == 0 { self.store().options().concurrency } else { connections };
-        let connections = if connections == 0 { 4 } else { connections };
+        let connections = if connections == 0 { self.store().options().connections() } else { connections };
         unpacker.start_archive(archive.tablespace, archive.compression)?;
         fetch::fetch(self.store(), archive, connections, context, |bytes| {
             unpacker.feed(bytes)?;

@@ -8,10 +8,10 @@ use tapster_catalog::BackupRecord;
 use walfile::SegmentName;
 use walfile::codec::Compression;
 
-use super::choice::wal_of;
 use super::{CloudRestoreError, CloudRestoreOptions};
 use crate::cloud::CloudServer;
 use crate::cloud::backup::ENDINGS;
+use crate::cloud::wal_objects::StoredWal;
 use crate::restore::{
     BackupChoice, RestoreOptions, TablespacePlace, absolute, check_places, is_empty, place_tablespaces,
 };
@@ -157,7 +157,7 @@ impl CloudServer {
                 directory = next.hash_dir();
                 let objects = self.store().list(&format!("{}/{directory}", self.layout().wals()));
                 there = objects
-                    .map(|object| Ok(wal_of(&object?.key)))
+                    .map(|object| Ok(StoredWal::of(&object?.key).map(|stored| stored.name)))
                     .collect::<Result<BTreeSet<_>, CloudRestoreError>>()?;
             }
             let is_needed = next <= end;

@@ -11,7 +11,8 @@ use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use tapster_catalog::durable;
+use tapster_catalog::same_content::Unread;
+use tapster_catalog::{durable, same_content};
 use tapster_cloud::{CloudError, StoreIdentity, WriteOptions};
 use walfile::codec::{self, Compression, Level};
 use walfile::{SystemId, WalName};
@@ -158,7 +159,7 @@ impl CloudServer {
         Ok(report)
     }
 
-    /// Only that file, if it is not noted as archived.
+    /// Only that file, if it is not noted as archived; then it is.
     pub(super) fn archive_alone(
         &self,
         path: &Path,
@@ -172,7 +173,10 @@ impl CloudServer {
             let mut source = Source::open(path, name)?;
             self.check_owner(&source, path, name, (Some(record), record.recent_system_id()), options)?;
             let there = self.archived_of(std::iter::once(name))?;
-            report.archived = self.upload(&mut source, name, there.get(&name), options)?.0;
+            let (archived, state) = self.upload(&mut source, name, there.get(&name), options)?;
+            report.archived = archived;
+            // PostgreSQL asks again when it did not get the answer. Not noted, it is compared then.
+            drop(record.add(name, state));
         }
         Ok(report)
     }
@@ -344,21 +348,16 @@ impl CloudServer {
         let mut state = None;
         for stored in there {
             let mut again = source.reopen()?;
-            let mut archived = self.open_wal(stored)?;
-            let (mut left, mut right) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-            loop {
-                let got = fill(&mut again, &mut left).map_err(|e| CloudWalError::Read {
-                    path: PathBuf::from(stored.name.to_string()),
-                    source: e,
-                })?;
-                let other = fill(&mut archived, &mut right).map_err(|e| self.unreadable(stored, e))?;
-                if left.get(..got) != right.get(..other) {
-                    let (name, store) = (stored.name, self.store().url().to_string());
-                    return Err(CloudWalError::Different { name, store, key: stored.key.clone() });
+            let same = same_content::readers(&mut again, self.open_wal(stored)?);
+            let same = same.map_err(|unread| match unread {
+                Unread::First(source) => {
+                    CloudWalError::Read { path: PathBuf::from(stored.name.to_string()), source }
                 }
-                if got == 0 {
-                    break;
-                }
+                Unread::Second(source) => self.unreadable(stored, source),
+            });
+            if !same? {
+                let (name, store) = (stored.name, self.store().url().to_string());
+                return Err(CloudWalError::Different { name, store, key: stored.key.clone() });
             }
             state = Some(again.finish()?);
         }
@@ -367,18 +366,4 @@ impl CloudServer {
             None => Err(CloudError::Stopped.into()),
         }
     }
-}
-
-/// Fills `buffer` as far as the input goes.
-fn fill(input: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
-        match input.read(room) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(filled)
 }

@@ -502,6 +502,9 @@ fn a_daemon_archives_for_others() {
         assert_eq!(lab.keys(), Vec::<String>::new());
 
         assert_eq!(ask(&paths[0], &options), Some(DaemonAnswer::Archived(CloudArchived::Uploaded)));
+        // Asked again, because its answer was lost: it is noted, and not compared with what the store has.
+        assert!(is_archived_ahead(place, "main", &paths[0], &options).unwrap());
+        assert_eq!(ask(&paths[0], &options), Some(DaemonAnswer::Archived(CloudArchived::Ahead)));
         for path in &paths[1..] {
             let answer = ask(path, &options);
             assert!(matches!(answer, Some(DaemonAnswer::Archived(_))), "{answer:?}");
