@@ -38,6 +38,15 @@ impl CombineMode {
     }
 }
 
+/// `--sync-method`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub(crate) enum SyncMethod {
+    /// An fsync of each file.
+    Fsync,
+    /// `syncfs` of the file systems.
+    Syncfs,
+}
+
 /// How far recovery goes.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Targets {
@@ -159,6 +168,9 @@ pub(crate) struct RestoreArgs {
     /// demand an empty destination
     #[arg(long, overrides_with = "delta_restore")]
     no_delta_restore: bool,
+    /// how the files are brought to disk here: all at once, with what others write there, or one by one
+    #[arg(long, value_enum, value_name = "METHOD", default_value = "syncfs", hide_short_help = true)]
+    pub(crate) sync_method: SyncMethod,
     /// say what would be done and whether it can be, without writing anything
     #[arg(long, hide_short_help = true)]
     pub(crate) dry_run: bool,

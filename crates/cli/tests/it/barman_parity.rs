@@ -30,8 +30,15 @@ const COMMANDS: [&str; 24] = [
 ];
 
 /// Our own additions to Barman's commands.
-const OWN: [&str; 6] =
-    ["--accept-invalid", "--dry-run", "--explain", "--extended", "--primary-conninfo", "--primary-slot-name"];
+const OWN: [&str; 7] = [
+    "--accept-invalid",
+    "--dry-run",
+    "--explain",
+    "--extended",
+    "--primary-conninfo",
+    "--primary-slot-name",
+    "--sync-method",
+];
 
 /// The text up to the first empty line, which is the usage of a help text.
 fn usage_of(run: &Run) -> String {

@@ -3,22 +3,17 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Advice, Mode, OFlags, fadvise, fchmod, mkdirat, openat, symlinkat};
+use rustix::fs::{Mode, OFlags, fchmod, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
 
 use super::sink::{Outlet, Stream};
 use crate::delta::{Over, open_at};
-use crate::sync::{Background, SyncError, SyncMethod, at};
+use crate::sync::{Background, SyncError, SyncMethod, WriteBehind, at};
 use crate::tar::MemberKind;
-
-/// After so many bytes written the kernel is told to start storing them.
-const WRITE_BACK: u64 = 8 * 1024 * 1024;
-/// Smaller files are left to the final pass.
-const SMALL: u64 = 256 * 1024;
 
 /// The directory tree of one archive.
 #[derive(Debug)]
@@ -208,8 +203,7 @@ impl Tree {
             return Ok(Writing(Place::File(FileWriting {
                 file,
                 path,
-                written: 0,
-                started: 0,
+                behind: WriteBehind::default(),
                 over: Some(over),
             })));
         }
@@ -221,8 +215,7 @@ impl Tree {
         Ok(Writing(Place::File(FileWriting {
             file: File::from(file),
             path,
-            written: 0,
-            started: 0,
+            behind: WriteBehind::default(),
             over: None,
         })))
     }
@@ -266,9 +259,7 @@ impl Writing {
 struct FileWriting {
     file: File,
     path: PathBuf,
-    written: u64,
-    /// Bytes the kernel was told to store.
-    started: u64,
+    behind: WriteBehind,
     /// What was there.
     over: Option<Over>,
 }
@@ -280,29 +271,23 @@ impl FileWriting {
             Some(over) => over.write(&self.file, bytes),
         }
         .map_err(at("write", &self.path))?;
-        self.written = self.written.saturating_add(bytes.len() as u64);
-        if early && self.written.saturating_sub(self.started) >= WRITE_BACK {
-            self.write_back();
+        let count = bytes.len() as u64;
+        if early {
+            self.behind.wrote(&self.file, count);
+        } else {
+            self.behind.count(count);
         }
         Ok(())
-    }
-
-    /// `POSIX_FADV_DONTNEED` makes Linux begin storing the range and go on at once; a backup's pages are of
-    /// no use in the cache either. Only advice: its failure means nothing.
-    fn write_back(&mut self) {
-        let length = std::num::NonZeroU64::new(self.written.saturating_sub(self.started));
-        let _ = fadvise(self.file.as_fd(), self.started, length, Advice::DontNeed);
-        self.started = self.written;
     }
 
     fn close(mut self, early: bool, queue: Option<&Background>) -> Result<bool, SyncError> {
         let mut is_kept = false;
         if let Some(over) = &self.over {
-            is_kept = over.written == 0 && over.length() == self.written;
+            is_kept = over.written == 0 && over.length() == self.behind.written();
             over.finish(&self.file).map_err(at("truncate", &self.path))?;
         }
-        if early && self.written >= SMALL && self.started < self.written {
-            self.write_back();
+        if early {
+            self.behind.finish(&self.file);
         }
         queue.map_or(Ok(()), |queue| queue.submit(self.file, self.path)).map(|()| is_kept)
     }

@@ -69,8 +69,9 @@ pub fn copy(
         // Held open from before the first write, so that no error is missed.
         crate::sync::create_dir_all(&tree.target, 0o700)?;
         let device = tree.target.metadata().map_err(at("read", &tree.target))?.dev();
-        if !file_systems.iter().any(|(known, _)| *known == device) {
-            file_systems.push((device, FileSystem::open(&tree.target)?));
+        let file_system = FileSystem::open(&tree.target)?;
+        if !(file_system.is_at_once() && file_systems.iter().any(|(known, _)| *known == device)) {
+            file_systems.push((device, file_system));
         }
     }
     let shared = Shared {
@@ -217,7 +218,8 @@ fn write_back(shared: &Shared<'_>, file_systems: &[(u64, FileSystem)], copied: &
             continue;
         }
         synced = written;
-        for (_, file_system) in file_systems {
+        // File by file it would begin anew with the first one each time.
+        for (_, file_system) in file_systems.iter().filter(|(_, file_system)| file_system.is_at_once()) {
             if let Err(error) = file_system.sync() {
                 return shared.fail(error.into());
             }

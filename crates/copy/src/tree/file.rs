@@ -12,7 +12,7 @@ use super::TreeError;
 use super::plan::{Entry, OverTree};
 use crate::delta::{Over, open_at};
 use crate::observer::CopyObserver;
-use crate::sync::{SyncError, at};
+use crate::sync::{SyncError, WriteBehind, at};
 
 /// Bytes between two looks at the stop flag.
 const STEP: usize = 8 * 1024 * 1024;
@@ -139,6 +139,7 @@ pub(crate) fn data(
     moved: &mut dyn FnMut(u64),
 ) -> Result<u64, TreeError> {
     let mut done = 0_u64;
+    let mut behind = WriteBehind::default();
     let mut buffer = Vec::new();
     let mut in_kernel = true;
     while done < size {
@@ -173,8 +174,10 @@ pub(crate) fn data(
             break;
         }
         done = done.saturating_add(copied as u64);
+        behind.wrote(&*target, copied as u64);
         moved(copied as u64);
     }
+    behind.finish(&*target);
     Ok(done)
 }
 

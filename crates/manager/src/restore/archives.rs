@@ -123,6 +123,7 @@ impl Server {
         context: &Context<'_>,
     ) -> Result<ControlFile, RestoreError> {
         let mut options = ExtractOptions::default();
+        options.sync = plan.options.sync;
         options.tablespaces = targets(plan);
         options.over = plan.delta.is_some();
         let control = self.unpack(&plan.record, &plan.destination, options, None, plan, context)?;

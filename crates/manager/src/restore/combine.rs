@@ -52,6 +52,7 @@ impl Server {
         let configured = Some(self.config.parallel_jobs as usize).filter(|jobs| *jobs > 1);
         options.threads = plan.options.jobs.or(configured).unwrap_or_else(crate::processors).max(1);
         options.method = plan.combine_method;
+        options.sync = plan.options.sync;
         options.without_control_file = true;
         options.over = plan.delta.is_some();
         options.excludes = RESTORE_EXCLUDES

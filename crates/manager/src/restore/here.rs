@@ -125,6 +125,7 @@ fn copy_trees(job: Job<'_>) -> Result<(), RestoreError> {
     let options = |excludes: &[&str], links: BTreeMap<u32, PathBuf>, prefix: PathBuf| {
         let mut options = TreeOptions::default();
         options.threads = threads;
+        options.sync = plan.options.sync;
         options.excludes = excludes.iter().map(|pattern| (*pattern).to_owned()).collect();
         options.tablespaces = links;
         options.root_mode = None;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tapster_catalog::BackupRecord;
+use tapster_copy::SyncMethod;
 use time::OffsetDateTime;
 use walfile::Lsn;
 
@@ -137,6 +138,9 @@ pub struct RestoreOptions {
     /// Copies running at the same time; the configuration's `parallel_jobs` without it. At least two for a full backup; where
     /// neither says more than one, an incremental one is put together on all processors.
     pub jobs: Option<usize>,
+    /// How the data directory is brought to this host's disk before the restore is done: `syncfs` at its end, which waits for what
+    /// other programs have written to the same file system too, or an fsync of each file. Copied WAL is fsynced file by file.
+    pub sync: SyncMethod,
     /// Name of this program for the generated `restore_command`.
     pub program: String,
 }
@@ -168,6 +172,7 @@ impl RestoreOptions {
             restore_command: None,
             combine_mode: None,
             jobs: None,
+            sync: SyncMethod::Syncfs,
             program: "barman".to_owned(),
         }
     }

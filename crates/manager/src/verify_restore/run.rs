@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tapster_copy::SyncMethod;
 use time::OffsetDateTime;
 
 use super::account::Account;
@@ -166,6 +167,8 @@ fn restore_options(
     restore.tablespaces = Vec::new();
     restore.tablespace_root = Some(scratch.tablespaces());
     restore.remote = None;
+    // PostgreSQL reads it at once, and then it is removed.
+    restore.sync = SyncMethod::None;
     restore.delta = Some(false);
     restore.standby_mode = false;
     restore.staging_wal_directory = None;

@@ -2,6 +2,9 @@
 //!
 //! A failed fsync is never tried again: the kernel has dropped the pages, and a second call would lie.
 
+mod file_system;
+mod write_behind;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -11,6 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use thiserror::Error;
+
+pub use file_system::FileSystem;
+pub(crate) use write_behind::WriteBehind;
 
 use crate::publish::parent;
 
@@ -24,7 +30,8 @@ pub enum SyncMethod {
     #[default]
     Fsync,
     /// `syncfs` of the file systems written to: quicker with many files, but waits for what other
-    /// programs have written there too. Reports write errors on Linux 5.8 and later.
+    /// programs have written there too. Where that is not known to report write errors, each file is
+    /// fsynced instead ([`FileSystem`]).
     Syncfs,
 }
 
@@ -93,31 +100,6 @@ pub fn create_dir_all(path: &Path, mode: u32) -> Result<(), SyncError> {
         result => result.map_err(at("create", path)),
     }?;
     directory(above)
-}
-
-/// A file system held open from before the first write, so that its `syncfs` reports every write error since.
-#[derive(Debug)]
-pub struct FileSystem {
-    root: File,
-    path: PathBuf,
-}
-
-impl FileSystem {
-    /// The file system that holds the directory `path`.
-    ///
-    /// # Errors
-    /// When the directory cannot be opened.
-    pub fn open(path: &Path) -> Result<Self, SyncError> {
-        Ok(Self { root: open_directory(path)?, path: path.to_path_buf() })
-    }
-
-    /// Waits until everything written so far is on disk.
-    ///
-    /// # Errors
-    /// When anything written there since [`FileSystem::open`] could not be stored.
-    pub fn sync(&self) -> Result<(), SyncError> {
-        rustix::fs::syncfs(&self.root).map_err(at("syncfs", &self.path))
-    }
 }
 
 /// Brings everything below `root` to disk, files first, then the directories. Symbolic links are not
