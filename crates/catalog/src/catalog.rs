@@ -9,7 +9,9 @@ use thiserror::Error;
 use time::UtcOffset;
 
 use crate::durable::{self, Disk, DurableError, RealDisk};
-use crate::{BackupId, BackupRecord, BackupStatus, RecordError, ServerLayout};
+use crate::{
+    BackupId, BackupObjects, BackupRecord, BackupStatus, ObjectsError, RecordError, ServerLayout, WalObjects,
+};
 
 /// The key of the marker of a deletion in progress: `meta/<id>-delete_this`, with Barman's content.
 pub(crate) const MARKER: &str = "delete_this";
@@ -34,6 +36,10 @@ pub struct Catalog {
     layout: ServerLayout,
     disk: Arc<dyn Disk>,
     local: UtcOffset,
+    backup_objects: Option<Arc<dyn BackupObjects>>,
+    wal_objects: Option<Arc<dyn WalObjects>>,
+    /// Whether records that are only in the store count.
+    reads_store: bool,
 }
 
 /// A catalog that cannot be read, or a backup that is not in it.
@@ -51,6 +57,9 @@ pub enum CatalogError {
     /// The record cannot be read.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The object store does not say what it has.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
     /// There is no such backup.
     #[error("Unknown backup '{wanted}' for server '{server}'")]
     Unknown {
@@ -129,7 +138,40 @@ impl Catalog {
 
     /// As [`Catalog::open`], writing through another [`Disk`].
     pub fn with_disk(layout: ServerLayout, local: UtcOffset, disk: Arc<dyn Disk>) -> Self {
-        Self { layout, disk, local }
+        Self { layout, disk, local, backup_objects: None, wal_objects: None, reads_store: false }
+    }
+
+    /// Base backups are in that store. With `reads_store`, so are records that this host does not have: for a host that only restores
+    /// what another one has taken.
+    #[must_use]
+    pub fn with_backup_objects(self, objects: Arc<dyn BackupObjects>, reads_store: bool) -> Self {
+        Self { backup_objects: Some(objects), reads_store, ..self }
+    }
+
+    /// Archived WAL is in that store.
+    #[must_use]
+    pub fn with_wal_objects(self, objects: Arc<dyn WalObjects>) -> Self {
+        Self { wal_objects: Some(objects), ..self }
+    }
+
+    /// The store of base backups, where they are in one.
+    pub fn backup_objects(&self) -> Option<&dyn BackupObjects> {
+        self.backup_objects.as_deref()
+    }
+
+    /// The store of WAL, where it is in one.
+    pub fn wal_objects(&self) -> Option<&dyn WalObjects> {
+        self.wal_objects.as_deref()
+    }
+
+    /// Where the files of a backup are, in a store or here.
+    pub fn place_of(&self, id: &BackupId) -> PathBuf {
+        self.backup_objects().map_or_else(|| self.layout.backup_dir(id), |objects| objects.place(id))
+    }
+
+    /// Where an archived file is, in a store or here.
+    pub fn place_of_wal(&self, name: walfile::WalName) -> PathBuf {
+        self.wal_objects().map_or_else(|| self.layout.wal(name), |objects| objects.place(name))
     }
 
     /// Where everything is.
@@ -160,7 +202,13 @@ impl Catalog {
             paths.insert(id, self.layout.record(&id));
         }
         let read = |(id, path): (BackupId, PathBuf)| (id, BackupRecord::read(id, &path, self.local));
-        Ok(paths.into_iter().map(read).collect())
+        let mut found: Vec<FoundBackup> = paths.into_iter().map(read).collect();
+        if let Some(objects) = self.backup_objects().filter(|_| self.reads_store) {
+            let here: std::collections::BTreeSet<BackupId> = found.iter().map(|(id, _)| *id).collect();
+            found.extend(objects.records()?.into_iter().filter(|(id, _)| !here.contains(id)));
+            found.sort_by_key(|(id, _)| *id);
+        }
+        Ok(found)
     }
 
     /// The zone of times that records hold without one.
@@ -188,14 +236,32 @@ impl Catalog {
                 done => return Ok(done?),
             }
         }
+        if let Some(objects) = self.backup_objects().filter(|_| self.reads_store)
+            && let Some((_, record)) = objects.records()?.into_iter().find(|(found, _)| found == id)
+        {
+            return Ok(record?);
+        }
         Err(self.unknown(&id.to_string()))
     }
 
-    /// Writes a record to `meta/`, durably. The old one is there until the new one is complete.
+    /// Writes a record to `meta/`, durably. The old one is there until the new one is complete. Where base backups are in an object
+    /// store, a copy goes there.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn save(&self, record: &BackupRecord) -> Result<(), DurableError> {
+        self.save_here(record)?;
+        if let Some(objects) = self.backup_objects() {
+            objects.save_record(record)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a record to `meta/` alone.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save_here(&self, record: &BackupRecord) -> Result<(), DurableError> {
         durable::create_dir_all(self.disk(), &self.layout.meta, None)?;
         durable::replace(self.disk(), &self.layout.record(&record.id), record.to_text().as_bytes())
     }
@@ -239,6 +305,11 @@ impl Catalog {
         if record.status == BackupStatus::Empty {
             return false;
         }
+        if let Some(objects) = self.backup_objects() {
+            // Of one whose store does not answer, nobody knows.
+            return self.layout.record(&record.id).exists()
+                && matches!(objects.has_any(&record.id), Ok(false));
+        }
         let dir = self.layout.backup_dir(&record.id);
         if self.layout.record(&record.id).exists() && !dir.exists() {
             return true;
@@ -250,9 +321,14 @@ impl Catalog {
     /// Whether the record says nothing about a backup whose directory is there: an empty `backup.info`, as a crash of the
     /// host or a full disk leaves it. Which WAL the backup needs, nobody knows.
     pub fn has_lost_record(&self, record: &BackupRecord) -> bool {
+        if record.status != BackupStatus::Empty {
+            return false;
+        }
+        if let Some(objects) = self.backup_objects() {
+            return !matches!(objects.has_archives(&record.id), Ok(false));
+        }
         let dir = self.layout.backup_dir(&record.id);
-        record.status == BackupStatus::Empty
-            && !std::fs::symlink_metadata(dir).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+        !std::fs::symlink_metadata(dir).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
     }
 
     /// The backups whose deletion has begun and not ended, sorted.

@@ -83,11 +83,15 @@ impl Catalog {
         Ok(None)
     }
 
-    /// Annotates a backup; the content has no newline, as Barman's.
+    /// Annotates a backup; the content has no newline, as Barman's. Where base backups are in an object store, a copy goes there
+    /// first, as with Barman.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn set_keep_target(&self, id: &BackupId, target: KeepTarget) -> Result<(), DurableError> {
+        if let Some(objects) = self.backup_objects() {
+            objects.annotate(id, Some(target))?;
+        }
         durable::create_dir_all(self.disk(), &self.layout().meta, None)?;
         durable::replace(self.disk(), &self.layout().annotation(id, KEY), target.as_str().as_bytes())
     }
@@ -97,6 +101,9 @@ impl Catalog {
     /// # Errors
     /// When it cannot be removed.
     pub fn release_keep(&self, id: &BackupId) -> Result<bool, DurableError> {
+        if let Some(objects) = self.backup_objects() {
+            objects.annotate(id, None)?;
+        }
         let old = durable::remove_file(self.disk(), &self.layout().old_annotation(id, KEY))?;
         Ok(durable::remove_file(self.disk(), &self.layout().annotation(id, KEY))? || old)
     }

@@ -47,6 +47,7 @@ mod gzip_blocks;
 mod identity;
 mod layout;
 mod names;
+mod objects;
 mod transcode;
 mod undo;
 mod wal_directory;
@@ -60,6 +61,7 @@ pub use ingest::{IngestError, IngestObserver, IngestOptions, IngestReport, inges
 pub use keep::{AnnotationError, KeepTarget};
 pub use layout::ServerLayout;
 pub use names::{BackupId, ParseBackupIdError, ServerName, ServerNameError};
+pub use objects::{BackupObjects, ObjectsError, WalObjects};
 pub use record::{
     BackupMode, BackupRecord, BackupStatus, BackupType, CopyStats, RecordError, RecordProblem, TablespaceInfo,
 };

@@ -72,6 +72,9 @@ pub enum ArchiveError {
     /// `identity.json` cannot be read.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The archive is in an object store.
+    #[error(transparent)]
+    ObjectStore(#[from] crate::ObjectStoreError),
 }
 
 impl ArchiveError {
@@ -99,6 +102,15 @@ impl Server {
         options: &IngestOptions,
         context: &Context<'_>,
     ) -> Result<IngestReport, ArchiveError> {
+        if let Some(address) = self.wals_address() {
+            return Err(crate::ObjectStoreError::Unsupported {
+                what: "archive-wal",
+                server: self.name().to_owned(),
+                key: "wals_directory",
+                address: address.to_string(),
+            }
+            .into());
+        }
         let scripts = self.has_hooks(HookEvent::Archive);
         let mut teller = Teller { server: self, context, current: None, scripts };
         let report = ingest::ingest(self.catalog.disk(), self.layout(), options, &mut teller, &context.stop)?;

@@ -27,6 +27,9 @@ pub struct Server {
     pub(crate) config_path: PathBuf,
     /// Encrypts what is stored when `encryption` says so, and decrypts what was.
     pub(crate) gpg: Gpg,
+    /// Where backups and WAL are that are not in directories.
+    #[cfg(feature = "cloud")]
+    pub(crate) buckets: crate::object_store::Buckets,
 }
 
 /// A server that cannot be worked with.
@@ -76,9 +79,22 @@ impl Server {
         let config =
             config.servers.get(name).ok_or_else(|| OpenError::Unknown { name: name.to_owned() })?.clone();
         let catalog = Catalog::open(config.layout(), local_offset());
+        #[cfg(feature = "cloud")]
+        let buckets = crate::object_store::Buckets::of(&config, &tapster_cloud::Environment::default());
+        #[cfg(feature = "cloud")]
+        let catalog = buckets.attach(catalog, &config);
         let custom = archive_wal::custom_filter(&config).ok().flatten();
         let gpg = encryption::gpg(&config);
-        Ok(Self { config, catalog, environment, custom, config_path, gpg })
+        Ok(Self {
+            config,
+            catalog,
+            environment,
+            custom,
+            config_path,
+            gpg,
+            #[cfg(feature = "cloud")]
+            buckets,
+        })
     }
 
     /// Its configuration.
@@ -96,13 +112,18 @@ impl Server {
         &self.catalog
     }
 
-    /// Makes the directories of the catalog that are missing.
+    /// Makes the directories of the catalog that are missing; none for what is in an object store.
     ///
     /// # Errors
     /// When one cannot be made.
     pub fn create_directories(&self) -> Result<(), DurableError> {
         let layout = self.layout();
-        for dir in layout.directories().into_iter().chain([layout.lock_dir.as_path()]) {
+        let elsewhere = [
+            self.has_backups_in_bucket().then_some(layout.base.as_path()),
+            self.has_wals_in_bucket().then_some(layout.wals.as_path()),
+        ];
+        let here = layout.directories().into_iter().filter(|dir| !elsewhere.contains(&Some(*dir)));
+        for dir in here.chain([layout.lock_dir.as_path()]) {
             durable::create_dir_all(self.catalog.disk(), dir, None)?;
         }
         Ok(())
@@ -119,7 +140,10 @@ impl Server {
 
     /// Its WAL, whatever it is compressed and encrypted with.
     pub(crate) fn wal_store(&self) -> WalStore<'_> {
-        WalStore::new(self.layout()).with_custom_filter(self.custom.as_ref()).with_gpg(Some(&self.gpg))
+        WalStore::new(self.layout())
+            .with_custom_filter(self.custom.as_ref())
+            .with_gpg(Some(&self.gpg))
+            .with_objects(self.catalog.wal_objects())
     }
 
     /// A normal connection (`conninfo`).

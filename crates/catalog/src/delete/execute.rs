@@ -9,7 +9,7 @@ use super::beside::Running;
 use super::observer::Listener;
 use super::{DeleteCause, DeleteError, DeleteObserver, DeletePlan, DeleteRefusal, DeleteStep};
 use crate::catalog::MARKER;
-use crate::durable;
+use crate::durable::{self, DurableError};
 use crate::locks::{Lock, LockError, LockName};
 use crate::{BackupId, Catalog, CatalogError};
 
@@ -125,7 +125,7 @@ impl DeleteStep {
         let (disk, layout, id) = (catalog.disk(), catalog.layout(), self.record.id);
         // A record in its old place would go with the files; the end of the work needs it.
         if !layout.record(&id).exists() {
-            catalog.save(&self.record)?;
+            catalog.save_here(&self.record)?;
         }
         durable::replace(disk, &layout.annotation(&id, MARKER), b"delete")?;
         // Scripts may have run since the plan was made. Who asks to keep it looks for the marker after asking.
@@ -143,7 +143,11 @@ impl DeleteStep {
             return Err(LockError::Busy { path, pid: None }.into());
         }
         observer.event(DeleteEvent::Begin(id));
-        if !durable::remove_tree_unless(disk, &layout.backup_dir(&id), stop)? {
+        let removed = match catalog.backup_objects() {
+            Some(objects) => objects.remove(&self.record, stop).map_err(DurableError::from)?,
+            None => durable::remove_tree_unless(disk, &layout.backup_dir(&id), stop)?,
+        };
+        if !removed {
             return Err(DeleteError::Stopped { id });
         }
         observer.event(DeleteEvent::DataRemoved(id));
@@ -173,7 +177,9 @@ impl DeleteStep {
 fn remove_record(catalog: &Catalog, id: &BackupId) -> Result<(), DeleteError> {
     let (disk, layout) = (catalog.disk(), catalog.layout());
     durable::remove_file(disk, &layout.record(id))?;
-    durable::remove_tree(disk, &layout.backup_dir(id))?;
+    if catalog.backup_objects().is_none() {
+        durable::remove_tree(disk, &layout.backup_dir(id))?;
+    }
     for key in ["backup_manifest", "keep", MARKER] {
         durable::remove_file(disk, &layout.annotation(id, key))?;
     }

@@ -125,7 +125,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn execute(&self, observer: &mut dyn DeleteObserver) -> Result<Option<Vec<WalName>>, DeleteError> {
         let layout = self.catalog.layout();
-        if !layout.wals.is_dir() {
+        if self.catalog.wal_objects().is_none() && !layout.wals.is_dir() {
             return Ok(Some(Vec::new()));
         }
         if !observer.wants_wals() {
@@ -136,7 +136,9 @@ impl Run<'_> {
             if self.is_stopped() {
                 return Ok(None);
             }
-            if let ControlFlow::Break(why) = observer.before_wal(&entry, &layout.wal(entry.name)) {
+            if let ControlFlow::Break(why) =
+                observer.before_wal(&entry, &self.catalog.place_of_wal(entry.name))
+            {
                 return Err(DeleteError::Aborted { why });
             }
             announced.push(entry);
@@ -144,8 +146,12 @@ impl Run<'_> {
         let names = announced.iter().map(|entry| entry.name).collect();
         let removed = self.remove(Some(&names));
         for entry in &announced {
-            let path = layout.wal(entry.name);
-            let error = path.exists().then(|| match &removed {
+            let path = self.catalog.place_of_wal(entry.name);
+            let is_left = match self.catalog.wal_objects() {
+                Some(_) => !matches!(&removed, Ok(Some(_))),
+                None => path.exists(),
+            };
+            let error = is_left.then(|| match &removed {
                 Err(error) => error.to_string(),
                 Ok(_) => "the deletion was stopped before".to_owned(),
             });
@@ -166,7 +172,7 @@ impl Run<'_> {
             }
         }
         drop(index);
-        if self.sweep {
+        if self.sweep && self.catalog.wal_objects().is_none() {
             let listed: HashSet<WalName> = going.iter().map(|entry| entry.name).collect();
             for dir in hash_dirs(&layout.wals)? {
                 for name in wal_names(&layout.wals.join(dir))? {
@@ -211,6 +217,19 @@ impl Run<'_> {
             }
             keep
         })?;
+        if let Some(objects) = self.catalog.wal_objects() {
+            // What is not listed goes too, unless only the index says how old it is, or scripts have not been told of it. What a
+            // deletion left that was broken off is told to nobody.
+            let listed: HashSet<WalName> = removed.iter().copied().collect();
+            let only_listed = self.trim.written_before.is_some() || (announced.is_some() && !self.sweep);
+            let goes = |name: WalName| {
+                !self.trim.keeps(name) && !late.contains(&name) && (!only_listed || listed.contains(&name))
+            };
+            let never = AtomicBool::new(false);
+            let stop = if self.interruptible { self.stop } else { &never };
+            let done = objects.remove(self.trim.before, &goes, stop).map_err(DurableError::from)?;
+            return Ok(done.then_some(removed));
+        }
         let mut dirs: BTreeMap<String, Vec<WalName>> = BTreeMap::new();
         for name in &removed {
             dirs.entry(name.hash_dir().unwrap_or_default()).or_default().push(*name);

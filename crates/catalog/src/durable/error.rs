@@ -78,6 +78,9 @@ pub enum DurableError {
         /// The file.
         path: PathBuf,
     },
+    /// What belongs into an object store is not there.
+    #[error(transparent)]
+    Objects(#[from] crate::ObjectsError),
 }
 
 impl DurableError {
@@ -91,7 +94,7 @@ impl DurableError {
         match self {
             Self::Io { source, .. } => source.kind(),
             Self::Exists { .. } => io::ErrorKind::AlreadyExists,
-            Self::Poisoned { .. } => io::ErrorKind::Other,
+            Self::Poisoned { .. } | Self::Objects(_) => io::ErrorKind::Other,
         }
     }
 }

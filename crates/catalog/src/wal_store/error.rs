@@ -27,6 +27,15 @@ pub enum WalStoreError {
         /// The server.
         server: String,
     },
+    /// The object store does not say whether it has a file.
+    #[error(transparent)]
+    Objects(#[from] crate::ObjectsError),
+    /// The file is in an object store, from which nothing is opened here.
+    #[error("{} is in an object store", path.display())]
+    InObjectStore {
+        /// Where.
+        path: PathBuf,
+    },
     /// A file or directory cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {

@@ -90,6 +90,9 @@ impl WalStore<'_> {
     /// # Errors
     /// When the archive cannot be read.
     pub fn newest_segments(&self) -> Result<BTreeMap<Timeline, SegmentName>, WalStoreError> {
+        if let Some(objects) = self.objects {
+            return Ok(objects.newest_segments()?);
+        }
         let mut newest: BTreeMap<Timeline, SegmentName> = BTreeMap::new();
         let mut dirs: Vec<String> = names(&self.layout.wals)?
             .into_iter()

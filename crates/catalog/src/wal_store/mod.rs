@@ -23,10 +23,10 @@ use std::path::PathBuf;
 
 use walfile::{SegmentSize, WalName};
 
-use crate::ServerLayout;
 use crate::custom_filter::CustomFilter;
 use crate::gpg::Gpg;
 use crate::undo::Undo;
+use crate::{ServerLayout, WalObjects};
 
 /// Where a file was found.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -57,12 +57,13 @@ pub struct WalStore<'a> {
     layout: &'a ServerLayout,
     segment_size: Option<SegmentSize>,
     undo: Undo<'a>,
+    objects: Option<&'a dyn WalObjects>,
 }
 
 impl<'a> WalStore<'a> {
     /// The WAL of a server whose segment size is not known: any size a segment can have is accepted.
     pub const fn new(layout: &'a ServerLayout) -> Self {
-        Self { layout, segment_size: None, undo: Undo { custom: None, gpg: None } }
+        Self { layout, segment_size: None, undo: Undo { custom: None, gpg: None }, objects: None }
     }
 
     /// Only segments of this size are handed out.
@@ -83,11 +84,20 @@ impl<'a> WalStore<'a> {
         Self { undo: Undo { gpg, ..self.undo }, ..self }
     }
 
+    /// The archive is in an object store. Names are looked for there; what is in it is not opened here.
+    #[must_use]
+    pub const fn with_objects(self, objects: Option<&'a dyn WalObjects>) -> Self {
+        Self { objects, ..self }
+    }
+
     /// Where the file may lie, in the order of looking. With `partial`, also where its beginning may lie.
     pub fn possible_places(&self, name: WalName, partial: bool) -> Vec<FoundWal> {
         let found = |name: WalName, place| {
             let path = match place {
-                Place::Archive => self.layout.wal(name),
+                Place::Archive => match self.objects {
+                    Some(objects) => objects.place(name),
+                    None => self.layout.wal(name),
+                },
                 Place::Incoming => self.layout.incoming.join(name.to_string()),
                 Place::Streaming => self.layout.streaming.join(name.to_string()),
             };
@@ -115,6 +125,12 @@ impl<'a> WalStore<'a> {
     /// When a directory cannot be looked into, or there is no archive at all. Another directory that is missing holds no files.
     pub fn find(&self, name: WalName, partial: bool) -> Result<Option<FoundWal>, WalStoreError> {
         for place in self.possible_places(name, partial) {
+            if let Some(objects) = self.objects.filter(|_| place.place == Place::Archive) {
+                if objects.exists(place.name)? {
+                    return Ok(Some(place));
+                }
+                continue;
+            }
             match place.path.metadata() {
                 Ok(metadata) if metadata.is_file() => return Ok(Some(place)),
                 Ok(_) => {}
@@ -128,7 +144,7 @@ impl<'a> WalStore<'a> {
 
     /// Nothing can be said of files where the archive itself is missing.
     fn require_archive(&self) -> Result<(), WalStoreError> {
-        if self.layout.wals.is_dir() {
+        if self.objects.is_some() || self.layout.wals.is_dir() {
             return Ok(());
         }
         Err(WalStoreError::NoArchive {
@@ -160,6 +176,12 @@ impl<'a> WalStore<'a> {
     /// [`WalStoreError::NotFound`], or what the system says.
     pub fn open_raw(&self, name: WalName, partial: bool) -> Result<RawWal, WalStoreError> {
         for place in self.possible_places(name, partial) {
+            if let Some(objects) = self.objects.filter(|_| place.place == Place::Archive) {
+                if objects.exists(place.name)? {
+                    return Err(WalStoreError::InObjectStore { path: place.path });
+                }
+                continue;
+            }
             match RawWal::open(&place, self.undo.custom) {
                 Ok(Some(raw)) => return Ok(raw),
                 Ok(None) => {}

@@ -1,6 +1,6 @@
 //! `config-switch`.
 
-use tapster_manager::{CronJob, ModelSwitched, ReceiverRestart, Server};
+use tapster_manager::{CronJob, ModelSwitched, ReceiverRestart};
 
 use crate::args::config_switch::ConfigSwitchArgs;
 use crate::commands::cron;
@@ -52,7 +52,7 @@ pub(super) fn restart_receivers(setup: &Setup<'_>, names: &[String]) -> Result<(
         is_named(server.name.as_str()) || server.active_model.as_deref().is_some_and(is_named)
     });
     for server in concerned {
-        let server = Server::open(&config, server.name.as_str(), setup.libpq())?;
+        let server = setup.open(&config, server.name.as_str())?;
         let name = server.name().to_owned();
         let observer = setup.observer(&name);
         let mut launch = |job: &CronJob| cron::start(setup, &job.command(&name), false);

@@ -1,6 +1,6 @@
 //! `diagnose`.
 
-use tapster_manager::{Server, SystemInfo};
+use tapster_manager::SystemInfo;
 
 use crate::args::diagnose::DiagnoseArgs;
 use crate::failure::{Failure, chain};
@@ -16,7 +16,7 @@ pub(crate) fn run(args: &DiagnoseArgs, session: &Session) -> Result<(), Failure>
     let mut diagnosis = Diagnosis::new(&setup.config, system.as_ref(), args.show_config_source);
     for config in setup.all_servers() {
         let name = config.name.as_str();
-        let server = Server::open(&setup.config, name, setup.libpq())?;
+        let server = setup.open(&setup.config, name)?;
         let observer = setup.observer(name);
         match server.diagnose(&setup.context(&observer)) {
             Ok(found) => diagnosis.add_server(config, &found),

@@ -41,7 +41,10 @@ pub(super) const SERVER: &[(&str, &str)] = &[
     ("bandwidth_limit", "At most this many kilobytes per second for a backup or a restore."),
     ("basebackup_retry_sleep", "Seconds between the tries of a copy that fails."),
     ("basebackup_retry_times", "How often a copy that fails is tried again."),
-    ("basebackups_directory", "Where the server's base backups are."),
+    (
+        "basebackups_directory",
+        "Where the server's base backups are: a directory, or an address such as s3://bucket/prefix, gs://bucket/prefix or https://ACCOUNT.blob.core.windows.net/container/prefix. Endpoint and credentials come from the environment and from the files of the provider's own tools.",
+    ),
     (
         "check_timeout",
         "Seconds after which a check, and the checks before a backup, count as failed; 0 means no limit.",
@@ -203,7 +206,10 @@ pub(super) const SERVER: &[(&str, &str)] = &[
     ("wal_conninfo", "Connection string of the host that WAL is received from, when it is another one."),
     ("wal_retention_policy", "Which WAL is kept: 'main', what the backups need."),
     ("wal_streaming_conninfo", "The same for the replication protocol."),
-    ("wals_directory", "Where the server's WAL archive is."),
+    (
+        "wals_directory",
+        "Where the server's WAL archive is: a directory, or an address as for basebackups_directory.",
+    ),
     ("worm_mode", "The archive cannot be changed afterwards: WAL from before the first backup stays."),
     ("xlogdb_directory", "Where the index of the WAL archive is."),
 ];

@@ -4,8 +4,8 @@
 mod servers;
 mod user;
 
-use tapster_manager::Context;
 use tapster_manager::config::{Config, ConfigSources, ConfigWarning};
+use tapster_manager::{Context, OpenError, Server};
 use tapster_protocol::Environment;
 use tracing::level_filters::LevelFilter;
 
@@ -100,6 +100,17 @@ impl<'s> Setup<'s> {
     /// It cannot be used any more.
     pub(crate) fn read_again(&self) -> Result<Config, Failure> {
         Ok(Config::load(&self.sources())?)
+    }
+
+    /// A server of `config`, with what the environment says.
+    ///
+    /// # Errors
+    /// The configuration has no such server.
+    pub(crate) fn open(&self, config: &Config, name: &str) -> Result<Server, OpenError> {
+        let server = Server::open(config, name, self.environment.clone())?;
+        #[cfg(feature = "cloud")]
+        let server = server.with_object_stores(&crate::environment::of_clouds());
+        Ok(server)
     }
 
     /// What libpq's variables say.

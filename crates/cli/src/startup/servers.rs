@@ -123,7 +123,7 @@ impl Setup<'_> {
             output.info(format!("Skipping passive server '{name}'"));
             return Ok(None);
         }
-        Ok(Some(Server::open(&self.config, name, self.environment.clone())?))
+        Ok(Some(self.open(&self.config, name)?))
     }
 }
 

@@ -30,6 +30,8 @@ mod chaos_disk_full;
 mod chaos_receive;
 mod check_lines;
 #[cfg(feature = "cloud")]
+mod cloud_conf;
+#[cfg(feature = "cloud")]
 mod cloud_cycle;
 #[cfg(feature = "cloud")]
 mod cloud_garage;

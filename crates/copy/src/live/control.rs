@@ -20,6 +20,16 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// # Errors
 /// When it cannot be read or written, or stays broken.
 pub fn control_file(source: &Path, target: &Path) -> Result<ControlFile, TreeError> {
+    let (bytes, mode, control) = read_control_file(source)?;
+    publish::replace(&target.join(CONTROL), mode, &bytes)?;
+    Ok(control)
+}
+
+/// Reads the control file of the data directory `source`, and its permission bits.
+///
+/// # Errors
+/// When it cannot be read, or stays broken.
+pub(super) fn read_control_file(source: &Path) -> Result<(Vec<u8>, u32, ControlFile), TreeError> {
     let from = source.join(CONTROL);
     let mut attempt = 0;
     loop {
@@ -27,8 +37,7 @@ pub fn control_file(source: &Path, target: &Path) -> Result<ControlFile, TreeErr
         match ControlFile::parse(&bytes) {
             Ok(control) => {
                 let mode = from.metadata().map_err(at("read", &from))?.mode() & 0o777;
-                publish::replace(&target.join(CONTROL), mode, &bytes)?;
-                return Ok(control);
+                return Ok((bytes, mode, control));
             }
             Err(ControlFileError::Crc { .. } | ControlFileError::TooShort { .. }) if attempt < ATTEMPTS => {
                 attempt += 1;

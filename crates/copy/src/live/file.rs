@@ -21,7 +21,7 @@ use crate::tree::file::{data, set_mtime};
 /// Bytes between two looks at the stop flag.
 const STEP: usize = 8 * 1024 * 1024;
 /// The same where the bytes are looked at, or are counted.
-const SMALL_STEP: usize = 256 * 1024;
+pub(super) const SMALL_STEP: usize = 256 * 1024;
 /// How often a page that looks torn is read again: the server needs microseconds to write one.
 const READ_AGAIN: u32 = 5;
 const READ_AGAIN_PAUSE: Duration = Duration::from_millis(5);
@@ -52,12 +52,7 @@ impl Copier<'_> {
         path: &Path,
     ) -> Result<Outcome, TreeError> {
         let (from, to) = (tree.source.join(path), tree.target.join(path));
-        // Whoever puts a pipe there does not stop the backup.
-        let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-        let mut source = match File::options().read(true).custom_flags(nonblock).open(&from) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Outcome::Vanished),
-            result => result.map_err(at("open", &from))?,
-        };
+        let Some(mut source) = open(&from)? else { return Ok(Outcome::Vanished) };
         let metadata = source.metadata().map_err(at("read", &from))?;
         if !metadata.is_file() {
             return Ok(Outcome::Skipped);
@@ -170,25 +165,57 @@ impl Copier<'_> {
         path: &Path,
         mut suspect: Suspect,
     ) -> Result<(), TreeError> {
-        let mut page = [0; PAGE_SIZE];
-        for _ in 0..READ_AGAIN {
-            std::thread::sleep(READ_AGAIN_PAUSE);
-            match files.source.read_exact_at(&mut page, suspect.offset) {
-                // Cut off meanwhile: the WAL knows.
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
-                result => result.map_err(at("read", files.from))?,
-            }
-            suspect.state = pages.check_again(suspect.offset, &page);
-            if !matches!(suspect.state, PageState::Bad { .. } | PageState::Garbage) {
+        match second_look(&files.source, files.from, pages, &mut suspect)? {
+            SecondLook::Cut => {}
+            SecondLook::Right(page) => {
                 self.pages.good += 1;
-                return target
-                    .write_all_at(&page, suspect.offset)
-                    .map_err(at("write", files.to))
-                    .map_err(Into::into);
+                target.write_all_at(page.as_ref(), suspect.offset).map_err(at("write", files.to))?;
             }
+            SecondLook::Bad => self.pages.add(path, &suspect),
         }
-        self.pages.add(path, &suspect);
         Ok(())
+    }
+}
+
+/// What became of a page that looked bad.
+pub(super) enum SecondLook {
+    /// The file ends before it by now: the WAL knows.
+    Cut,
+    /// It had been half written, and this is all of it.
+    Right(Box<[u8; PAGE_SIZE]>),
+    /// It stays so.
+    Bad,
+}
+
+/// A page that looks bad may have been half written when it was read.
+pub(super) fn second_look(
+    source: &File,
+    from: &Path,
+    pages: &FilePages,
+    suspect: &mut Suspect,
+) -> Result<SecondLook, TreeError> {
+    let mut page = Box::new([0; PAGE_SIZE]);
+    for _ in 0..READ_AGAIN {
+        std::thread::sleep(READ_AGAIN_PAUSE);
+        match source.read_exact_at(page.as_mut(), suspect.offset) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(SecondLook::Cut),
+            result => result.map_err(at("read", from))?,
+        }
+        suspect.state = pages.check_again(suspect.offset, &page);
+        if !matches!(suspect.state, PageState::Bad { .. } | PageState::Garbage) {
+            return Ok(SecondLook::Right(page));
+        }
+    }
+    Ok(SecondLook::Bad)
+}
+
+/// Opens a file of a running cluster; `None` when it is gone.
+pub(super) fn open(path: &Path) -> Result<Option<File>, TreeError> {
+    // Whoever puts a pipe there does not stop the backup.
+    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    match File::options().read(true).custom_flags(nonblock).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        result => Ok(Some(result.map_err(at("open", path))?)),
     }
 }
 
@@ -199,7 +226,7 @@ struct Files<'a> {
 }
 
 /// Reads until the buffer is full or the file ends.
-fn read_full(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read_full(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(free) = buffer.get_mut(filled..).filter(|free| !free.is_empty()) {
         match file.read(free) {

@@ -14,6 +14,7 @@ mod limit;
 mod reuse;
 pub(crate) mod rules;
 mod run;
+mod stream;
 mod walk;
 
 pub use control::control_file;
@@ -21,6 +22,7 @@ pub use limit::Limiter;
 pub use reuse::{Reference, Reuse};
 pub use rules::Rules;
 pub use run::copy;
+pub use stream::{StreamError, StreamOptions, stream, stream_control_file};
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

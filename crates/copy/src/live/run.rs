@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::directories::Directories;
 use super::file::{Copier, Outcome, sync_all};
 use super::limit::Limiter;
-use super::walk::{skip, walk};
+use super::walk::{Entry, skip, walk};
 use super::{LiveOptions, LiveReport, LiveTree, Span};
 use crate::observer::CopyObserver;
 use crate::pages::PageReport;
@@ -138,10 +138,21 @@ fn feed(
     stop: &AtomicBool,
 ) -> Result<(), TreeError> {
     for (index, tree) in shared.trees.iter().enumerate() {
-        walk(tree, directories, report, &mut |path| {
-            !shared.failed.load(Ordering::Relaxed)
+        walk(tree, report, &mut |entry| {
+            let path = match entry {
+                Entry::Directory(path, mode) if path.as_os_str().is_empty() => {
+                    directories.root(&tree.target, mode)?;
+                    return Ok(true);
+                }
+                Entry::Directory(path, mode) => {
+                    directories.make(tree.target.join(path), mode)?;
+                    return Ok(true);
+                }
+                Entry::File(path) => path,
+            };
+            Ok(!shared.failed.load(Ordering::Relaxed)
                 && !stop.load(Ordering::Relaxed)
-                && queue.send((index, path)).is_ok()
+                && queue.send((index, path)).is_ok())
         })
         .inspect_err(|_| shared.failed.store(true, Ordering::Relaxed))?;
     }

@@ -5,7 +5,6 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::directories::Directories;
 use super::rules::{Rules, is_database, logged_fork, unlogged};
 use super::{LiveReport, LiveTree};
 use crate::sync::at;
@@ -16,12 +15,19 @@ const MAX_DEPTH: usize = 40;
 /// How many of the things left out are named.
 const MAX_SKIPPED: usize = 100;
 
-/// Makes the directories of the copy and gives each file to `file`, until that answers false.
+/// What a walk comes to, by its path relative to the tree's root.
+pub(super) enum Entry {
+    /// A directory, before anything in it, and its permission bits. The root has an empty path.
+    Directory(PathBuf, u32),
+    /// A file.
+    File(PathBuf),
+}
+
+/// Gives each directory and file to `visit`, until that answers false.
 pub(super) fn walk(
     tree: &LiveTree,
-    directories: &mut Directories,
     report: &mut LiveReport,
-    file: &mut dyn FnMut(PathBuf) -> bool,
+    visit: &mut dyn FnMut(Entry) -> Result<bool, TreeError>,
 ) -> Result<(), TreeError> {
     let mut pending = vec![(PathBuf::new(), 0)];
     // Of a tablespace's root, the rules leave nothing but the directory of this version.
@@ -39,11 +45,8 @@ pub(super) fn walk(
             }
             result => result.map_err(at("read", &place))?,
         };
-        let target = tree.target.join(&directory);
-        if root {
-            directories.root(&tree.target, metadata.mode() & 0o7777)?;
-        } else {
-            directories.make(target, metadata.mode() & 0o7777)?;
+        if !visit(Entry::Directory(directory.clone(), metadata.mode() & 0o7777))? {
+            return Ok(());
         }
         let not_logged = if is_database(&directory) { not_logged(&place)? } else { HashSet::new() };
         let entries = match std::fs::read_dir(&place) {
@@ -91,7 +94,7 @@ pub(super) fn walk(
                 pending.push((path, depth + 1));
             } else if !kind.is_file() {
                 skip(report, entry.path());
-            } else if !file(path) {
+            } else if !visit(Entry::File(path))? {
                 return Ok(());
             }
         }

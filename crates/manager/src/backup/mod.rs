@@ -68,6 +68,9 @@ impl Server {
         if let Some(parent) = &options.incremental {
             self.check_incremental(parent, context)?;
         }
+        if let Some(address) = self.backups_address() {
+            return Err(self.unsupported(format!("basebackups_directory = {address}")));
+        }
         let job = Job { server: self, options, context };
         match self.config.backup_method {
             BackupMethod::Postgres => {

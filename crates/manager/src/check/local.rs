@@ -88,6 +88,15 @@ impl Server {
     }
 
     fn archive_has_wal(&self) -> Result<bool, String> {
+        if self.has_wals_in_bucket() {
+            // As Barman does: what is archived is in the index, and the index is here.
+            let path = self.layout().xlogdb();
+            return match std::fs::metadata(&path) {
+                Ok(found) => Ok(found.len() > 0),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                Err(error) => Err(format!("cannot read '{}': {error}", path.display())),
+            };
+        }
         Ok(entries(&self.layout().wals)?.iter().any(|name| ServerLayout::is_hash_dir(name)))
     }
 
@@ -144,7 +153,7 @@ impl Server {
         }
     }
 
-    pub(super) fn check_backups(&self, report: &mut CheckReport, context: &Context<'_>) {
+    pub(super) fn check_backups(&self, report: &mut CheckReport, context: &Context<'_>, timeout: Duration) {
         if self.config.retention_policy.is_none() && self.config.retention_policy_text.is_some() {
             report.failed("retention policy settings", "see log");
         } else {
@@ -169,6 +178,7 @@ impl Server {
         let latest = records.iter().rfind(|record| record.status.is_copied());
         self.check_age_and_size(report, latest, context.now());
         self.check_encryption(report, context);
+        self.check_object_stores(report, timeout);
         self.check_wal_age_and_size(report, latest, context);
         self.check_compression(report);
         let failed = records.iter().filter(|r| r.status == BackupStatus::Failed).count() + broken.len();

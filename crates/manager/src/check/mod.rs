@@ -1,6 +1,7 @@
 //! Whether a server is fit for backup and recovery: the lines of Barman's `check`, in its order, and `WAL continuity`, which is
 //! there only when it fails.
 
+mod cloud;
 mod continuity;
 mod extended;
 mod files;
@@ -79,7 +80,7 @@ impl Server {
             |server, report, _, _, _| server.check_queues(report),
             |server, report, context, streaming, _| server.check_postgres(report, context, streaming),
             |server, report, _, _, _| server.check_directories(report),
-            |server, report, context, _, _| server.check_backups(report, context),
+            |server, report, context, _, timeout| server.check_backups(report, context, timeout),
             |server, report, _, _, _| server.check_continuity(report),
             |server, report, context, streaming, _| server.check_method(report, context, streaming),
             |server, report, context, streaming, _| server.check_identity(report, context, streaming),

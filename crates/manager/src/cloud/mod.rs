@@ -4,6 +4,7 @@
 
 pub mod backup;
 mod catalog;
+mod catalog_objects;
 mod check_wal_archive;
 pub mod delete;
 mod keep;

@@ -14,6 +14,7 @@ mod load;
 mod mask;
 mod merged;
 mod paths;
+mod place;
 mod problems;
 mod resolve;
 mod server;
@@ -27,10 +28,11 @@ pub use ini::{IniError, IniFile, MAX_ENTRIES, MAX_FILE_SIZE, RawOption, RawSecti
 pub use keys::{GLOBAL_KEYS, KeySpec, OWN_PREFIX, SERVER_KEYS, model_keys, server_key};
 pub use load::{Config, ConfigError, ConfigSources, default_candidates};
 pub use mask::{mask_passwords, mask_passwords_in_line};
+pub use place::{BucketAddress, BucketProvider, StoragePlace};
 pub use resolve::{ModelConfig, Resolved, Source};
 pub use server::{
-    BackupMethod, BackupOptions, CompressionLevel, HookEvent, HookPhase, RecoveryOptions, ReuseBackup,
-    ServerConfig,
+    BackupMethod, BackupOptions, CloudSettings, CompressionLevel, HookEvent, HookPhase, RecoveryOptions,
+    ReuseBackup, ServerConfig,
 };
 pub use update::{
     AppliedChange, ChangeSet, ConfigChange, DroppedChanges, RefusedSection, UpdateError, UpdateStep,

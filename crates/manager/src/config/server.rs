@@ -8,6 +8,7 @@ use tapster_retention::Policy;
 use time::Duration;
 
 use super::global::GlobalConfig;
+use super::place::StoragePlace;
 use super::resolve::{ModelConfig, Resolved, Source, Values};
 use super::value::Value;
 use super::warning::ConfigWarning;
@@ -231,7 +232,63 @@ pub struct ServerConfig {
     pub worm_mode: bool,
 
     pub barman_lock_directory: PathBuf,
+    /// `basebackups_directory`.
+    pub backups_place: StoragePlace,
+    /// `wals_directory`.
+    pub wals_place: StoragePlace,
+    /// How a place in an object store is used.
+    pub cloud: CloudSettings,
     values: Values,
+}
+
+/// The keys about object stores. They say something only where [`ServerConfig::backups_place`] or [`ServerConfig::wals_place`] is
+/// a bucket. Endpoint and credentials come from the environment and from the files of the provider's own tools, as with Barman.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "a field without a comment is the key of its name")]
+pub struct CloudSettings {
+    /// Bytes after which an archive goes on in another object.
+    pub upload_max_archive_size: u64,
+    /// Bytes of one part of an upload, at least.
+    pub upload_min_chunk_size: Option<u64>,
+    /// Objects removed with one request; `None` for as many as the store takes.
+    pub delete_batch_size: Option<usize>,
+    /// WAL files archived at the same time; 0 for one.
+    pub wal_archive_parallel: u32,
+    /// WAL files fetched at the same time; 0 for one.
+    pub wal_restore_parallel: u32,
+    /// Whether to look first if an object is locked.
+    pub aws_check_object_lock: bool,
+    pub aws_encryption: Option<String>,
+    pub aws_sse_kms_key_id: Option<String>,
+    pub aws_profile: Option<String>,
+    pub aws_region: Option<String>,
+    /// In seconds.
+    pub aws_read_timeout: Option<u32>,
+    pub azure_credential: Option<String>,
+}
+
+impl CloudSettings {
+    fn read(get: &Reader<'_>) -> Self {
+        let bytes = |key: &str| get.int(key).and_then(|bytes| u64::try_from(bytes).ok());
+        Self {
+            upload_max_archive_size: bytes("cloud_upload_max_archive_size").unwrap_or(100 << 30),
+            upload_min_chunk_size: bytes("cloud_upload_min_chunk_size"),
+            delete_batch_size: get
+                .int("cloud_delete_batch_size")
+                .and_then(|count| usize::try_from(count).ok())
+                .filter(|count| *count > 0),
+            wal_archive_parallel: get.count("cloud_wal_archive_parallel"),
+            wal_restore_parallel: get.count("cloud_wal_restore_parallel"),
+            aws_check_object_lock: get.bool("aws_check_object_lock"),
+            aws_encryption: get.text("aws_encryption"),
+            aws_sse_kms_key_id: get.text("aws_sse_kms_key_id"),
+            aws_profile: get.text("aws_profile"),
+            aws_region: get.text("aws_region"),
+            aws_read_timeout: get.int("aws_read_timeout").map(clamp),
+            azure_credential: get.text("azure_credential"),
+        }
+    }
 }
 
 impl ServerConfig {
@@ -336,6 +393,9 @@ impl ServerConfig {
             combine_mode: get.text("combine_mode").unwrap_or_default(),
             check_timeout: get.count("check_timeout"),
             worm_mode: get.bool("worm_mode"),
+            backups_place: StoragePlace::of(&get.text("basebackups_directory").unwrap_or_default()),
+            wals_place: StoragePlace::of(&get.text("wals_directory").unwrap_or_default()),
+            cloud: CloudSettings::read(&get),
             name,
             barman_lock_directory,
             values,
@@ -386,18 +446,25 @@ impl ServerConfig {
         self.backup_directory().join(".active-model.auto")
     }
 
-    /// Where everything of the server lies. Addresses of object stores come out as paths; see [`Self::text`].
+    /// Where everything of the server lies on this host. What is in an object store has a path there at which nothing is and nothing
+    /// must be made; see [`Self::backups_place`] and [`Self::wals_place`]. The index of WAL in one is in `meta/`, unless
+    /// `xlogdb_directory` says otherwise, as with Barman.
     pub fn layout(&self) -> ServerLayout {
         let path = |key: &str| PathBuf::from(self.text(key).unwrap_or_default());
         let mut layout = ServerLayout::standard(Path::new("/"), self.name.clone());
-        layout.root = path("backup_directory");
+        let layout_root = path("backup_directory");
+        layout.root.clone_from(&layout_root);
         layout.meta = layout.root.join("meta");
-        layout.base = path("basebackups_directory");
-        layout.wals = path("wals_directory");
+        let nowhere = |name| layout_root.join(".in-object-store").join(name);
+        layout.base = self.backups_place.directory().map_or_else(|| nowhere("base"), Path::to_owned);
+        layout.wals = self.wals_place.directory().map_or_else(|| nowhere("wals"), Path::to_owned);
         layout.incoming = path("incoming_wals_directory");
         layout.streaming = path("streaming_wals_directory");
         layout.errors = path("errors_directory");
-        layout.xlogdb_dir = path("xlogdb_directory");
+        let index = self.text("xlogdb_directory").unwrap_or_default();
+        let is_own = self.wals_place.bucket().is_none()
+            || !index.starts_with(self.text("wals_directory").unwrap_or_default());
+        layout.xlogdb_dir = if is_own { PathBuf::from(index) } else { layout.meta.clone() };
         layout.lock_dir = self.barman_lock_directory.clone();
         layout
     }

@@ -5,6 +5,8 @@ use std::fmt;
 
 use time::Duration;
 
+use super::place::BucketAddress;
+
 /// What the values of a key look like.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -194,7 +196,7 @@ impl Kind {
             },
             Self::AbsolutePath if text.starts_with('/') => text_value(),
             Self::AbsolutePath => Err(format!("Invalid value : '{text}' (must be an absolute path)")),
-            Self::PathOrUrl if text.contains("://") && !is_cloud_url(text) => {
+            Self::PathOrUrl if text.contains("://") && BucketAddress::parse(text).is_none() => {
                 Err("The URL is not compatible with any of the supported cloud providers".to_owned())
             }
             Self::List => {
@@ -252,20 +254,6 @@ fn quoted(text: &str) -> String {
         (true, false) => format!("\"{inner}\""),
         (true, true) => format!("'{}'", inner.replace('\'', "\\'")),
         _ => format!("'{inner}'"),
-    }
-}
-
-/// An address of an object store that Barman knows.
-fn is_cloud_url(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once("://") else { return false };
-    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    match scheme.to_lowercase().as_str() {
-        "s3" | "gs" => !host.is_empty(),
-        "http" | "https" if host == "console.cloud.google.com" => {
-            path.strip_prefix("storage/browser/").is_some_and(|bucket| !bucket.is_empty())
-        }
-        "http" | "https" => host.ends_with("blob.core.windows.net") && !path.is_empty(),
-        _ => false,
     }
 }
 

@@ -71,6 +71,9 @@ pub struct DaemonOptions {
     pub metrics_interval: Option<Duration>,
     /// Where the time comes from.
     pub clock: fn() -> OffsetDateTime,
+    /// What the clients of object stores look for.
+    #[cfg(feature = "cloud")]
+    pub object_stores: tapster_cloud::Environment,
 }
 
 impl Default for DaemonOptions {
@@ -80,6 +83,8 @@ impl Default for DaemonOptions {
             check_interval: None,
             metrics_interval: None,
             clock: local_now,
+            #[cfg(feature = "cloud")]
+            object_stores: tapster_cloud::Environment::default(),
         }
     }
 }

@@ -38,7 +38,10 @@ pub(super) struct Worker {
 impl Worker {
     /// Starts the threads.
     pub(super) fn start(config: &Config, name: &str, shared: &Arc<Shared>) -> Result<Self, OpenError> {
-        let server = Arc::new(Server::open(config, name, shared.environment.clone())?);
+        let server = Server::open(config, name, shared.environment.clone())?;
+        #[cfg(feature = "cloud")]
+        let server = server.with_object_stores(&shared.options.object_stores);
+        let server = Arc::new(server);
         let mut worker = Self {
             config: server.config().clone(),
             stop: Arc::default(),

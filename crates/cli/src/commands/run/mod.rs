@@ -44,6 +44,10 @@ pub(crate) fn run(args: &RunArgs, session: &Session) -> Result<(), Failure> {
     let interval = Duration::from_secs(args.metrics_interval);
     options.metrics_interval =
         (args.metrics_listen.is_some() || args.metrics_file.is_some()).then_some(interval);
+    #[cfg(feature = "cloud")]
+    {
+        options.object_stores = crate::environment::of_clouds();
+    }
     let printer = Printer::new(Arc::clone(&session.output), session.program);
     let mut daemon = Supervisor::start(setup.config.clone(), setup.libpq(), options, Arc::new(printer))?;
     let _listener = listen(args, &daemon, session)?;

@@ -135,7 +135,7 @@ impl CloudServer {
     }
 
     /// The record goes last, so that whatever fails before is found again by whoever deletes again.
-    fn remove_step(
+    pub(super) fn remove_step(
         &self,
         step: &CloudDeleteStep,
         options: &CloudDeleteOptions,

@@ -3,6 +3,7 @@
 mod captures;
 mod files;
 mod ini;
+mod places;
 mod queue;
 mod values;
 

@@ -1,0 +1,109 @@
+//! Base backups and WAL that are not in directories but in an object store (`basebackups_directory` and `wals_directory` with an
+//! address).
+//!
+//! Records, annotations, markers and the index of WAL are on this host all the same, as with Barman 3.19; what is in the store is
+//! behind the traits here, so that this crate needs no client of one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use walfile::{SegmentName, Timeline, WalName};
+
+use crate::{BackupId, BackupRecord, FoundBackup, KeepTarget};
+
+/// What a call to the store failed for; never that something is not there.
+#[derive(Debug)]
+pub struct ObjectsError(Box<dyn std::error::Error + Send + Sync>);
+
+impl ObjectsError {
+    /// For that reason.
+    pub fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(source.into())
+    }
+}
+
+impl fmt::Display for ObjectsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for ObjectsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// The base backups of one server in an object store.
+pub trait BackupObjects: fmt::Debug + Send + Sync {
+    /// Where a backup is, for people and scripts.
+    fn place(&self, id: &BackupId) -> PathBuf;
+
+    /// Stores a copy of a record beside the archives.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    fn save_record(&self, record: &BackupRecord) -> Result<(), ObjectsError>;
+
+    /// The records that are in the store.
+    ///
+    /// # Errors
+    /// When that is not known.
+    fn records(&self) -> Result<Vec<FoundBackup>, ObjectsError>;
+
+    /// Whether anything of a backup is in the store.
+    ///
+    /// # Errors
+    /// When that is not known.
+    fn has_any(&self, id: &BackupId) -> Result<bool, ObjectsError>;
+
+    /// Whether there is more of it than its record.
+    ///
+    /// # Errors
+    /// When that is not known.
+    fn has_archives(&self, id: &BackupId) -> Result<bool, ObjectsError>;
+
+    /// Stores a copy of the keep annotation, or removes it.
+    ///
+    /// # Errors
+    /// When that did not happen.
+    fn annotate(&self, id: &BackupId, keep: Option<KeepTarget>) -> Result<(), ObjectsError>;
+
+    /// Removes everything of a backup, its record last. `false` when it was stopped before.
+    ///
+    /// # Errors
+    /// When something is left.
+    fn remove(&self, record: &BackupRecord, stop: &AtomicBool) -> Result<bool, ObjectsError>;
+}
+
+/// The archived WAL of one server in an object store.
+pub trait WalObjects: fmt::Debug + Send + Sync {
+    /// Where a file is, for people and scripts.
+    fn place(&self, name: WalName) -> PathBuf;
+
+    /// Whether a file is there, however it is compressed.
+    ///
+    /// # Errors
+    /// When that is not known.
+    fn exists(&self, name: WalName) -> Result<bool, ObjectsError>;
+
+    /// The newest segment of each timeline.
+    ///
+    /// # Errors
+    /// When that is not known.
+    fn newest_segments(&self) -> Result<BTreeMap<Timeline, SegmentName>, ObjectsError>;
+
+    /// Removes the files for which `goes` says so. None that does sorts behind `before`, so that nobody looks there. `false` when it
+    /// was stopped before.
+    ///
+    /// # Errors
+    /// When something is left.
+    fn remove(
+        &self,
+        before: Option<SegmentName>,
+        goes: &dyn Fn(WalName) -> bool,
+        stop: &AtomicBool,
+    ) -> Result<bool, ObjectsError>;
+}

@@ -1,0 +1,142 @@
+//! Servers of the configuration whose backups and WAL are in a bucket, beside real Barman on the same bucket and the same
+//! `barman_home`.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use tapster_cloud::testing::Moto;
+
+use crate::cloud_lab::installed;
+use crate::program::Run;
+
+/// A `barman_home`, a bucket, and both programs.
+pub struct Shelf {
+    pub moto: Moto,
+    home: tempfile::TempDir,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Whose {
+    Ours,
+    Barmans,
+}
+
+impl Shelf {
+    pub fn start() -> Option<Self> {
+        if !installed("barman").is_file() {
+            assert!(std::env::var_os("CI").is_none(), "Barman is not installed");
+            return None;
+        }
+        Some(Self { moto: Moto::start()?, home: tempfile::tempdir().unwrap() })
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// The place in the bucket.
+    pub fn url(&self) -> String {
+        self.moto.url("place").to_string()
+    }
+
+    /// Writes a configuration with the one server `main`.
+    pub fn configure(&self, file: &str, settings: &str) {
+        let text = format!(
+            "[barman]\nbarman_home = {home}/home\nbarman_user = {user}\nlog_file = {home}/log\n[main]\n{settings}\n",
+            home = self.home.path().display(),
+            user = crate::lab::user(),
+        );
+        std::fs::write(self.path(file), text).unwrap();
+    }
+
+    pub fn run(&self, whose: Whose, file: &str, args: &[&str]) -> Run {
+        let program = match whose {
+            Whose::Ours => assert_cmd::cargo::cargo_bin!("tapster").to_path_buf(),
+            Whose::Barmans => installed("barman"),
+        };
+        let mut command = Command::new(program);
+        if whose == Whose::Ours {
+            std::os::unix::process::CommandExt::arg0(&mut command, "barman");
+        }
+        command.arg("-c").arg(self.path(file)).args(args).envs(self.moto.variables());
+        command.env("AWS_ENDPOINT_URL", self.moto.endpoint()).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Run {
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+            code: output.status.code().unwrap_or(-1),
+        }
+    }
+}
+
+#[test]
+fn settings_of_object_stores_are_read_and_judged_as_barman_does() {
+    let Some(shelf) = Shelf::start() else { return };
+    let line = |run: &Run| run.stdout.lines().find(|line| line.contains("cloud storage")).map(str::to_owned);
+    let url = shelf.url();
+    let both = format!("basebackups_directory = {url}\nwals_directory = {url}\n");
+    let cases = [
+        ("plain", format!("backup_method = postgres\n{both}")),
+        ("local", format!("backup_method = local-to-cloud\n{both}")),
+        ("none", format!("backup_method = postgres\nbackup_compression = none\n{both}")),
+        ("gzip", format!("backup_method = postgres\nbackup_compression = gzip\n{both}")),
+        ("gpg", format!("backup_method = postgres\nencryption = gpg\nencryption_key_id = x\n{both}")),
+        ("rsync", format!("backup_method = rsync\nssh_command = false\n{both}")),
+        ("worm", format!("backup_method = postgres\nworm_mode = on\nwals_directory = {url}\n")),
+        ("base", format!("backup_method = postgres\nbasebackups_directory = {url}\n")),
+        ("here", "backup_method = postgres\n".to_owned()),
+    ];
+    let server = "conninfo = host=/none user=u dbname=d\nstreaming_conninfo = host=/none user=u\n\
+                  streaming_archiver = on\nslot_name = x\nlast_backup_maximum_age = 1 DAY\n\
+                  cloud_upload_max_archive_size = 1Gi\ncloud_delete_batch_size = 7\naws_region = eu-west-3\n\
+                  retention_policy = REDUNDANCY 2\n";
+    for (name, settings) in &cases {
+        shelf.configure(&format!("{name}.conf"), &format!("{server}{settings}"));
+    }
+    std::thread::scope(|scope| {
+        for (name, _) in &cases {
+            let (shelf, file) = (&shelf, format!("{name}.conf"));
+            scope.spawn(move || {
+                let [ours, theirs] =
+                    [Whose::Ours, Whose::Barmans].map(|whose| shelf.run(whose, &file, &["check", "main"]));
+                assert_eq!(line(&ours), line(&theirs), "{name}: {theirs:?}");
+                assert_eq!(line(&ours).is_some(), *name != "here", "{name}");
+                assert_eq!(ours.code, theirs.code, "{name}");
+            });
+        }
+    });
+    for file in ["plain.conf", "local.conf"] {
+        let [ours, theirs] =
+            [Whose::Ours, Whose::Barmans].map(|whose| shelf.run(whose, file, &["show-servers", "main"]));
+        assert_eq!(ours.stdout, theirs.stdout, "{file}");
+        assert!(ours.stdout.contains(&format!("\twals_directory: {url}\n")), "{}", ours.stdout);
+    }
+    // Nothing is made of an address, and nothing beside it.
+    let made = std::fs::read_dir(shelf.path("home/main")).unwrap();
+    let mut made: Vec<_> = made.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    made.sort_unstable();
+    assert_eq!(made, ["base", "errors", "incoming", "meta", "streaming", "wals"]);
+}
+
+#[test]
+fn a_bucket_that_is_not_there_or_does_not_answer_fails_the_check() {
+    let Some(shelf) = Shelf::start() else { return };
+    let server = "conninfo = host=/none user=u\nstreaming_conninfo = host=/none user=u\nstreaming_archiver = on\n\
+                  slot_name = x\nbackup_method = postgres\n";
+    shelf.configure("gone.conf", &format!("{server}wals_directory = s3://nosuchbucket/place\n"));
+    let run = shelf.run(Whose::Ours, "gone.conf", &["check", "main"]);
+    assert!(
+        run.stdout.contains(
+            "\tcloud storage configuration: FAILED (Could not connect to the cloud provider for WAL storage. Check your \
+             credentials and configuration: there is no bucket nosuchbucket)\n"
+        ),
+        "{}",
+        run.stdout
+    );
+    let key = "aws_sse_kms_key_id = k\n";
+    shelf.configure("kms.conf", &format!("{server}{key}basebackups_directory = {}\n", shelf.url()));
+    let run = shelf.run(Whose::Ours, "kms.conf", &["check", "main"]);
+    let why = "aws_encryption must be \"aws:kms\" if aws_sse_kms_key_id is specified";
+    assert!(run.stdout.contains(why), "{}", run.stdout);
+}
