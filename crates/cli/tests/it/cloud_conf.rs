@@ -109,7 +109,12 @@ fn settings_of_object_stores_are_read_and_judged_as_barman_does() {
     for file in ["plain.conf", "local.conf"] {
         let [ours, theirs] =
             [Whose::Ours, Whose::Barmans].map(|whose| shelf.run(whose, file, &["show-servers", "main"]));
-        assert_eq!(ours.stdout, theirs.stdout, "{file}");
+        // There is no server, of which each says what its client does.
+        let lines = |run: &Run| {
+            let lines = run.stdout.lines().filter(|line| !line.starts_with("\tconnection_error: "));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&ours), lines(&theirs), "{file}");
         assert!(ours.stdout.contains(&format!("\twals_directory: {url}\n")), "{}", ours.stdout);
     }
     // Nothing is made of an address, and nothing beside it.
