@@ -77,6 +77,8 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         #[cfg(feature = "cloud")]
         Command::CloudListFiles(args) => commands::cloud::list_files::run(&args, session),
         #[cfg(feature = "cloud")]
+        Command::CloudReceiveWal(args) => commands::cloud::receive_wal::run(&args, session),
+        #[cfg(feature = "cloud")]
         Command::CloudVerifyBackup(args) => commands::cloud::verify_backup::run(&args, session),
         #[cfg(feature = "cloud")]
         Command::CloudWalArchive(args) => commands::cloud::wal_archive::run(&args, session),

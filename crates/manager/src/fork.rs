@@ -40,11 +40,11 @@ pub(crate) fn earlier_fork(
     system: &SystemIdentity,
     known: StreamStart,
     size: SegmentSize,
-) -> Result<Option<Fork>, ReceiveWalError> {
+) -> Result<Option<Fork>, ReceiveError> {
     if system.timeline <= known.timeline {
         return Ok(None);
     }
-    let history = connection.timeline_history(system.timeline)?.parse().map_err(ReceiveError::from)?;
+    let history = connection.timeline_history(system.timeline)?.parse()?;
     let mut entries = history.entries().iter().skip_while(|entry| entry.timeline != known.timeline);
     let Some(left) = entries.next() else { return Ok(None) };
     if known.position.segment_start(size) <= left.switch {

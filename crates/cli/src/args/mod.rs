@@ -99,6 +99,9 @@ pub(crate) enum Command {
     /// `cloud list-files`
     #[cfg(feature = "cloud")]
     CloudListFiles(Box<cloud::list_files::CloudListFilesArgs>),
+    /// `cloud receive-wal`
+    #[cfg(feature = "cloud")]
+    CloudReceiveWal(Box<cloud::receive_wal::CloudReceiveWalArgs>),
     /// `cloud verify-backup`
     #[cfg(feature = "cloud")]
     CloudVerifyBackup(Box<cloud::verify_backup::CloudVerifyBackupArgs>),

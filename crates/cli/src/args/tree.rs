@@ -225,6 +225,14 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     #[cfg(feature = "cloud")]
     entry!(
+        "cloud receive-wal",
+        cloud::receive_wal::CloudReceiveWalArgs,
+        |args| Command::CloudReceiveWal(Box::new(args)),
+        true,
+        Dialect::Cloud
+    ),
+    #[cfg(feature = "cloud")]
+    entry!(
         "cloud restore",
         cloud::restore::CloudRestoreArgs,
         |args| Command::CloudRestore(Box::new(args)),

@@ -5,7 +5,8 @@ use tapster_cloud::CloudError;
 use tapster_manager::cloud::backup::CloudBackupError;
 use tapster_manager::cloud::delete::CloudDeleteError;
 use tapster_manager::cloud::restore::CloudRestoreError;
-use tapster_manager::cloud::{CloudKeepError, CloudSelectError, CloudWalError};
+use tapster_manager::cloud::{CloudKeepError, CloudReceiveError, CloudSelectError, CloudWalError};
+use tapster_protocol::receive::ReceiveError;
 
 use super::{Failure, chain};
 
@@ -68,15 +69,30 @@ impl Failure {
             CloudWalError::Store(error) => return Self::cloud("WAL archiver", error),
             error => Self::cloud_wal("WAL archiver", chain(error)),
         };
+        match wal_hint(error) {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+
+    /// WAL that is not received.
+    pub(crate) fn cloud_receive(verb: &str, error: &CloudReceiveError) -> Self {
+        let failure = match error {
+            CloudReceiveError::NeedsSlot => return Self::cloud_usage(error.to_string()),
+            CloudReceiveError::Store(error) | CloudReceiveError::Wal(CloudWalError::Store(error)) => {
+                return Self::cloud(verb, error);
+            }
+            error => Self::cloud_wal(verb, chain(error)),
+        };
         match error {
-            CloudWalError::OtherSystem { .. } => failure.with_hint(
-                "two clusters must not archive to one path; if this one is the other's successor, after pg_upgrade, archive once with \
-                 --take-over",
+            CloudReceiveError::Receive(ReceiveError::WalRemoved { .. }) => failure.with_hint(
+                "the server has removed WAL that the archive does not have: with an empty spool, --from-slot goes on behind it; take a \
+                 base backup then",
             ),
-            CloudWalError::Different { .. } => failure.with_hint(
-                "does another cluster, or another server of this one after a failover, archive to the same path? Look at both files \
-                 before you remove one",
-            ),
+            CloudReceiveError::Wal(error) => match wal_hint(error) {
+                Some(hint) => failure.with_hint(hint),
+                None => failure,
+            },
             _ => failure,
         }
     }
@@ -199,6 +215,21 @@ fn hint(error: &CloudError) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+/// What to do about WAL that is not archived.
+const fn wal_hint(error: &CloudWalError) -> Option<&'static str> {
+    match error {
+        CloudWalError::OtherSystem { .. } => Some(
+            "two clusters must not archive to one path; if this one is the other's successor, after pg_upgrade, archive once with \
+             --take-over",
+        ),
+        CloudWalError::Different { .. } => Some(
+            "does another cluster, or another server of this one after a failover, archive to the same path? Look at both files before \
+             you remove one",
+        ),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

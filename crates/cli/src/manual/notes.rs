@@ -15,6 +15,7 @@ pub(super) fn of(page: &str) -> &'static [Section] {
         "tapster-cloud-backup" | "tapster-cloud-restore" => CLOUD_COPY,
         "tapster-cloud-check-wal-archive" => CLOUD_CHECK,
         "tapster-cloud-wal-archive" => CLOUD_WAL_ARCHIVE,
+        "tapster-cloud-receive-wal" => CLOUD_RECEIVE,
         "tapster-cloud-wal-restore" => CLOUD_WAL_RESTORE,
         "tapster-cloud-backup-delete"
         | "tapster-cloud-backup-keep"
@@ -51,6 +52,9 @@ pub(super) fn related(page: &str) -> &'static [&'static str] {
         "tapster-cloud-backup" => &["tapster-cloud-wal-archive(1)", "tapster-cloud-restore(1)"],
         "tapster-cloud-restore" => &["tapster-cloud-wal-restore(1)", "tapster-cloud-backup-list(1)"],
         "tapster-cloud-check-wal-archive" | "tapster-cloud-wal-daemon" => &["tapster-cloud-wal-archive(1)"],
+        "tapster-cloud-receive-wal" => {
+            &["tapster-cloud-wal-restore(1)", "tapster-cloud-backup(1)", "pg_receivewal(1)"]
+        }
         "tapster-cloud-wal-archive" => &["tapster-cloud-wal-daemon(1)", "tapster-cloud-wal-restore(1)"],
         "tapster-cloud-wal-restore" => &["tapster-cloud-wal-archive(1)", "tapster-cloud-restore(1)"],
         "tapster-cloud-backup-list" => &["tapster-cloud-backup-show(1)"],
@@ -262,6 +266,45 @@ const CLOUD_WAL_ARCHIVE: &[Section] = &[
             WRONG,
             ("4", "The file is not archived, or another content is archived under its name, which stays."),
         ],
+    ),
+    CLOUD_ENVIRONMENT,
+];
+
+const CLOUD_RECEIVE: &[Section] = &[
+    (
+        "EXIT STATUS",
+        &[
+            ("0", "It was told to stop, or the slot was made or dropped."),
+            ("1", "The slot exists, or does not."),
+            UNREACHABLE,
+            WRONG,
+            (
+                "4",
+                "WAL cannot be received or archived, and trying again would not help. What was received is in the spool.",
+            ),
+        ],
+    ),
+    (
+        "WHAT CAN BE LOST",
+        &[
+            (
+                "--acknowledge spool",
+                "Of a server that is lost, nothing that the spool has. Of a spool that is lost, what the bucket did not have yet, for the \
+                 server need not keep it: up to the seconds of --partial-interval, and more while the store is away.",
+            ),
+            (
+                "--acknowledge store",
+                "Of a spool that is lost, nothing: the server keeps it until the bucket has it, and needs room for that while the store is \
+                 away. Of both lost at once, up to the seconds of --partial-interval.",
+            ),
+        ],
+    ),
+    (
+        "SIGNALS",
+        &[(
+            "SIGTERM, SIGINT",
+            "End: what was received is synced and brought to the store. A second one ends it at once; the next run brings what is left.",
+        )],
     ),
     CLOUD_ENVIRONMENT,
 ];

@@ -12,6 +12,8 @@ pub(crate) mod check;
 #[cfg(feature = "cloud")]
 pub(crate) mod cloud_backup;
 #[cfg(feature = "cloud")]
+pub(crate) mod cloud_receive;
+#[cfg(feature = "cloud")]
 pub(crate) mod cloud_restore;
 pub(crate) mod diagnosis;
 pub(crate) mod fact;

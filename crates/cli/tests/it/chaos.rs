@@ -42,6 +42,11 @@ impl Running {
         Self(child.unwrap())
     }
 
+    /// Any program.
+    pub fn of(mut command: Command) -> Self {
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
     /// `kill -9`. Returns what it had said.
     pub fn kill(mut self) -> String {
         self.0.kill().unwrap();
@@ -268,4 +273,10 @@ fn line(path: &Path) -> String {
     // As Python prints the time of a file: the shortest text of the nearest double.
     let time = metadata.mtime() as f64 + metadata.mtime_nsec() as f64 * 1e-9;
     format!("{}\t{}\t{time:?}\t{compression}\tNone", name(path), metadata.len())
+}
+
+/// The names in a directory; none when it is not there.
+pub fn names(dir: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }

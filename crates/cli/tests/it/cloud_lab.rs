@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tapster_protocol::testing::Builder;
+
 use crate::lab::Lab;
 
 /// Where WAL is that Barman's tool has fetched.
@@ -32,13 +34,34 @@ pub fn installed(name: &str) -> PathBuf {
 impl CloudLab {
     /// Starts a server that archives nowhere yet. `None` where there is no PostgreSQL.
     pub fn new(url: &str, endpoint: &str, variables: Vec<(&'static str, String)>) -> Option<Self> {
+        Self::with(url, endpoint, variables, |builder| {
+            builder.config("archive_mode = on").config("archive_command = ''")
+        })
+    }
+
+    /// The same, of a server as one configures it.
+    pub fn with(
+        url: &str,
+        endpoint: &str,
+        variables: Vec<(&'static str, String)>,
+        configure: impl FnOnce(Builder) -> Builder,
+    ) -> Option<Self> {
         let lab = Lab::with(|mut builder| {
             for (name, value) in &variables {
                 builder = builder.variable(name, value);
             }
-            builder.config("archive_mode = on").config("archive_command = ''")
+            configure(builder)
         })?;
         Some(Self { lab, url: url.to_owned(), endpoint: endpoint.to_owned(), variables })
+    }
+
+    /// A tool that runs until it is told to stop.
+    pub fn start(&self, name: &str, options: &[&str]) -> Command {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("tapster"));
+        command.args(["cloud", name, "--endpoint-url", &self.endpoint]).args(options);
+        command.args([self.url.as_str(), "main"]);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     /// Runs a tool.
@@ -135,6 +158,19 @@ impl CloudLab {
         point: &str,
         sql: &str,
     ) -> String {
+        let target = format!("recovery_target_name = {point}\nrecovery_target_action = promote\n");
+        self.ask_restored_at(backup, restored_by, wal_by, &target, sql)
+    }
+
+    /// The same with these settings for recovery.
+    pub fn ask_restored_at(
+        &self,
+        backup: &str,
+        restored_by: Whose,
+        wal_by: Whose,
+        target: &str,
+        sql: &str,
+    ) -> String {
         let data = self.lab.destination(&format!("{backup}-by-{restored_by:?}-{wal_by:?}"));
         self.ok(restored_by, "restore", &[], &[backup, data.to_str().unwrap()]);
         let restore = match wal_by {
@@ -144,10 +180,7 @@ impl CloudLab {
             }
             Whose::Barmans => format!("cp {}/%f %p", self.beside(FETCHED)),
         };
-        let settings = format!(
-            "archive_mode = off\nrestore_command = '{restore}'\nrecovery_target_name = {point}\n\
-             recovery_target_action = promote\n"
-        );
+        let settings = format!("archive_mode = off\nrestore_command = '{restore}'\n{target}");
         let auto = data.join("postgresql.auto.conf");
         std::fs::write(&auto, std::fs::read_to_string(&auto).unwrap() + &settings).unwrap();
         std::fs::write(data.join("recovery.signal"), "").unwrap();

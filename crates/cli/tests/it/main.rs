@@ -40,6 +40,8 @@ mod cloud_lab;
 #[cfg(feature = "cloud")]
 mod cloud_parity;
 #[cfg(feature = "cloud")]
+mod cloud_receive;
+#[cfg(feature = "cloud")]
 mod cloud_wal;
 mod commands_cycle;
 mod commands_errors;

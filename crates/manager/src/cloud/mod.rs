@@ -18,6 +18,7 @@ mod wal_daemon;
 mod wal_error;
 mod wal_objects;
 mod wal_owner;
+mod wal_receive;
 mod wal_restore;
 
 use tapster_cloud::{CloudError, Layout, Store};
@@ -30,6 +31,10 @@ pub use place::CloudPlace;
 pub use wal_archive::{CloudArchiveOptions, CloudArchiveReport, CloudArchived, is_archived_ahead};
 pub use wal_daemon::{DaemonAnswer, archive_by_daemon};
 pub use wal_error::CloudWalError;
+pub use wal_receive::{
+    Acknowledge, CloudReceiveError, CloudReceiveEvent, CloudReceiveOptions, CloudReceiveReport,
+    create_receive_slot, drop_receive_slot,
+};
 pub use wal_restore::{CloudRestoreOptions, CloudRestored, take_from_spool};
 
 /// A server whose base backups and WAL are in an object store.

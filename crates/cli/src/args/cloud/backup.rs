@@ -1,6 +1,7 @@
 //! `barman-cloud-backup`.
 
 use super::common::CloudArgs;
+use super::connection::ConnectionArgs;
 use super::sizes::size;
 use crate::args::values::{backup_name, positive};
 
@@ -97,15 +98,8 @@ pub(crate) struct CloudBackupArgs {
     pub(crate) cloud: CloudArgs,
     #[command(flatten)]
     pub(crate) compression: CompressionArgs,
-    /// host or directory of the Unix socket of the server
-    #[arg(short = 'h', long)]
-    pub(crate) host: Option<String>,
-    /// port of the server
-    #[arg(short, long)]
-    pub(crate) port: Option<String>,
-    /// role to connect as
-    #[arg(short = 'U', long)]
-    pub(crate) user: Option<String>,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
     /// do the first checkpoint as fast as possible
     #[arg(long)]
     pub(crate) immediate_checkpoint: bool,
@@ -121,9 +115,6 @@ pub(crate) struct CloudBackupArgs {
     /// bytes sent per second, at most
     #[arg(long, value_parser = size)]
     pub(crate) max_bandwidth: Option<u64>,
-    /// database, or connection string (default: postgres)
-    #[arg(short, long)]
-    pub(crate) dbname: Option<String>,
     /// a name for the backup, to be used instead of its id
     #[arg(short, long, value_name = "BACKUP_NAME", value_parser = backup_name)]
     pub(crate) name: Option<String>,

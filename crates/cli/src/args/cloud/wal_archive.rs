@@ -60,9 +60,22 @@ pub(crate) struct CloudWalDaemonArgs {
     pub(crate) wal_dir: PathBuf,
 }
 
-/// How WAL is stored.
+/// How files of a `pg_wal` are archived.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ArchiveHow {
+    #[command(flatten)]
+    stored: StoredHow,
+    /// archive so many files at the same time: others that PostgreSQL has ready go with the one it asks for (default: 1)
+    #[arg(short = 'J', long, value_name = "JOBS", default_value = "1", value_parser = positive, hide_default_value = true)]
+    parallel: u64,
+    /// where is noted what was archived before PostgreSQL asked for it
+    #[arg(long, default_value = "/var/tmp/walarchive")]
+    spool_dir: PathBuf,
+}
+
+/// How WAL is stored.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct StoredHow {
     #[command(flatten)]
     compression: WalCompression,
     /// how hard to compress: a number, or low, medium, high
@@ -72,12 +85,6 @@ pub(crate) struct ArchiveHow {
     tags: Tags,
     #[command(flatten)]
     history_tags: HistoryTags,
-    /// archive so many files at the same time: others that PostgreSQL has ready go with the one it asks for (default: 1)
-    #[arg(short = 'J', long, value_name = "JOBS", default_value = "1", value_parser = positive, hide_default_value = true)]
-    parallel: u64,
-    /// where is noted what was archived before PostgreSQL asked for it
-    #[arg(long, default_value = "/var/tmp/walarchive")]
-    spool_dir: PathBuf,
     /// key of the key management service to encrypt with
     #[arg(long, help_heading = GOOGLE)]
     kms_key_name: Option<String>,
@@ -152,6 +159,21 @@ struct HistoryTags {
 impl ArchiveHow {
     /// For the archive.
     pub(crate) fn options(&self) -> CloudArchiveOptions {
+        let mut options = self.stored.options();
+        options.parallel = usize::try_from(self.parallel).unwrap_or(usize::MAX);
+        options.spool_dir.clone_from(&self.spool_dir);
+        options
+    }
+
+    /// For the store.
+    pub(crate) fn encrypted(&self, options: StoreOptions) -> StoreOptions {
+        self.stored.encrypted(options)
+    }
+}
+
+impl StoredHow {
+    /// For the archive.
+    pub(crate) fn options(&self) -> CloudArchiveOptions {
         let mut options = CloudArchiveOptions::default();
         let given = &self.compression;
         options.compression = [
@@ -169,8 +191,6 @@ impl ArchiveHow {
         let either = |one: &Vec<_>, other: &Vec<_>| if one.is_empty() { other.clone() } else { one.clone() };
         options.tags = either(&self.tags.tag, &self.tags.tags);
         options.history_tags = either(&self.history_tags.history_tag, &self.history_tags.history_tags);
-        options.parallel = usize::try_from(self.parallel).unwrap_or(usize::MAX);
-        options.spool_dir.clone_from(&self.spool_dir);
         options
     }
 

@@ -1,12 +1,11 @@
 //! `barman-cloud-backup`.
 
 use tapster_cloud::{Encryption, StoreOptions};
-use tapster_manager::cloud::backup::{CloudBackupOptions, PostgresSource};
+use tapster_manager::cloud::backup::CloudBackupOptions;
 use tapster_manager::{BackupName, Context, Silent};
-use tapster_protocol::{ConnInfo, ConnInfoError, Environment};
 use walfile::codec::Compression;
 
-use super::{Tool, jobs};
+use super::{Tool, jobs, source};
 use crate::args::cloud::backup::{CloudBackupArgs, CompressionArgs, EncryptionName, Tag, TagArgs};
 use crate::environment;
 use crate::failure::Failure;
@@ -41,8 +40,7 @@ pub(crate) fn run(args: &CloudBackupArgs, session: &Session) -> Result<(), Failu
         options.max_bandwidth = args.max_bandwidth;
         options.immediate_checkpoint = args.immediate_checkpoint;
         options.tags = tags(&args.tags)?;
-        let conninfo = conninfo(args).map_err(|error| Failure::cloud_operation(error.to_string()))?;
-        let source = PostgresSource::new(conninfo, Environment::from_process());
+        let source = source(&args.connection)?;
         let context = Context::new(&Silent).with_stop(session.stop.clone());
         let report = server.backup(&options, &source, &context);
         report.map(drop).map_err(|error| Failure::cloud_backup(&error))
@@ -89,20 +87,4 @@ fn tags(args: &TagArgs) -> Result<Vec<(String, String)>, Failure> {
         ));
     }
     Ok(tags)
-}
-
-/// A connection string in the place of the database stands for all of it.
-fn conninfo(args: &CloudBackupArgs) -> Result<ConnInfo, ConnInfoError> {
-    let database = args.dbname.as_deref().unwrap_or("postgres");
-    if database.is_empty() || database.contains('=') || database.contains("://") {
-        return ConnInfo::parse(database);
-    }
-    let mut conninfo = ConnInfo::new();
-    for (key, value) in [("host", &args.host), ("port", &args.port), ("user", &args.user)] {
-        if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
-            conninfo.set(key, value)?;
-        }
-    }
-    conninfo.set("dbname", database)?;
-    Ok(conninfo)
 }

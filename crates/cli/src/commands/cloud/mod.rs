@@ -7,17 +7,26 @@ pub(crate) mod backup_list;
 pub(crate) mod backup_show;
 pub(crate) mod check_wal_archive;
 pub(crate) mod list_files;
+pub(crate) mod receive_wal;
 pub(crate) mod restore;
 pub(crate) mod verify_backup;
 pub(crate) mod wal_archive;
 pub(crate) mod wal_daemon;
 pub(crate) mod wal_restore;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use tapster_catalog::BackupId;
 use tapster_cloud::{CloudError, StoreOptions, StoreUrl};
+use tapster_manager::cloud::backup::PostgresSource;
 use tapster_manager::cloud::{CloudPlace, CloudServer};
+use tapster_protocol::{ConnInfo, ConnInfoError, Environment as PostgresEnvironment};
 
 use crate::args::cloud::common::CloudArgs;
+use crate::args::cloud::connection::ConnectionArgs;
 use crate::environment;
 use crate::failure::{Failure, Kind};
 use crate::logging;
@@ -103,4 +112,37 @@ fn jobs(given: Option<u64>) -> Option<usize> {
 /// The backup that a text names.
 fn select(server: &CloudServer, verb: &str, text: &str) -> Result<BackupId, Failure> {
     server.select(text).map_err(|error| Failure::cloud_select(verb, &error))
+}
+
+/// The server that is backed up, or whose WAL is received.
+fn source(args: &ConnectionArgs) -> Result<PostgresSource, Failure> {
+    let conninfo = conninfo(args).map_err(|error| Failure::cloud_operation(error.to_string()))?;
+    Ok(PostgresSource::new(conninfo, PostgresEnvironment::from_process()))
+}
+
+/// A connection string in the place of the database stands for all of it.
+fn conninfo(args: &ConnectionArgs) -> Result<ConnInfo, ConnInfoError> {
+    let database = args.dbname.as_deref().unwrap_or("postgres");
+    if database.is_empty() || database.contains('=') || database.contains("://") {
+        return ConnInfo::parse(database);
+    }
+    let mut conninfo = ConnInfo::new();
+    for (key, value) in [("host", &args.host), ("port", &args.port), ("user", &args.user)] {
+        if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
+            conninfo.set(key, value)?;
+        }
+    }
+    conninfo.set("dbname", database)?;
+    Ok(conninfo)
+}
+
+/// Set by the first signal that asks for an end; a second one ends the process at once.
+fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
+    let stop: Arc<AtomicBool> = Arc::default();
+    for signal in [SIGTERM, SIGINT] {
+        flag::register_conditional_default(signal, Arc::clone(&stop))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+            .map_err(|error| Failure::unexpected(format!("cannot install signal handlers: {error}")))?;
+    }
+    Ok(stop)
 }

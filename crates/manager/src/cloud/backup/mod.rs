@@ -19,8 +19,8 @@ use tapster_copy::archive::{ArchiveRelay, RelayOptions, RelayReport};
 use tapster_copy::compress::all_cores;
 use tapster_copy::pages::PageRules;
 use tapster_protocol::{
-    BackupEnd, BackupEvent, BaseBackupOptions, ConnInfo, ConnectOptions, Connection, Environment,
-    ManifestMode, Mode,
+    BackupEnd, BackupEvent, BaseBackupOptions, ConnInfo, ConnInfoError, ConnectOptions, Connection,
+    Environment, ManifestMode, Mode,
 };
 use walfile::{BackupLabel, SegmentName};
 
@@ -72,16 +72,21 @@ impl PostgresSource {
         Self { conninfo, environment }
     }
 
-    fn connect(&self, mode: Mode, context: &Context<'_>) -> Result<Connection, CloudBackupError> {
+    /// How it is reached by who calls itself so, unless it was given another name.
+    pub(in crate::cloud) fn resolve(&self, application: &str) -> Result<ConnectOptions, ConnInfoError> {
         let mut conninfo = self.conninfo.clone();
         if conninfo.get("application_name").is_none() {
-            conninfo.set("application_name", "barman_cloud_backup")?;
+            conninfo.set("application_name", application)?;
         }
         // Times in answers can then be read whatever the server's DateStyle.
         if conninfo.get("options").is_none() {
             conninfo.set("options", "-cdatestyle=iso")?;
         }
-        let options = ConnectOptions::resolve(&conninfo, &self.environment)?;
+        ConnectOptions::resolve(&conninfo, &self.environment)
+    }
+
+    fn connect(&self, mode: Mode, context: &Context<'_>) -> Result<Connection, CloudBackupError> {
+        let options = self.resolve("barman_cloud_backup")?;
         Ok(Connection::connect_with_stop(&options, mode, context.stop.clone())?)
     }
 }

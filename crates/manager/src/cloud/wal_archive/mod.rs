@@ -7,18 +7,17 @@ mod record;
 mod source;
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use tapster_catalog::same_content::Unread;
 use tapster_catalog::{durable, same_content};
-use tapster_cloud::{CloudError, StoreIdentity, WriteOptions};
-use walfile::codec::{self, Compression, Level};
+use tapster_cloud::{CloudError, PutMode, StoreIdentity, WriteOptions};
+use walfile::codec::{Compression, Level};
 use walfile::{SystemId, WalName};
 
 pub(super) use self::batch::Batch;
-use self::outgoing::Outgoing;
+pub(super) use self::outgoing::Outgoing;
 pub(super) use self::ready::beside;
 pub(super) use self::record::Record;
 use self::source::{FileState, Source};
@@ -283,6 +282,18 @@ impl CloudServer {
         Ok(found)
     }
 
+    /// Only the file at `path`, of which all that is archived is `there`.
+    pub(super) fn archive_file(
+        &self,
+        path: &Path,
+        name: WalName,
+        there: Option<&Vec<StoredWal>>,
+        options: &CloudArchiveOptions,
+    ) -> Result<(), CloudWalError> {
+        let mut source = Source::open(path, name)?;
+        self.upload(&mut source, name, there, options).map(drop)
+    }
+
     /// Puts `source` into the bucket, unless what is `there` is the same.
     fn upload(
         &self,
@@ -296,6 +307,7 @@ impl CloudServer {
         }
         let key = format!("{}{}", self.layout().wal(name), ending(options.compression));
         let mut write = WriteOptions::default();
+        write.mode = PutMode::Create;
         write.tags.clone_from(match name {
             WalName::History(_) if !options.history_tags.is_empty() => &options.history_tags,
             _ => &options.tags,
@@ -304,29 +316,8 @@ impl CloudServer {
             Compression::None => source.length,
             _ => source.length / 3,
         };
-        let compress = |error| CloudWalError::Compress {
-            path: PathBuf::from(name.to_string()),
-            compression: options.compression,
-            source: error,
-        };
         let out = Outgoing::new(self.store(), &key, write, expected);
-        let mut encoder =
-            codec::encoder(out, options.compression, options.level).map_err(|e| compress(e.into()))?;
-        let mut buffer = vec![0; 128 * 1024];
-        let read = |error| CloudWalError::Read { path: PathBuf::from(name.to_string()), source: error };
-        loop {
-            match source.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(got) => encoder
-                    .write_all(buffer.get(..got).unwrap_or_default())
-                    .map_err(|e| e.downcast::<CloudError>().map_or_else(compress, CloudWalError::Store))?,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(read(error)),
-            }
-        }
-        let out = encoder
-            .finish()
-            .map_err(|e| e.downcast::<CloudError>().map_or_else(compress, CloudWalError::Store))?;
+        let out = out.fill(name, source, options.compression, options.level)?;
         let state = source.finish()?;
         match out.finish() {
             Ok(()) => Ok((CloudArchived::Uploaded, state)),

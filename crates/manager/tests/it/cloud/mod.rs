@@ -2,5 +2,6 @@
 
 mod lab;
 mod proxy;
+mod receive;
 mod wal_archive;
 mod wal_restore;
