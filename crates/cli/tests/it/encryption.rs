@@ -99,22 +99,31 @@ fn stored(lab: &Lab, wal: &str) -> PathBuf {
     lab.server_dir().join("wals").join(&wal[..16]).join(wal)
 }
 
+/// Whether Barman sees that a file is encrypted. It asks `file`, which knows session keys for RSA by their length; of one in 256 the
+/// number is shorter, and Barman hands out what is stored as if that were the segment.
+fn barman_sees(path: &Path) -> bool {
+    let said = original("file", &["--brief", path.to_str().unwrap()]).unwrap().stdout;
+    said.contains("PGP") && said.contains("encrypted")
+}
+
 /// Both programs give out the same segment, which is the server's.
 fn comes_out_of_both(lab: &Lab, wal: &str) {
     let out = lab.path("out");
     let args = ["get-wal", "-o", out.to_str().unwrap(), "main", wal];
-    let mut contents = Vec::new();
-    for barman in [false, true] {
+    let get = |barman: bool| {
         let _ = fs::remove_dir_all(&out);
         fs::create_dir(&out).unwrap();
         succeeded(&if barman { lab.barman(&args).unwrap() } else { lab.run(&args) });
-        contents.push(fs::read(out.join(wal)).unwrap());
-    }
-    let lengths: Vec<usize> = contents.iter().map(Vec::len).collect();
-    assert_eq!(lengths, [16 << 20; 2], "{wal}");
-    assert!(contents[0] == contents[1], "{wal}");
+        fs::read(out.join(wal)).unwrap()
+    };
+    let theirs = get(true);
+    let ours = get(false);
+    assert_eq!(ours.len(), 16 << 20, "{wal}");
+    let expected =
+        if barman_sees(&stored(lab, wal)) { ours.clone() } else { fs::read(stored(lab, wal)).unwrap() };
+    assert!(theirs == expected, "{wal}: {} bytes from Barman", theirs.len());
     let original = lab.cluster.wal_dir().join(wal);
-    assert!(!original.exists() || fs::read(original).unwrap() == contents[0], "{wal}");
+    assert!(!original.exists() || fs::read(original).unwrap() == ours, "{wal}");
 }
 
 fn no_passphrase_in(lab: &Lab, run: &Run) {
