@@ -48,13 +48,18 @@ fn metavar(arg: &Arg) -> String {
     arg.get_value_names().and_then(<[_]>::first).map_or(upper, ToString::to_string)
 }
 
-/// ` NJOBS`, ` [{copy,link,off}]` or nothing.
+/// ` NJOBS`, ` [{copy,link,off}]`, ` [TAGS_LIST ...]` or nothing.
 fn value_suffix(arg: &Arg) -> String {
     if !arg.get_action().takes_values() {
         return String::new();
     }
     let optional = arg.get_num_args().is_some_and(|range| range.min_values() == 0);
-    if optional { format!(" [{}]", metavar(arg)) } else { format!(" {}", metavar(arg)) }
+    let many = arg.get_num_args().is_some_and(|range| range.max_values() > 1);
+    match (optional, many) {
+        (true, true) => format!(" [{} ...]", metavar(arg)),
+        (true, false) => format!(" [{}]", metavar(arg)),
+        _ => format!(" {}", metavar(arg)),
+    }
 }
 
 fn is_builtin(arg: &Arg, spelling: Spelling) -> bool {
@@ -127,6 +132,7 @@ pub(crate) fn usage(name: &str, command: &Command, spelling: Spelling, commands:
         return format!("{prefix} {flat}");
     }
     let indent = " ".repeat(prefix.len() + 1);
+    let options: Vec<String> = options.iter().flat_map(|part| pieces(part)).collect();
     let mut lines = fill(&options, &indent);
     lines.extend(fill(&positionals, &indent));
     if let Some(first) = lines.first_mut() {
@@ -138,6 +144,17 @@ pub(crate) fn usage(name: &str, command: &Command, spelling: Spelling, commands:
 /// The options and operands of a usage line, each with its value and in brackets where it may be left out.
 pub(crate) fn synopsis(command: &Command, spelling: Spelling) -> Vec<String> {
     [option_parts(command, spelling), positional_parts(command)].concat()
+}
+
+/// Where a part may be broken: argparse takes the first bracket that closes for its end.
+fn pieces(part: &str) -> Vec<String> {
+    match part.split_once("] | ") {
+        Some((first, rest)) => {
+            let rest = rest.split(' ').map(str::to_owned);
+            [format!("{first}]"), "|".to_owned()].into_iter().chain(rest).collect()
+        }
+        None => vec![part.to_owned()],
+    }
 }
 
 /// `parts` on as few lines as fit.

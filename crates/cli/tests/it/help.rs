@@ -22,7 +22,15 @@ help! {
     get_wal: "barman" ["get-wal", "--help"];
     wal_restore: "barman-wal-restore" ["--help"];
     wal_archive: "tapster" ["wal-archive", "--help"];
+    cloud_backup: "barman-cloud-backup" ["--help"];
+    cloud_backup_delete: "barman-cloud-backup-delete" ["--help"];
     cloud_backup_keep: "barman-cloud-backup-keep" ["--help"];
+    cloud_backup_list: "barman-cloud-backup-list" ["--help"];
+    cloud_backup_show: "barman-cloud-backup-show" ["--help"];
+    cloud_check_wal_archive: "barman-cloud-check-wal-archive" ["--help"];
+    cloud_restore: "barman-cloud-restore" ["--help"];
+    cloud_wal_archive: "barman-cloud-wal-archive" ["--help"];
+    cloud_wal_restore: "barman-cloud-wal-restore" ["--help"];
     basebackup: "tapster" ["basebackup", "-?"];
     receivewal: "tapster" ["receivewal", "--help"];
 }

@@ -79,6 +79,14 @@ pub(crate) struct SnapshotLockArgs {
     /// only with snapshots of disks
     #[arg(long, value_parser = positive, allow_negative_numbers = true, help_heading = S3)]
     aws_snapshot_lock_cool_off_period: Option<u64>,
+    #[command(flatten)]
+    end: SnapshotLockEnd,
+}
+
+/// Until when they are locked.
+#[derive(Clone, Debug, clap::Args)]
+#[group(id = "exclusive-lock-end", multiple = false)]
+struct SnapshotLockEnd {
     /// only with snapshots of disks
     #[arg(long, help_heading = S3)]
     aws_snapshot_lock_expiration_date: Option<String>,

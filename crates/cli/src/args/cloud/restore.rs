@@ -54,10 +54,10 @@ pub(crate) struct CloudRestoreArgs {
     #[command(flatten)]
     pub(crate) targets: CloudTargets,
     /// only show what would be done
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) dry_run: bool,
     /// parts of an archive that are fetched at the same time (default: 4)
-    #[arg(short, long, value_parser = positive, allow_negative_numbers = true)]
+    #[arg(short, long, value_parser = positive, allow_negative_numbers = true, hide_short_help = true)]
     pub(crate) jobs: Option<u64>,
     /// the bucket and the path in it, such as s3://bucket/path
     #[arg(value_name = "source_url")]

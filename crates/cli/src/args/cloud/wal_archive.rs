@@ -25,7 +25,7 @@ pub(crate) struct CloudWalArchiveArgs {
     #[command(flatten)]
     pub(crate) how: ArchiveHow,
     /// this cluster owns the archive from now on, whichever wrote to it before; once, after pg_upgrade
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) take_over: bool,
     /// the bucket and the path in it, such as s3://bucket/path
     #[arg(value_name = "destination_url")]
@@ -66,10 +66,10 @@ pub(crate) struct ArchiveHow {
     #[command(flatten)]
     stored: StoredHow,
     /// archive so many files at the same time: others that PostgreSQL has ready go with the one it asks for (default: 1)
-    #[arg(short = 'J', long, value_name = "JOBS", default_value = "1", value_parser = positive, hide_default_value = true)]
+    #[arg(short = 'J', long, value_name = "JOBS", default_value = "1", value_parser = positive, hide_default_value = true, hide_short_help = true)]
     parallel: u64,
     /// where is noted what was archived before PostgreSQL asked for it
-    #[arg(long, default_value = "/var/tmp/walarchive")]
+    #[arg(long, default_value = "/var/tmp/walarchive", hide_short_help = true)]
     spool_dir: PathBuf,
 }
 
@@ -89,8 +89,8 @@ pub(crate) struct StoredHow {
     #[arg(long, help_heading = GOOGLE)]
     kms_key_name: Option<String>,
     /// how the store encrypts what it keeps
-    #[arg(short, long, value_parser = ["AES256", "aws:kms"], help_heading = S3)]
-    encryption: Option<String>,
+    #[arg(short = 'e', long = "encryption", value_name = "ENCRYPTION", value_parser = ["AES256", "aws:kms"], help_heading = S3)]
+    encryption_name: Option<String>,
     /// key to encrypt with, with aws:kms
     #[arg(long, help_heading = S3)]
     sse_kms_key_id: Option<String>,
@@ -196,13 +196,14 @@ impl StoredHow {
 
     /// For the store.
     pub(crate) fn encrypted(&self, mut options: StoreOptions) -> StoreOptions {
-        options.encryption = match (self.encryption.as_deref(), &self.encryption_scope, &self.kms_key_name) {
-            (Some("aws:kms"), _, _) => Some(Encryption::Kms { key: self.sse_kms_key_id.clone() }),
-            (Some(_), _, _) => Some(Encryption::S3Managed),
-            (None, Some(scope), _) => Some(Encryption::Scope(scope.clone())),
-            (None, None, Some(key)) => Some(Encryption::GoogleKms(key.clone())),
-            (None, None, None) => None,
-        };
+        options.encryption =
+            match (self.encryption_name.as_deref(), &self.encryption_scope, &self.kms_key_name) {
+                (Some("aws:kms"), _, _) => Some(Encryption::Kms { key: self.sse_kms_key_id.clone() }),
+                (Some(_), _, _) => Some(Encryption::S3Managed),
+                (None, Some(scope), _) => Some(Encryption::Scope(scope.clone())),
+                (None, None, Some(key)) => Some(Encryption::GoogleKms(key.clone())),
+                (None, None, None) => None,
+            };
         options
     }
 }

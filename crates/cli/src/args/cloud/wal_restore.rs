@@ -27,7 +27,7 @@ pub(crate) struct CloudWalRestoreArgs {
     spool_dir: PathBuf,
     /// exit with 255 unless the file was fetched or the store says that it has no such file (1); so it is without this option too
     /// where recovery.signal says that the server is no standby
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) fail_hard: bool,
     /// How this program calls itself for what follows WAL_NAME.
     #[arg(long, hide = true)]
