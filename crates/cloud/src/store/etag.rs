@@ -1,7 +1,14 @@
-//! What S3 calls an object that was written in parts: the MD5 of the MD5s of its parts, and how many these are.
+//! What a store calls the content of an object. S3's name for one that was written in parts is the MD5 of the MD5s of its parts, and
+//! how many these are.
 
 use http::HeaderMap;
 use md5::{Digest as _, Md5};
+
+/// The name as a header has it: in Azure's listings it stands without quotes.
+pub(super) fn quoted(etag: String) -> String {
+    let is_quoted = etag.starts_with('"') || etag.starts_with("W/");
+    if is_quoted { etag } else { format!("\"{etag}\"") }
+}
 
 /// What the store called a part that it took.
 pub(super) fn of_part(headers: &HeaderMap) -> Option<[u8; 16]> {
@@ -34,6 +41,16 @@ fn sum(hex: &str) -> Option<[u8; 16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listing_and_an_answer_call_a_content_alike() {
+        for (listed, answered) in
+            [("0x8D4BCC2E4835CD0", "\"0x8D4BCC2E4835CD0\""), ("\"a\"", "\"a\""), ("W/\"a\"", "W/\"a\"")]
+        {
+            assert_eq!(quoted(listed.to_owned()), answered);
+            assert_eq!(quoted(answered.to_owned()), answered);
+        }
+    }
 
     #[test]
     fn a_name_tells_whether_an_object_is_of_these_parts() {

@@ -187,7 +187,8 @@ impl Store {
         let modified = OffsetDateTime::from_unix_timestamp(meta.last_modified.timestamp()).ok();
         match (key, modified) {
             (Some(key), Some(modified)) => {
-                Ok(ObjectInfo { key: key.to_owned(), size: meta.size, modified, etag: meta.e_tag })
+                let etag = meta.e_tag.map(etag::quoted);
+                Ok(ObjectInfo { key: key.to_owned(), size: meta.size, modified, etag })
             }
             _ => Err(CloudError::Invalid {
                 store: self.url().to_string(),

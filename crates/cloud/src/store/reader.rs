@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use object_store::{GetOptions, GetRange, GetResult};
 
-use super::{ObjectInfo, Store};
+use super::{ObjectInfo, Store, etag};
 use crate::CloudError;
 
 pub(super) const CHANGED: &str = "it was replaced or removed while it was read";
@@ -111,7 +111,8 @@ impl ObjectReader {
             self.store.call("reading", &self.info.key, async move { inner.get_opts(&path, options).await });
         match result {
             Ok(result)
-                if result.meta.e_tag.as_ref() == Some(&etag) && result.range == (at..at + self.left) =>
+                if result.meta.e_tag.clone().map(etag::quoted).as_ref() == Some(&etag)
+                    && result.range == (at..at + self.left) =>
             {
                 self.stream = Some(result.into_stream());
                 Ok(())

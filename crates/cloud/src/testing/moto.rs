@@ -1,12 +1,11 @@
 //! `moto_server`.
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use super::http::request;
+use super::server::Server;
 use crate::{Environment, Store, StoreOptions, StoreUrl};
 
 /// The name of the bucket that is there from the beginning.
@@ -16,18 +15,13 @@ const BUCKET: &str = "bucket";
 const SOME_SIGNATURE: &str =
     "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
 
-/// Ends the program as soon as the test does, however that ends: the shell's standard input is a pipe that only the test holds.
-const UNTIL_INPUT_ENDS: &str =
-    r#""$@" </dev/null & program=$!; cat >/dev/null; kill -9 "$program"; wait "$program""#;
-
 /// A store that speaks like S3, empty but for one bucket. It is stopped when this is dropped, or when the test's process ends, so
 /// that it can also be a `static`.
 ///
 /// It takes any credentials, and signatures are not checked.
 #[derive(Debug)]
 pub struct Moto {
-    process: Child,
-    address: SocketAddr,
+    server: Server,
     is_tls: bool,
 }
 
@@ -59,31 +53,20 @@ impl Moto {
             eprintln!("skipped: no moto_server at {} (scripts/setup cloud)", program.display());
             return None;
         }
-        let mut process = Command::new("/bin/sh")
-            .args(["-c", UNTIL_INPUT_ENDS, "sh"])
-            .arg(&program)
-            .args(["-H", "127.0.0.1", "-p", "0"])
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("start moto_server");
-        let mut log = BufReader::new(process.stderr.take().expect("its standard error"));
-        let address = address_in(&mut log);
-        // It logs each request; a full pipe would stop it.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Some(Self { process, address, is_tls: !arguments.is_empty() })
+        let mut all: Vec<&OsStr> = ["-H", "127.0.0.1", "-p", "0"].map(OsStr::new).to_vec();
+        all.extend(arguments);
+        let server = Server::start(&program, &all, "Running on ");
+        Some(Self { server, is_tls: !arguments.is_empty() })
     }
 
     /// `http://127.0.0.1:PORT` or `https://`, what `--endpoint-url` takes.
     pub fn endpoint(&self) -> String {
-        format!("{}://{}", if self.is_tls { "https" } else { "http" }, self.address)
+        format!("{}://{}", if self.is_tls { "https" } else { "http" }, self.address())
     }
 
     /// Where it listens.
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// The name of the bucket that is there.
@@ -159,29 +142,8 @@ impl Moto {
     pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
         let mut headers = headers.to_vec();
         headers.push(("Authorization", SOME_SIGNATURE));
-        let (status, answer) = request(self.address, method, target, &headers, body);
+        let (status, answer) = request(self.address(), method, target, &headers, body);
         assert!((200..300).contains(&status), "{method} {target}: {answer}");
         answer
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        let _ = self.process.wait();
-    }
-}
-
-fn address_in(log: &mut BufReader<impl Read>) -> SocketAddr {
-    let mut text = String::new();
-    loop {
-        let mut line = String::new();
-        let count = log.read_line(&mut line).expect("read the log of moto_server");
-        assert!(count > 0, "moto_server did not start: {text}");
-        if let Some((_, url)) = line.split_once("Running on http") {
-            let address = url.trim_start_matches(['s', ':', '/']);
-            return address.trim().parse().expect("the address of moto_server");
-        }
-        text.push_str(&line);
     }
 }

@@ -11,16 +11,26 @@ pub(super) struct Ports {
     pub(super) admin: u16,
 }
 
-/// In `TAPSTER_TEST_GARAGE`, where `scripts/setup` puts it, or in the `PATH`.
+/// The program of [`Garage`](super::Garage).
 pub(super) fn garage() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os("TAPSTER_TEST_GARAGE") {
+    program("TAPSTER_TEST_GARAGE", "garage/bin", "garage")
+}
+
+/// The program of [`Azurite`](super::Azurite).
+pub(super) fn azurite() -> Option<PathBuf> {
+    program("TAPSTER_TEST_AZURITE", "azurite/node_modules/.bin", "azurite-blob")
+}
+
+/// Where the variable says, where `scripts/setup` puts it below `target`, or in the `PATH`.
+fn program(variable: &str, directory: &str, name: &str) -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os(variable) {
         let named = PathBuf::from(named);
-        assert!(named.is_file(), "no program at {} (TAPSTER_TEST_GARAGE)", named.display());
+        assert!(named.is_file(), "no program at {} ({variable})", named.display());
         return Some(named);
     }
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/garage/bin/garage");
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target").join(directory).join(name);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let elsewhere = std::env::split_paths(&path).map(|directory| directory.join("garage"));
+    let elsewhere = std::env::split_paths(&path).map(|directory| directory.join(name));
     std::iter::once(installed).chain(elsewhere).find(|program| program.is_file())
 }
 

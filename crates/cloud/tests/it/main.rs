@@ -14,6 +14,7 @@
     unreachable_pub
 )]
 
+mod azurite;
 mod credentials;
 mod credentials_elsewhere;
 mod garage;
