@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use tapster_cloud::WriteOptions;
-use tapster_cloud::testing::Moto;
+use tapster_cloud::testing::{Azurite, Moto};
+use tapster_cloud::{Store, WriteOptions};
+use tapster_protocol::testing::Builder;
 
-use crate::cloud_lab::{CloudLab, Whose, installed};
+use crate::cloud_lab::{CloudLab, Place, Whose, installed};
 
 /// What is there, and whether it is whole. Barman's own tool stores no manifest that would say so.
-fn it_is_told_what_is_there_and_whether_it_is_whole(cloud: &CloudLab, moto: &Moto) {
+fn it_is_told_what_is_there_and_whether_it_is_whole(cloud: &CloudLab, store: &Store) {
     let ask = |name: &str, options: &[&str], backup: &str| {
         let (code, said, log) = cloud.run(Whose::Ours, name, options, &[backup]);
         (said, log, code)
@@ -19,13 +20,16 @@ fn it_is_told_what_is_there_and_whether_it_is_whole(cloud: &CloudLab, moto: &Mot
     let file = found.rsplit('/').next().unwrap();
     let first = file.split('.').next().unwrap();
     assert!(listed.0.contains("/cycle/main/base/2") && first.starts_with("00000001"), "{listed:?}");
-    let (said, _, code) = ask("verify-backup", &[], "ours");
-    assert!(said.contains(" files, ") && said.ends_with(" archives agree with the manifest\n"), "{said}");
+    let (said, log, code) = ask("verify-backup", &[], "ours");
+    assert!(
+        said.contains(" files, ") && said.ends_with(" archives agree with the manifest\n"),
+        "{said}{log}"
+    );
     assert_eq!(code, 0);
     let (said, log, code) = ask("verify-backup", &[], "barmans");
     assert!(log.contains("no backup_manifest") && said.is_empty(), "{said} {log}");
     assert_eq!((log.lines().count(), code), (1, 1), "{log}");
-    let (store, key) = (moto.store("cycle"), format!("main/wals/{}/{file}", &first[..16]));
+    let key = format!("main/wals/{}/{file}", &first[..16]);
     let bytes = store.read(&key, 64 << 20).unwrap();
     store.delete(std::slice::from_ref(&key)).unwrap();
     let (_, log, code) = ask("verify-backup", &[], "ours");
@@ -42,8 +46,20 @@ fn it_is_told_what_is_there_and_whether_it_is_whole(cloud: &CloudLab, moto: &Mot
 #[test]
 fn both_programs_bring_back_what_either_has_stored() {
     let Some(moto) = Moto::start() else { return };
-    let url = format!("s3://{}/cycle", moto.bucket());
-    let Some(cloud) = CloudLab::new(&url, &moto.endpoint(), moto.variables()) else { return };
+    let place = Place::s3(moto.url("cycle").to_string(), moto.endpoint(), moto.variables());
+    both_bring_back(place, &moto.store("cycle"), |builder| builder);
+}
+
+#[test]
+fn both_programs_bring_back_from_azure_what_either_has_stored() {
+    let Some(azurite) = Azurite::start() else { return };
+    let place = Place::of("azure-blob-storage", azurite.url("cycle").to_string(), azurite.variables());
+    both_bring_back(place, &azurite.store("cycle"), |builder| builder);
+}
+
+/// `store` is that place.
+pub fn both_bring_back(place: Place, store: &Store, configure: impl FnOnce(Builder) -> Builder) {
+    let Some(cloud) = CloudLab::archiving(place, configure) else { return };
     if !installed("barman-cloud-backup").exists() {
         assert!(std::env::var_os("CI").is_none(), "Barman's cloud tools are not installed");
         return;
@@ -73,7 +89,7 @@ fn both_programs_bring_back_what_either_has_stored() {
     cloud.wait_until_archived();
     let failed = cluster.value("SELECT failed_count FROM pg_stat_archiver");
     assert_eq!(failed, "0", "{}", cluster.log());
-    let objects = moto.store("cycle/main/wals").list("");
+    let objects = store.list("main/wals");
     let keys: Vec<String> = objects.map(|object| object.unwrap().key).collect();
     let files = keys.iter().map(|key| key.rsplit('/').next().unwrap());
     let forms: BTreeMap<&str, &str> = files.filter_map(|file| file.rsplit_once('.')).collect();
@@ -85,7 +101,7 @@ fn both_programs_bring_back_what_either_has_stored() {
     // Barman's tool knows labels of backups when it archives, not when it restores.
     cloud.fetch_by_barman(forms.into_keys().filter(|name| name.len() == 24 && *name > start.as_str()));
 
-    it_is_told_what_is_there_and_whether_it_is_whole(&cloud, &moto);
+    it_is_told_what_is_there_and_whether_it_is_whole(&cloud, store);
     let never = cluster.directory().join("never");
     let plan = cloud.ok(Whose::Ours, "restore", &["--dry-run"], &["auto", never.to_str().unwrap()]);
     assert!(plan.contains("segments without a gap, from 00000001"), "{plan}");

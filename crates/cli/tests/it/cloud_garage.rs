@@ -3,7 +3,7 @@
 use tapster_cloud::CloudError;
 use tapster_cloud::testing::Garage;
 
-use crate::cloud_lab::{CloudLab, Whose};
+use crate::cloud_lab::{CloudLab, Place, Whose};
 
 /// What a listing names can be read to its end. Only what was removed while a node was away may still be named, until that has caught up.
 fn everything_listed_is_whole(garage: &Garage, node: usize) {
@@ -22,8 +22,8 @@ fn everything_listed_is_whole(garage: &Garage, node: usize) {
 #[test]
 fn with_a_node_away_backups_are_taken_kept_deleted_and_brought_back_to_a_point_in_time() {
     let Some(mut garage) = Garage::start() else { return };
-    let (url, endpoint) = (garage.url("shop").to_string(), garage.endpoint(0));
-    let Some(cloud) = CloudLab::new(&url, &endpoint, garage.variables()) else { return };
+    let place = Place::s3(garage.url("shop").to_string(), garage.endpoint(0), garage.variables());
+    let Some(cloud) = CloudLab::new(place) else { return };
     let cluster = &cloud.lab.cluster;
     let ok =
         |name: &str, options: &[&str], arguments: &[&str]| cloud.ok(Whose::Ours, name, options, arguments);

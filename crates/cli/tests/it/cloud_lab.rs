@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tapster_protocol::testing::Builder;
+use tapster_protocol::testing::{Builder, Cluster};
 
 use crate::lab::Lab;
 
@@ -18,12 +19,31 @@ pub enum Whose {
     Barmans,
 }
 
+/// Where a store is, as tools are told it.
+#[derive(Clone)]
+pub struct Place {
+    pub url: String,
+    /// What both programs take.
+    pub options: Vec<String>,
+    pub variables: Vec<(&'static str, String)>,
+}
+
+impl Place {
+    /// A store that speaks like S3.
+    pub fn s3(url: String, endpoint: String, variables: Vec<(&'static str, String)>) -> Self {
+        Self { url, options: vec!["--endpoint-url".to_owned(), endpoint], variables }
+    }
+
+    /// One of another provider, which Barman's tools do not know by the URL.
+    pub fn of(provider: &str, url: String, variables: Vec<(&'static str, String)>) -> Self {
+        Self { url, options: vec!["--cloud-provider".to_owned(), provider.to_owned()], variables }
+    }
+}
+
 /// The server has what the tools need in its environment, as PostgreSQL's operators give it to them.
 pub struct CloudLab {
-    pub lab: Lab,
-    url: String,
-    endpoint: String,
-    variables: Vec<(&'static str, String)>,
+    pub lab: Arc<Lab>,
+    place: Place,
 }
 
 /// A tool of Barman's, where `scripts/setup cloud` installs it.
@@ -33,45 +53,40 @@ pub fn installed(name: &str) -> PathBuf {
 
 impl CloudLab {
     /// Starts a server that archives nowhere yet. `None` where there is no PostgreSQL.
-    pub fn new(url: &str, endpoint: &str, variables: Vec<(&'static str, String)>) -> Option<Self> {
-        Self::with(url, endpoint, variables, |builder| {
-            builder.config("archive_mode = on").config("archive_command = ''")
+    pub fn new(place: Place) -> Option<Self> {
+        Self::archiving(place, |builder| builder)
+    }
+
+    /// The same, of a server that is not as usual.
+    pub fn archiving(place: Place, configure: impl FnOnce(Builder) -> Builder) -> Option<Self> {
+        Self::with(place, |builder| {
+            configure(builder).config("archive_mode = on").config("archive_command = ''")
         })
     }
 
-    /// The same, of a server as one configures it.
-    pub fn with(
-        url: &str,
-        endpoint: &str,
-        variables: Vec<(&'static str, String)>,
-        configure: impl FnOnce(Builder) -> Builder,
-    ) -> Option<Self> {
+    /// Starts a server as one configures it.
+    pub fn with(place: Place, configure: impl FnOnce(Builder) -> Builder) -> Option<Self> {
         let lab = Lab::with(|mut builder| {
-            for (name, value) in &variables {
+            for (name, value) in &place.variables {
                 builder = builder.variable(name, value);
             }
             configure(builder)
         })?;
-        Some(Self { lab, url: url.to_owned(), endpoint: endpoint.to_owned(), variables })
+        Some(Self { lab: Arc::new(lab), place })
     }
 
-    /// A tool that runs until it is told to stop.
+    /// The same server with another place.
+    pub fn at(&self, place: Place) -> Self {
+        Self { lab: Arc::clone(&self.lab), place }
+    }
+
+    /// A tool of ours that runs until it is told to stop.
     pub fn start(&self, name: &str, options: &[&str]) -> Command {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("tapster"));
-        command.args(["cloud", name, "--endpoint-url", &self.endpoint]).args(options);
-        command.args([self.url.as_str(), "main"]);
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command
+        self.tool(Whose::Ours, name, options, &[])
     }
 
-    /// Runs a tool.
-    pub fn run(
-        &self,
-        whose: Whose,
-        name: &str,
-        options: &[&str],
-        arguments: &[&str],
-    ) -> (i32, String, String) {
+    /// A tool, to be run.
+    pub fn tool(&self, whose: Whose, name: &str, options: &[&str], arguments: &[&str]) -> Command {
         let mut command = match whose {
             Whose::Ours => {
                 let mut command = Command::new(assert_cmd::cargo::cargo_bin!("tapster"));
@@ -80,10 +95,22 @@ impl CloudLab {
             }
             Whose::Barmans => Command::new(installed(&format!("barman-cloud-{name}"))),
         };
-        command.args(["--endpoint-url", &self.endpoint]).args(options);
-        command.args([self.url.as_str(), "main"]).args(arguments);
-        let variables = self.variables.iter().map(|(name, value)| (name, value));
-        let output = command.envs(variables).stdin(Stdio::null()).output().unwrap();
+        command.args(&self.place.options).args(options);
+        command.args([self.place.url.as_str(), "main"]).args(arguments);
+        let variables = self.place.variables.iter().map(|(name, value)| (name, value));
+        command.envs(variables).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a tool. Returns its exit code, what it printed, and what it logged.
+    pub fn run(
+        &self,
+        whose: Whose,
+        name: &str,
+        options: &[&str],
+        arguments: &[&str],
+    ) -> (i32, String, String) {
+        let output = self.tool(whose, name, options, arguments).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
     }
@@ -96,7 +123,12 @@ impl CloudLab {
     }
 
     pub fn backup(&self, whose: Whose, options: &[&str]) {
-        let conninfo = self.lab.cluster.conninfo().to_conninfo_string();
+        self.backup_of(&self.lab.cluster, whose, options);
+    }
+
+    /// Of another server of the cluster.
+    pub fn backup_of(&self, cluster: &Cluster, whose: Whose, options: &[&str]) {
+        let conninfo = cluster.conninfo().to_conninfo_string();
         self.ok(whose, "backup", &[&["-d", &conninfo, "--immediate-checkpoint"], options].concat(), &[]);
     }
 
@@ -104,8 +136,9 @@ impl CloudLab {
     fn command(&self, name: &str, options: &str, arguments: &str) -> String {
         let program = assert_cmd::cargo::cargo_bin!("tapster").display();
         format!(
-            "{program} cloud {name} --endpoint-url {} {options} {} main {arguments}",
-            self.endpoint, self.url
+            "{program} cloud {name} {} {options} {} main {arguments}",
+            self.place.options.join(" "),
+            self.place.url
         )
     }
 
@@ -149,6 +182,13 @@ impl CloudLab {
         }
     }
 
+    /// From now on the server archives into a directory, which is returned.
+    pub fn archive_aside(&self) -> PathBuf {
+        let directory = self.lab.destination("aside");
+        self.archive_command(&format!("cp %p {}/%f", directory.display()));
+        directory
+    }
+
     /// Restores a backup, has a server replay to a named point what the bucket holds, and asks it.
     pub fn ask_restored(
         &self,
@@ -171,8 +211,21 @@ impl CloudLab {
         target: &str,
         sql: &str,
     ) -> String {
+        self.ask_restored_to(&[], backup, restored_by, wal_by, target, sql)
+    }
+
+    /// And with options of the restore.
+    pub fn ask_restored_to(
+        &self,
+        options: &[&str],
+        backup: &str,
+        restored_by: Whose,
+        wal_by: Whose,
+        target: &str,
+        sql: &str,
+    ) -> String {
         let data = self.lab.destination(&format!("{backup}-by-{restored_by:?}-{wal_by:?}"));
-        self.ok(restored_by, "restore", &[], &[backup, data.to_str().unwrap()]);
+        self.ok(restored_by, "restore", options, &[backup, data.to_str().unwrap()]);
         let restore = match wal_by {
             Whose::Ours => {
                 let options = format!("--parallel 4 --spool-dir {}-ahead", data.display());

@@ -11,7 +11,7 @@ use walfile::codec::{decoder, detect};
 use walfile::{Lsn, WalName};
 
 use crate::chaos::{Running, acknowledged, flushed, lsn, under_load, wait_for, wait_until_received};
-use crate::cloud_lab::{CloudLab, Whose};
+use crate::cloud_lab::{CloudLab, Place, Whose};
 
 const SEGMENT: u64 = 1 << 20;
 
@@ -79,7 +79,9 @@ fn what_is_acknowledged_as_stored_outlives_the_server_and_the_spool() {
     let configure = |builder: tapster_protocol::testing::Builder| {
         builder.wal_segment_mb(1).config("wal_keep_size = 2GB").config("max_wal_size = 2GB")
     };
-    let Some(cloud) = CloudLab::with(&url, &moto.endpoint(), moto.variables(), configure) else { return };
+    let Some(cloud) = CloudLab::with(Place::s3(url, moto.endpoint(), moto.variables()), configure) else {
+        return;
+    };
     let (cluster, store) = (&cloud.lab.cluster, moto.store("receive"));
     let conninfo = cluster.conninfo().to_conninfo_string();
     let slot = |options: &[&str]| {
@@ -142,7 +144,8 @@ fn what_is_acknowledged_as_stored_outlives_the_server_and_the_spool() {
 fn told_to_stop_it_brings_everything_to_the_bucket() {
     let Some(moto) = Moto::start() else { return };
     let url = format!("s3://{}/stop", moto.bucket());
-    let Some(cloud) = CloudLab::with(&url, &moto.endpoint(), moto.variables(), |b| b.wal_segment_mb(1))
+    let Some(cloud) =
+        CloudLab::with(Place::s3(url, moto.endpoint(), moto.variables()), |b| b.wal_segment_mb(1))
     else {
         return;
     };

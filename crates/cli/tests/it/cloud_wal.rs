@@ -10,36 +10,41 @@ use tapster_cloud::testing::Moto;
 
 const SEGMENT: usize = 1 << 20;
 
-struct Lab {
-    moto: Moto,
-    dir: tempfile::TempDir,
+pub struct Lab {
+    pub moto: Moto,
+    pub dir: tempfile::TempDir,
 }
 
 impl Lab {
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let moto = Moto::start()?;
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("pg_wal/archive_status")).unwrap();
         Some(Self { moto, dir })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// A segment of PostgreSQL 15, ready to be archived.
-    fn ready(&self, number: u64) -> (String, Vec<u8>) {
+    pub fn ready(&self, number: u64) -> (String, Vec<u8>) {
+        self.ready_of(number, SEGMENT)
+    }
+
+    /// The same of so many bytes.
+    pub fn ready_of(&self, number: u64, size: usize) -> (String, Vec<u8>) {
         let name = format!("0000000100000000{number:08X}");
-        let mut bytes = Vec::with_capacity(SEGMENT);
+        let mut bytes = Vec::with_capacity(size);
         bytes.extend(0xD110_u16.to_le_bytes());
         bytes.extend(2_u16.to_le_bytes());
         bytes.extend(1_u32.to_le_bytes());
-        bytes.extend((number << 20).to_le_bytes());
+        bytes.extend((number * size as u64).to_le_bytes());
         bytes.extend([0; 8]);
         bytes.extend(7_u64.to_le_bytes());
-        bytes.extend((SEGMENT as u32).to_le_bytes());
+        bytes.extend((size as u32).to_le_bytes());
         bytes.extend(8192_u32.to_le_bytes());
-        while bytes.len() < SEGMENT {
+        while bytes.len() < size {
             bytes.extend((bytes.len() as u64 * (number + 7)).to_le_bytes());
         }
         std::fs::write(self.path("pg_wal").join(&name), &bytes).unwrap();
@@ -47,7 +52,7 @@ impl Lab {
         (name, bytes)
     }
 
-    fn command(&self, program: &str, options: &[&str], arguments: &[&str]) -> Command {
+    pub fn command(&self, program: &str, options: &[&str], arguments: &[&str]) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("tapster"));
         command.arg0(program).current_dir(self.dir.path()).envs(self.moto.variables());
         if !options.contains(&"--endpoint-url") {
@@ -59,7 +64,7 @@ impl Lab {
         command
     }
 
-    fn run(&self, program: &str, options: &[&str], arguments: &[&str]) -> (i32, String) {
+    pub fn run(&self, program: &str, options: &[&str], arguments: &[&str]) -> (i32, String) {
         let output = self.command(program, options, arguments).output().unwrap();
         (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
     }

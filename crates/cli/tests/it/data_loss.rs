@@ -29,6 +29,8 @@ const OF_WAL: [(u32, &[&str]); 37] = [
         &[
             "l_a2_leftovers_of_a_crash_do_not_block",
             "l_a26_l_a2_what_was_acknowledged_is_there_after_any_crash",
+            "killed_at_any_moment_it_acknowledges_nothing_that_is_not_there",
+            "of_a_segment_in_parts_nothing_is_listed_before_it_is_whole",
         ],
     ),
     (3, &["l_a3_the_errors_directory_is_explained_retried_and_discarded"]),
@@ -49,26 +51,58 @@ const OF_WAL: [(u32, &[&str]); 37] = [
         ],
     ),
     (8, &["l_a8_segments_that_differ_only_behind_their_last_record_are_the_same"]),
-    // A catalog has one host, whose locks hold all that works on it.
-    (9, &["locked_backups_stay", "wal_stays_for_a_backup_whose_record_is_empty"]),
+    // A catalog has one host, whose locks hold all that works on it. An object store has many, and no locks.
+    (
+        9,
+        &[
+            "locked_backups_stay",
+            "wal_stays_for_a_backup_whose_record_is_empty",
+            "wal_of_a_backup_under_way_stays_until_it_has_been_silent_for_a_week",
+        ],
+    ),
     (10, &["l_a1_l_a10_l_a17_l_a22_what_is_no_segment_of_ours_is_refused"]),
     (
         11,
         &[
             "l_a11_l_a8_an_archived_segment_is_never_replaced",
             "the_same_again_is_fine_and_other_content_is_an_error",
+            "what_is_archived_is_never_replaced",
         ],
     ),
     (12, &["l_a12_a_history_file_is_never_replaced", "l_a12_a_history_file_of_another_cluster_is_refused"]),
-    (13, &["l_a25_l_a26_l_a13_any_failing_call_leaves_the_source_and_a_rerun_completes"]),
-    (14, &["l_a14_what_a_power_cut_left_of_it_is_none"]),
-    (15, &["l_a15_two_archivers_at_once_archive_each_file_once"]),
+    (
+        13,
+        &[
+            "l_a25_l_a26_l_a13_any_failing_call_leaves_the_source_and_a_rerun_completes",
+            "a_store_that_fails_is_a_failure",
+            "a_daemon_that_is_killed_has_acknowledged_nothing_that_is_not_there",
+        ],
+    ),
+    (
+        14,
+        &[
+            "l_a14_what_a_power_cut_left_of_it_is_none",
+            "l_a14_foreign_keys_are_passed_over",
+            "a_record_that_cannot_be_read_stops_every_deletion_and_hides_nothing",
+        ],
+    ),
+    (
+        15,
+        &[
+            "l_a15_two_archivers_at_once_archive_each_file_once",
+            "of_two_writers_one_wins_and_the_other_hears_it",
+        ],
+    ),
     (16, &["a_standby_replays_only_from_the_hub_under_load_and_through_a_promotion"]),
     (
         17,
         &[
             "l_a22_another_system_is_not_received_into_what_is_there",
             "another_clusters_wal_and_cut_off_wal_is_refused",
+            "l_a17_two_clusters_do_not_share_a_path",
+            "l_a17_texts_of_another_cluster_are_refused",
+            "l_a17_whose_the_place_is_is_asked_again",
+            "l_a17_an_upload_that_may_not_replace_says_so_at_its_end",
         ],
     ),
     (18, &["l_a18_appending_and_rebuilding_at_once_loses_no_line"]),
@@ -85,12 +119,21 @@ const OF_WAL: [(u32, &[&str]); 37] = [
     (28, &["l_a28_it_follows_a_promotion", "l_a28_follows_a_timeline_and_keeps_the_tail_partial"]),
     (29, &["l_a29_a_file_being_written_waits_for_the_next_run"]),
     (30, &["killed_again_and_again_it_loses_nothing", "a_short_partial_is_filled_up_and_a_long_one_refused"]),
-    (31, &["l_a31_get_refuses_what_is_no_whole_segment", "what_is_no_segment_never_gets_the_name"]),
+    (
+        31,
+        &[
+            "l_a31_get_refuses_what_is_no_whole_segment",
+            "what_is_no_segment_never_gets_the_name",
+            "what_is_broken_there_is_not_given_to_postgresql",
+        ],
+    ),
     (
         32,
         &[
             "l_a32_recovery_that_would_end_stops_and_a_standby_tries_again",
             "what_is_not_missing_is_told_apart",
+            "only_the_store_says_that_there_is_no_such_file",
+            "nothing_but_the_store_can_say_that_an_object_is_not_there",
         ],
     ),
     (33, &["l_a20_l_a33_newest_segments_and_histories", "a_history_file_is_needed_and_must_be_right"]),
@@ -107,6 +150,7 @@ const OF_BACKUPS: [(u32, &[&str]); 36] = [
         &[
             "l_c10_half_a_restore_cannot_be_started_and_half_a_deletion_not_restored",
             "a_file_copy_that_dies_is_in_nobodys_way",
+            "l_e2_a_backup_that_is_killed_is_in_nobodys_way",
         ],
     ),
     (3, &["nothing_is_left_of_a_manifest_that_was_not_made", "files_vanish_grow_and_shrink_under_the_copy"]),
@@ -177,6 +221,7 @@ const OF_RESTORES: [(u32, &[&str]); 14] = [
         &[
             "l_c10_half_a_restore_cannot_be_started_and_half_a_deletion_not_restored",
             "a_killed_restore_is_continued",
+            "what_is_not_whole_is_neither_done_nor_restored",
         ],
     ),
     (11, &["l_a19_large_segments_and_tablespaces", "every_form_goes_to_another_host_over_one_connection"]),
@@ -216,7 +261,27 @@ const OF_RETENTION: [(u32, &[&str]); 10] = [
     ),
     (8, &["l_d8_more_than_a_thousand_objects_are_listed_and_removed"]),
     (9, &["l_d9_ids_order_across_centuries_and_zones", "years_of_nights_leave_what_the_policy_names"]),
-    (10, &["l_d10_an_archive_is_empty_only_with_nothing_in_it"]),
+    (
+        10,
+        &[
+            "l_d10_an_archive_is_empty_only_with_nothing_in_it",
+            "whether_a_new_cluster_may_archive_is_judged_as_barman_does",
+        ],
+    ),
+];
+
+const OF_EXHAUSTION: [(u32, &[&str]); 5] = [
+    (
+        1,
+        &[
+            "l_e1_a_server_that_never_answers_is_given_up",
+            "l_e1_an_answer_that_stops_is_not_waited_for_for_ever",
+        ],
+    ),
+    (2, &["l_e2_a_backup_that_is_killed_is_in_nobodys_way"]),
+    (3, &["an_upload_holds_no_more_than_its_memory", "the_memory_is_kept_and_the_object_fits"]),
+    (4, &["a_million_files_take_no_memory"]),
+    (5, &["the_others_that_are_ready_go_with_it", "a_daemon_archives_for_others"]),
 ];
 
 fn sources(dir: &Path, text: &mut String) {
@@ -263,4 +328,9 @@ fn each_case_of_restores_is_held_by_tests_that_exist() {
 #[test]
 fn each_case_of_retention_is_held_by_tests_that_exist() {
     held('D', &OF_RETENTION, &[2]);
+}
+
+#[test]
+fn each_case_of_exhaustion_is_held_by_tests_that_exist() {
+    held('E', &OF_EXHAUSTION, &[]);
 }

@@ -35,12 +35,14 @@ mod cloud_conf;
 mod cloud_cycle;
 #[cfg(feature = "cloud")]
 mod cloud_garage;
+mod cloud_killed;
 #[cfg(feature = "cloud")]
 mod cloud_lab;
 #[cfg(feature = "cloud")]
 mod cloud_parity;
 #[cfg(feature = "cloud")]
 mod cloud_receive;
+mod cloud_servers;
 #[cfg(feature = "cloud")]
 mod cloud_wal;
 mod commands_cycle;
