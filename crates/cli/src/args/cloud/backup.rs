@@ -1,7 +1,7 @@
 //! `barman-cloud-backup`.
 
 use super::common::CloudArgs;
-use super::connection::ConnectionArgs;
+use super::connection::{ConnectionArgs, DatabaseArgs};
 use super::sizes::size;
 use crate::args::values::{backup_name, positive};
 
@@ -123,6 +123,8 @@ pub(crate) struct CloudBackupArgs {
     /// bytes sent per second, at most
     #[arg(long, value_parser = size)]
     pub(crate) max_bandwidth: Option<u64>,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
     /// a name for the backup, to be used instead of its id
     #[arg(short, long, value_name = "BACKUP_NAME", value_parser = backup_name)]
     pub(crate) name: Option<String>,

@@ -12,6 +12,11 @@ pub(crate) struct ConnectionArgs {
     /// role to connect as
     #[arg(short = 'U', long)]
     pub(crate) user: Option<String>,
+}
+
+/// Apart from these, as there it has another place among the options.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct DatabaseArgs {
     /// database, or connection string (default: postgres)
     #[arg(short, long)]
     pub(crate) dbname: Option<String>,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::common::CloudArgs;
-use super::connection::ConnectionArgs;
+use super::connection::{ConnectionArgs, DatabaseArgs};
 use super::sizes::size;
 use super::wal_archive::StoredHow;
 use crate::args::values::{non_negative, positive};
@@ -30,6 +30,8 @@ pub(crate) struct CloudReceiveWalArgs {
     pub(crate) cloud: CloudArgs,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
     #[command(flatten)]
     pub(crate) how: StoredHow,
     /// where WAL waits for the store; a directory of this receiver alone

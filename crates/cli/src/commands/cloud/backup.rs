@@ -40,7 +40,7 @@ pub(crate) fn run(args: &CloudBackupArgs, session: &Session) -> Result<(), Failu
         options.max_bandwidth = args.max_bandwidth;
         options.immediate_checkpoint = args.immediate_checkpoint;
         options.tags = tags(&args.tags)?;
-        let source = source(&args.connection)?;
+        let source = source(&args.connection, &args.database)?;
         let context = Context::new(&Silent).with_stop(session.stop.clone());
         let report = server.backup(&options, &source, &context);
         report.map(drop).map_err(|error| Failure::cloud_backup(&error))

@@ -26,7 +26,7 @@ use tapster_manager::cloud::{CloudPlace, CloudServer};
 use tapster_protocol::{ConnInfo, ConnInfoError, Environment as PostgresEnvironment};
 
 use crate::args::cloud::common::CloudArgs;
-use crate::args::cloud::connection::ConnectionArgs;
+use crate::args::cloud::connection::{ConnectionArgs, DatabaseArgs};
 use crate::environment;
 use crate::failure::{Failure, Kind};
 use crate::logging;
@@ -115,14 +115,14 @@ fn select(server: &CloudServer, verb: &str, text: &str) -> Result<BackupId, Fail
 }
 
 /// The server that is backed up, or whose WAL is received.
-fn source(args: &ConnectionArgs) -> Result<PostgresSource, Failure> {
-    let conninfo = conninfo(args).map_err(|error| Failure::cloud_operation(error.to_string()))?;
+fn source(args: &ConnectionArgs, database: &DatabaseArgs) -> Result<PostgresSource, Failure> {
+    let conninfo = conninfo(args, database).map_err(|error| Failure::cloud_operation(error.to_string()))?;
     Ok(PostgresSource::new(conninfo, PostgresEnvironment::from_process()))
 }
 
 /// A connection string in the place of the database stands for all of it.
-fn conninfo(args: &ConnectionArgs) -> Result<ConnInfo, ConnInfoError> {
-    let database = args.dbname.as_deref().unwrap_or("postgres");
+fn conninfo(args: &ConnectionArgs, database: &DatabaseArgs) -> Result<ConnInfo, ConnInfoError> {
+    let database = database.dbname.as_deref().unwrap_or("postgres");
     if database.is_empty() || database.contains('=') || database.contains("://") {
         return ConnInfo::parse(database);
     }

@@ -23,7 +23,7 @@ pub(crate) fn run(args: &CloudReceiveWalArgs, session: &Session) -> Result<(), F
     how.concurrency = 1;
     tool.run_with(args.how.encrypted(how), |server| {
         let failed = |error| Failure::cloud_receive(VERB, &error);
-        let source = source(&args.connection)?;
+        let source = source(&args.connection, &args.database)?;
         let slot = args.slot.as_deref().map(SlotName::new).transpose();
         let slot = slot.map_err(|error| Failure::cloud_usage(error.to_string()))?;
         if let Some(slot) = slot.as_ref().filter(|_| args.create_slot || args.drop_slot) {
