@@ -36,6 +36,7 @@ pub use error::{CloudError, UrlError};
 pub use layout::Layout;
 pub use options::{Addressing, AzureCredential, Encryption, Environment, Retries, StoreOptions};
 pub use store::{
-    DownloadOptions, Lock, LockMode, ObjectInfo, ObjectReader, PutMode, Store, Upload, WriteOptions,
+    DownloadOptions, Lock, LockMode, ObjectInfo, ObjectReader, PutMode, RangeRead, Store, Upload,
+    WriteOptions,
 };
 pub use url::{Provider, StoreUrl};

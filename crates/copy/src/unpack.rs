@@ -39,17 +39,75 @@ impl Clear for TarExtractor {
 enum Message {
     Archive(Option<u32>, Compression),
     Manifest,
-    Data(Vec<u8>),
+    Data(Piece),
+}
+
+/// Some bytes, in whatever they came in.
+type Piece = Box<dyn AsRef<[u8]> + Send>;
+
+/// A buffer with bytes at its beginning. It goes back to be filled again when they were read.
+#[derive(Debug)]
+struct Buffer {
+    bytes: Vec<u8>,
+    filled: usize,
+    home: SyncSender<Vec<u8>>,
+}
+
+impl Buffer {
+    fn room(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    /// Reads once, as much as there is room for.
+    fn fill(&mut self, input: &mut impl Read) -> io::Result<usize> {
+        let read = input.read(self.room())?;
+        self.filled += read;
+        Ok(read)
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.get(..self.filled).unwrap_or_default()
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // There are enough of them if there is no room.
+        let _ = self.home.try_send(std::mem::take(&mut self.bytes));
+    }
+}
+
+/// Makes buffers, and takes them back.
+#[derive(Debug)]
+struct Buffers {
+    home: SyncSender<Vec<u8>>,
+    free: Receiver<Vec<u8>>,
+}
+
+impl Buffers {
+    fn new() -> Self {
+        let (home, free) = sync_channel(QUEUE + 2);
+        Self { home, free }
+    }
+
+    /// An empty one.
+    fn next(&self) -> Buffer {
+        let bytes = self.free.try_recv().unwrap_or_else(|_| vec![0; PIECE]);
+        Buffer { bytes, filled: 0, home: self.home.clone() }
+    }
 }
 
 /// Feeds a [`TarExtractor`] from archives that are compressed, in the same order of calls.
 ///
-/// At most four pieces of 256 KiB are under way. A failure of the thread behind it comes out of whichever call is next.
+/// One thread decompresses, another one writes. Before each of them at most four pieces of 256 KiB wait, or of what was
+/// [given](Self::give). A failure of either comes out of whichever call is next.
 #[derive(Debug)]
 pub struct Unpacker(Pipe<TarExtractor>);
 
 impl Unpacker {
-    /// Starts the thread.
+    /// Starts the threads.
     pub fn start(extractor: TarExtractor) -> Self {
         Self(Pipe::start(extractor))
     }
@@ -82,6 +140,14 @@ impl Unpacker {
         self.0.feed(bytes)
     }
 
+    /// The same of bytes that need not be copied: they are dropped when they were read.
+    ///
+    /// # Errors
+    /// As [`Unpacker::start_archive`].
+    pub fn give(&mut self, bytes: impl AsRef<[u8]> + Send + 'static) -> Result<(), ExtractError> {
+        self.0.send(Message::Data(Box::new(bytes)))
+    }
+
     /// Everything handed over is extracted; what is left to do is [`TarExtractor::finish`].
     ///
     /// # Errors
@@ -91,22 +157,32 @@ impl Unpacker {
     }
 }
 
-/// The near end of the thread. The buffers of its pieces come back.
+/// The near end of the threads. The buffers of its pieces come back.
 #[derive(Debug)]
 pub(crate) struct Pipe<C: Clear> {
-    piece: Vec<u8>,
+    buffers: Buffers,
+    piece: Buffer,
     queue: Option<SyncSender<Message>>,
-    returned: Receiver<Vec<u8>>,
-    thread: Option<JoinHandle<Result<C, ExtractError>>>,
+    threads: Option<Threads<C>>,
+}
+
+#[derive(Debug)]
+struct Threads<C> {
+    decoding: JoinHandle<Result<(), ExtractError>>,
+    taking: JoinHandle<Result<C, ExtractError>>,
 }
 
 impl<C: Clear> Pipe<C> {
     pub(crate) fn start(target: C) -> Self {
         let (queue, work) = sync_channel(QUEUE);
-        let (give_back, returned) = sync_channel(QUEUE + 1);
-        let source = Source { work, next: None, piece: Vec::new(), used: 0, give_back };
-        let thread = std::thread::spawn(move || unpack(source, target));
-        Self { piece: Vec::with_capacity(PIECE), queue: Some(queue), returned, thread: Some(thread) }
+        let (steps, clear) = sync_channel(QUEUE);
+        let source = Source { work, next: None, piece: None, used: 0 };
+        let threads = Threads {
+            decoding: std::thread::spawn(move || decode(source, &steps)),
+            taking: std::thread::spawn(move || take(&clear, target)),
+        };
+        let buffers = Buffers::new();
+        Self { piece: buffers.next(), buffers, queue: Some(queue), threads: Some(threads) }
     }
 
     pub(crate) fn start_archive(
@@ -119,11 +195,7 @@ impl<C: Clear> Pipe<C> {
 
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), ExtractError> {
         while !bytes.is_empty() {
-            let room = PIECE.saturating_sub(self.piece.len());
-            let (now, later) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
-            self.piece.extend_from_slice(now);
-            bytes = later;
-            if self.piece.len() >= PIECE {
+            if self.piece.fill(&mut bytes).is_ok_and(|read| read == 0) {
                 self.flush()?;
             }
         }
@@ -137,115 +209,176 @@ impl<C: Clear> Pipe<C> {
     }
 
     fn flush(&mut self) -> Result<(), ExtractError> {
-        if self.piece.is_empty() {
+        if self.piece.filled == 0 {
             return Ok(());
         }
-        let mut empty = self.returned.try_recv().unwrap_or_default();
-        empty.clear();
-        let full = std::mem::replace(&mut self.piece, empty);
-        self.put(Message::Data(full))
+        let full = std::mem::replace(&mut self.piece, self.buffers.next());
+        self.put(Message::Data(Box::new(full)))
     }
 
     fn put(&mut self, message: Message) -> Result<(), ExtractError> {
         if self.queue.as_ref().is_some_and(|queue| queue.send(message).is_ok()) {
             return Ok(());
         }
-        // The thread has ended early: it knows why.
-        let failed = Err(ExtractError::Sequence { what: "the backup has failed before" });
-        self.thread
-            .take()
-            .map_or(failed, ended)
-            .and(Err(ExtractError::Sequence { what: "data after the end of the backup" }))
+        // A thread has ended early: it knows why.
+        self.end().and(Err(ExtractError::Sequence { what: "data after the end of the backup" }))
     }
 
     /// Everything handed over has been taken.
     pub(crate) fn join(mut self) -> Result<C, ExtractError> {
         self.flush()?;
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<C, ExtractError> {
         self.queue = None;
-        let failed = Err(ExtractError::Sequence { what: "the backup has failed before" });
-        self.thread.take().map_or(failed, ended)
+        let failed = ExtractError::Sequence { what: "the backup has failed before" };
+        self.threads.take().ok_or(failed)?.join()
     }
 }
 
 /// Nobody writes any more when this is gone: what was begun can be removed.
 impl<C: Clear> Drop for Pipe<C> {
     fn drop(&mut self) {
-        self.queue = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let _ = self.end();
     }
 }
 
-fn ended<C>(thread: JoinHandle<Result<C, ExtractError>>) -> Result<C, ExtractError> {
-    let panicked = |_| ExtractError::Decompress(io::Error::other("the decompressing thread panicked"));
-    thread.join().map_err(panicked)?
+impl<C> Threads<C> {
+    fn join(self) -> Result<C, ExtractError> {
+        let panicked = |_| ExtractError::Decompress(io::Error::other("an unpacking thread panicked"));
+        let decoded = self.decoding.join().map_err(panicked).flatten();
+        // When this one has failed, the other could not go on.
+        let target = self.taking.join().map_err(panicked).flatten()?;
+        decoded.map(|()| target)
+    }
 }
 
 struct Source {
     work: Receiver<Message>,
     next: Option<Message>,
-    piece: Vec<u8>,
+    piece: Option<Piece>,
     used: usize,
-    give_back: SyncSender<Vec<u8>>,
 }
 
 impl Source {
     fn message(&mut self) -> Option<Message> {
         self.next.take().or_else(|| self.work.recv().ok())
     }
+
+    /// The next data before the next archive or the manifest.
+    fn data(&mut self) -> Option<Piece> {
+        match self.message() {
+            Some(Message::Data(piece)) => Some(piece),
+            other => {
+                self.next = other;
+                None
+            }
+        }
+    }
 }
 
 impl Read for Source {
     /// The data up to the next archive or the manifest.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while self.used >= self.piece.len() {
-            match self.message() {
-                Some(Message::Data(piece)) => {
-                    let _ = self.give_back.try_send(std::mem::replace(&mut self.piece, piece));
-                    self.used = 0;
-                }
-                other => {
-                    self.next = other;
-                    return Ok(0);
-                }
+        loop {
+            let left = self.piece.as_deref().and_then(|piece| piece.as_ref().get(self.used..));
+            if let Some(mut left) = left.filter(|left| !left.is_empty()) {
+                let read = left.read(buf)?;
+                self.used += read;
+                return Ok(read);
+            }
+            // What was read is free before the next is waited for.
+            (self.piece, self.used) = (None, 0);
+            self.piece = self.data();
+            if self.piece.is_none() {
+                return Ok(0);
             }
         }
-        let read = self.piece.get(self.used..).unwrap_or_default().read(buf)?;
-        self.used += read;
-        Ok(read)
     }
 }
 
-fn unpack<C: Clear>(mut source: Source, mut target: C) -> Result<C, ExtractError> {
-    let mut buffer = vec![0; PIECE];
+/// What comes out of decompression.
+enum Step {
+    Archive(Option<u32>),
+    Manifest,
+    Data(Piece),
+    EndOfArchive,
+}
+
+/// Nobody takes any more steps, and whoever did knows why.
+struct Untaken;
+
+fn decode(mut source: Source, steps: &SyncSender<Step>) -> Result<(), ExtractError> {
+    let buffers = Buffers::new();
+    let step = |step| steps.send(step).map_err(|_| Untaken);
     while let Some(message) = source.message() {
-        let is_archive = matches!(message, Message::Archive(..));
-        let compression = match message {
-            Message::Archive(tablespace, compression) => {
-                target.start_archive(tablespace)?;
-                compression
-            }
+        let result = match message {
+            Message::Archive(tablespace, compression) => step(Step::Archive(tablespace))
+                .and_then(|()| clear(&mut source, compression, &buffers, &step))
+                .and_then(|decoded| match decoded {
+                    Ok(()) => step(Step::EndOfArchive).map(Ok),
+                    failed => Ok(failed),
+                }),
             Message::Manifest => {
-                target.start_manifest()?;
-                Compression::None
+                step(Step::Manifest).and_then(|()| clear(&mut source, Compression::None, &buffers, &step))
             }
-            Message::Data(_) => {
-                let text = "data after the end of the compressed stream";
-                return Err(ExtractError::Decompress(io::Error::other(text)));
+            Message::Data(_) => Ok(Err(io::Error::other("data after the end of the compressed stream"))),
+        };
+        match result {
+            Ok(decoded) => decoded.map_err(ExtractError::Decompress)?,
+            Err(Untaken) => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// What follows, up to the next archive or the manifest.
+fn clear(
+    source: &mut Source,
+    compression: Compression,
+    buffers: &Buffers,
+    step: &impl Fn(Step) -> Result<(), Untaken>,
+) -> Result<io::Result<()>, Untaken> {
+    if compression == Compression::None {
+        while let Some(piece) = source.data() {
+            step(Step::Data(piece))?;
+        }
+        return Ok(Ok(()));
+    }
+    let mut content = match decoder(source, compression) {
+        Ok(content) => content,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    loop {
+        let mut buffer = buffers.next();
+        // Codecs give what they have, which may be little.
+        let end = loop {
+            match buffer.fill(&mut content) {
+                Ok(0) => break Some(Ok(())),
+                Ok(_) if buffer.room().is_empty() => break None,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Some(Err(error)),
             }
         };
-        let mut content =
-            decoder(&mut source, compression).map_err(|error| ExtractError::Decompress(error.into()))?;
-        loop {
-            let read = content.read(&mut buffer).map_err(ExtractError::Decompress)?;
-            if read == 0 {
-                break;
-            }
-            target.feed(buffer.get(..read).unwrap_or_default())?;
+        if buffer.filled > 0 {
+            step(Step::Data(Box::new(buffer)))?;
         }
-        if is_archive {
-            target.end_archive()?;
+        if let Some(end) = end {
+            return Ok(end);
+        }
+    }
+}
+
+fn take<C: Clear>(steps: &Receiver<Step>, mut target: C) -> Result<C, ExtractError> {
+    while let Ok(step) = steps.recv() {
+        match step {
+            Step::Archive(tablespace) => target.start_archive(tablespace)?,
+            Step::Manifest => target.start_manifest()?,
+            Step::EndOfArchive => target.end_archive()?,
+            // What is summed up is still in the processor's cache when it is written.
+            Step::Data(piece) => (*piece).as_ref().chunks(PIECE).try_for_each(|part| target.feed(part))?,
         }
     }
     Ok(target)

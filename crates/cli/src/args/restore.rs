@@ -47,6 +47,15 @@ pub(crate) enum SyncMethod {
     Syncfs,
 }
 
+impl From<SyncMethod> for tapster_copy::SyncMethod {
+    fn from(method: SyncMethod) -> Self {
+        match method {
+            SyncMethod::Fsync => Self::Fsync,
+            SyncMethod::Syncfs => Self::Syncfs,
+        }
+    }
+}
+
 /// How far recovery goes.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Targets {

@@ -11,7 +11,7 @@ use time::PrimitiveDateTime;
 use walfile::{Lsn, Timeline};
 
 use super::{archive_wal, restore_remote};
-use crate::args::restore::{RestoreArgs, SyncMethod, Targets};
+use crate::args::restore::{RestoreArgs, Targets};
 use crate::args::values;
 use crate::failure::Failure;
 use crate::invocation::Program;
@@ -50,10 +50,7 @@ pub(crate) fn run(args: &RestoreArgs, session: &Session) -> Result<(), Failure> 
     options.restore_command.clone_from(&args.restore_command);
     options.combine_mode = args.combine_mode.map(|mode| mode.name().to_owned());
     options.jobs = args.jobs.map(jobs);
-    options.sync = match args.sync_method {
-        SyncMethod::Fsync => tapster_copy::SyncMethod::Fsync,
-        SyncMethod::Syncfs => tapster_copy::SyncMethod::Syncfs,
-    };
+    options.sync = args.sync_method.into();
     options.program = program(session)?;
     restore_remote::apply(args, &setup, &server, &mut options)?;
     restore(args, &options, &setup, &server)

@@ -9,6 +9,7 @@ mod list_after;
 mod lock;
 mod objects;
 mod parts;
+mod range;
 mod reader;
 mod runtime;
 mod upload;
@@ -23,6 +24,7 @@ use time::OffsetDateTime;
 
 pub use download::DownloadOptions;
 pub use lock::{Lock, LockMode};
+pub use range::RangeRead;
 pub use reader::ObjectReader;
 use runtime::Runtime;
 pub use upload::Upload;

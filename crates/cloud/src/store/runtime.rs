@@ -76,6 +76,15 @@ impl<T> Begun<T> {
     pub(crate) fn wait(self) -> Option<T> {
         self.receiver.recv().ok()
     }
+
+    /// Its end within that time: `None` when it has not come, `Some(None)` when it panicked.
+    pub(crate) fn wait_for(&self, patience: Duration) -> Option<Option<T>> {
+        match self.receiver.recv_timeout(patience) {
+            Ok(end) => Some(Some(end)),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Some(None),
+            Err(mpsc::RecvTimeoutError::Timeout) => None,
+        }
+    }
 }
 
 impl<T> Drop for Begun<T> {

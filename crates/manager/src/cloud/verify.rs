@@ -12,7 +12,7 @@ use tapster_copy::tar::NewMember;
 use tapster_copy::{ChecksumAlgorithm, ExtractError, ExtractOptions, TarExtractor, Unpacker};
 
 use super::CloudServer;
-use super::restore::{ArchiveObject, CloudBackupChoice, CloudRestoreError, CloudTarget, CloudWal};
+use super::restore::{ArchiveObject, CloudBackupChoice, CloudRestoreError, CloudTarget, CloudWal, Ranges};
 use crate::Context;
 use crate::event::Progress;
 
@@ -159,11 +159,12 @@ impl CloudServer {
         }
         let mut extractor = TarExtractor::relay(Path::new("/"), extract, Box::new(Nowhere))?;
         let (mut done, total) = (0_u64, Some(report.stored));
+        let ranges = Ranges::new(self.store(), options.connections);
         for archive in archives {
             tracing::info!("Reading {}", archive.key);
             // One for each archive, so that it is known which of them a failure is of.
             let mut unpacker = Unpacker::start(extractor);
-            let fed = self.feed(&mut unpacker, archive, options.connections, context, &mut |bytes| {
+            let fed = ranges.feed(&mut unpacker, archive, &|| context.stopped(), &mut |bytes| {
                 done = done.saturating_add(bytes);
                 context.observer.progress(Progress { done, total });
             });

@@ -1,6 +1,6 @@
 //! `barman-cloud-backup`.
 
-use super::common::CloudArgs;
+use super::common::{CloudArgs, MemoryArgs};
 use super::connection::{ConnectionArgs, DatabaseArgs};
 use super::sizes::size;
 use crate::args::values::{backup_name, positive};
@@ -114,6 +114,8 @@ pub(crate) struct CloudBackupArgs {
     /// parts of an upload that are sent at the same time (default: 2)
     #[arg(short = 'J', long, value_parser = positive, allow_negative_numbers = true)]
     pub(crate) jobs: Option<u64>,
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
     /// an archive that gets larger than this is continued in another object (default: 100GB)
     #[arg(short = 'S', long, value_parser = size)]
     pub(crate) max_archive_size: Option<u64>,

@@ -6,10 +6,14 @@ use clap::ArgAction;
 use tapster_cloud::{Addressing, AzureCredential, Provider, StoreOptions};
 use tracing::level_filters::LevelFilter;
 
+use super::sizes::size;
 use crate::args::values::int;
 
 const S3: &str = "Extra options for the aws-s3 cloud provider";
 const AZURE: &str = "Extra options for the azure-blob-storage cloud provider";
+
+/// Two parts of an upload, as small as S3 takes them.
+const LEAST_MEMORY: usize = 10 << 20;
 
 /// How the store is reached, and how much is told of it. There is no `-h` for help: `barman-cloud-backup` has it for the host.
 #[derive(Clone, Debug, clap::Args)]
@@ -47,6 +51,23 @@ pub(crate) struct CloudArgs {
     /// where credentials come from, unless the environment has them
     #[arg(long, visible_aliases = ["credential", "default"], value_enum, help_heading = AZURE)]
     azure_credential: Option<Credential>,
+}
+
+/// Of tools that bring much through this host.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct MemoryArgs {
+    /// bytes on their way that are held in memory, at most (default: 64MB; at least 10MB)
+    #[arg(long, value_name = "MEMORY_SIZE", value_parser = size, hide_short_help = true)]
+    memory: Option<u64>,
+}
+
+impl MemoryArgs {
+    /// Adds it to how the store is reached.
+    pub(crate) fn within(self, mut options: StoreOptions) -> StoreOptions {
+        let bytes = self.memory.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        options.memory = bytes.map_or(options.memory, |bytes| bytes.max(LEAST_MEMORY));
+        options
+    }
 }
 
 /// `-v` and `-q`.

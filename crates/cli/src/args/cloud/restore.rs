@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::common::CloudArgs;
+use super::common::{CloudArgs, MemoryArgs};
+use crate::args::restore::SyncMethod;
 use crate::args::values::{TargetTli, positive, target_tli};
 
 const S3: &str = "Extra options for the aws-s3 cloud provider";
@@ -59,6 +60,11 @@ pub(crate) struct CloudRestoreArgs {
     /// parts of an archive that are fetched at the same time (default: 4)
     #[arg(short, long, value_parser = positive, allow_negative_numbers = true, hide_short_help = true)]
     pub(crate) jobs: Option<u64>,
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
+    /// how the files are brought to disk: all at once, with what others write there, or one by one
+    #[arg(long, value_enum, value_name = "METHOD", default_value = "syncfs", hide_short_help = true)]
+    pub(crate) sync_method: SyncMethod,
     /// the bucket and the path in it, such as s3://bucket/path
     #[arg(value_name = "source_url")]
     pub(crate) url: String,

@@ -1,6 +1,6 @@
 //! `cloud verify-backup`.
 
-use super::common::CloudArgs;
+use super::common::{CloudArgs, MemoryArgs};
 use crate::args::values::positive;
 
 /// Compare a backup in an object store with its manifest.
@@ -18,6 +18,8 @@ pub(crate) struct CloudVerifyBackupArgs {
     /// parts of an archive that are fetched at the same time (default: 4)
     #[arg(short, long, value_parser = positive, allow_negative_numbers = true)]
     pub(crate) jobs: Option<u64>,
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
     /// the bucket and the path in it, such as s3://bucket/path
     #[arg(value_name = "source_url")]
     pub(crate) url: String,

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &CloudBackupArgs, session: &Session) -> Result<(), Failu
 }
 
 fn store_options(args: &CloudBackupArgs) -> StoreOptions {
-    let mut options = args.cloud.store_options();
+    let mut options = args.memory.within(args.cloud.store_options());
     options.concurrency = jobs(args.jobs).unwrap_or(2);
     options.encryption = match (args.encryption, &args.encryption_scope, &args.snapshots.kms_key_name) {
         (Some(EncryptionName::Aes256), ..) => Some(Encryption::S3Managed),

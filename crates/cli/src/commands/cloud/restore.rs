@@ -21,7 +21,7 @@ const VERB: &str = "restore";
 pub(crate) fn run(args: &CloudRestoreArgs, session: &Session) -> Result<(), Failure> {
     session.watch_signals()?;
     let tool = Tool { verb: VERB, args: &args.cloud, url: &args.url, server: &args.server };
-    tool.run(|server| {
+    tool.run_with(args.memory.within(args.cloud.store_options()), |server| {
         if args.snapshot_recovery_instance.is_some() {
             return Err(Failure::cloud_refused(VERB, "Snapshots of disks are not supported"));
         }
@@ -32,6 +32,7 @@ pub(crate) fn run(args: &CloudRestoreArgs, session: &Session) -> Result<(), Fail
         options.tablespaces =
             args.tablespace.iter().map(|rule| relocation(rule)).collect::<Result<_, _>>()?;
         options.connections = jobs(args.jobs).unwrap_or(0);
+        options.sync = args.sync_method.into();
         let failed = |error| Failure::cloud_restore(&error);
         let plan = server.plan_restore(&options).map_err(failed)?;
         output::warn(&plan);

@@ -13,7 +13,7 @@ use crate::session::Session;
 pub(crate) fn run(args: &CloudVerifyBackupArgs, session: &Session) -> Result<(), Failure> {
     session.watch_signals()?;
     let tool = Tool { verb: "backup verify", args: &args.cloud, url: &args.url, server: &args.server };
-    tool.run(|server| {
+    tool.run_with(args.memory.within(args.cloud.store_options()), |server| {
         let Ok(choice) = args.backup.parse();
         let mut options = CloudVerifyOptions::default();
         options.wal = !args.no_wal;

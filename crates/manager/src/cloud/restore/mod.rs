@@ -2,13 +2,14 @@
 //!
 //! As with Barman 3.19's `barman-cloud-restore`, the outcome is a data directory with its tablespaces, as `pg_basebackup` would have
 //! made it: where WAL comes from, and where recovery ends, is for whoever starts the server to configure. What is different: first a
-//! plan, which can be printed; the ranges of an object come side by side; everything is compared with the manifest, where the backup
+//! plan, which can be printed; the ranges of an object come side by side, and so do the archives of tablespaces; everything is compared with the manifest, where the backup
 //! has one, and on disk before `global/pg_control` is, so that nothing incomplete can be started.
 
 mod choice;
 mod error;
 mod fetch;
 mod plan;
+mod unpack;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,15 +19,16 @@ use std::time::{Duration, Instant};
 use tapster_catalog::BackupRecord;
 use tapster_copy::extract::{ControlFile, TablespaceTarget};
 use tapster_copy::sync;
-use tapster_copy::{ChecksumAlgorithm, ExtractOptions, ExtractReport, TarExtractor, Unpacker, publish};
+use tapster_copy::{ChecksumAlgorithm, ExtractOptions, ExtractReport, SyncMethod, TarExtractor, publish};
 
 pub use choice::{CloudBackupChoice, CloudTarget};
 pub use error::CloudRestoreError;
+pub(super) use fetch::Ranges;
 pub use plan::{ArchiveObject, CloudRestorePlan, CloudWal};
+use unpack::side_by_side;
 
 use super::CloudServer;
 use crate::Context;
-use crate::event::Progress;
 use crate::restore::TimelineTarget;
 
 /// Of the old server, and of no use to a new one.
@@ -46,8 +48,12 @@ pub struct CloudRestoreOptions {
     pub destination: PathBuf,
     /// New places of tablespaces, by name; those not named go where they were.
     pub tablespaces: Vec<(String, PathBuf)>,
-    /// Ranges of an object that come at the same time, of 8 MiB each; what the store's options say for 0.
+    /// Ranges of objects that come at the same time, of 8 MiB each, or smaller so that one more of them than these fits into the
+    /// [memory](tapster_cloud::StoreOptions::memory) of the store's options; what these say for 0.
     pub connections: usize,
+    /// How the files are brought to disk before the restore is done: `syncfs` at its end, which waits for what other programs have
+    /// written to the same file system too, or an fsync of each file.
+    pub sync: SyncMethod,
 }
 
 impl CloudRestoreOptions {
@@ -60,6 +66,7 @@ impl CloudRestoreOptions {
             destination: destination.into(),
             tablespaces: Vec::new(),
             connections: 0,
+            sync: SyncMethod::Syncfs,
         }
     }
 }
@@ -113,6 +120,7 @@ impl CloudServer {
         })
     }
 
+    /// What can go side by side does: the archives of a tablespace beside those of the data directory.
     fn unpack(
         &self,
         plan: &CloudRestorePlan,
@@ -121,6 +129,7 @@ impl CloudServer {
         let mut options = ExtractOptions::default();
         (options.manifest_inside, options.keep_links) = (true, true);
         options.checksum = Some(ChecksumAlgorithm::Crc32c);
+        options.sync = plan.options.sync;
         options.skip = LEFT_OUT.map(str::to_owned).to_vec();
         for tablespace in &plan.record.tablespaces {
             let place = plan.tablespaces.iter().find(|place| place.oid == tablespace.oid);
@@ -128,40 +137,14 @@ impl CloudServer {
                 place.map_or(TablespaceTarget::InPlace, |p| TablespaceTarget::Directory(p.location.clone()));
             options.tablespaces.insert(tablespace.oid, target);
         }
-        let mut unpacker = Unpacker::start(TarExtractor::create(&plan.destination, options)?);
-        let mut done = 0_u64;
-        for archive in &plan.archives {
-            tracing::info!("Extracting {}", archive.key);
-            let fed = self.feed(&mut unpacker, archive, plan.options.connections, context, &mut |bytes| {
-                done = done.saturating_add(bytes);
-                context.observer.progress(Progress { done, total: Some(plan.stored) });
-            });
-            match fed {
-                Err(CloudRestoreError::Store(tapster_cloud::CloudError::Stopped)) => {
-                    return Err(CloudRestoreError::Stopped { destination: plan.destination.clone() });
-                }
-                fed => fed?,
+        let extractor = TarExtractor::create(&plan.destination, options)?;
+        let ranges = Ranges::new(self.store(), plan.options.connections);
+        match side_by_side(&ranges, &plan.archives, extractor, plan.stored, context) {
+            Err(CloudRestoreError::Store(tapster_cloud::CloudError::Stopped)) => {
+                Err(CloudRestoreError::Stopped { destination: plan.destination.clone() })
             }
+            extractor => Ok(extractor?.finish_without_control()?),
         }
-        Ok(unpacker.into_extractor()?.finish_without_control()?)
-    }
-
-    /// Hands an archive over as it comes, and says of each piece how long it was.
-    pub(super) fn feed(
-        &self,
-        unpacker: &mut Unpacker,
-        archive: &ArchiveObject,
-        connections: usize,
-        context: &Context<'_>,
-        came: &mut dyn FnMut(u64),
-    ) -> Result<(), CloudRestoreError> {
-        let connections = if connections == 0 { self.store().options().connections() } else { connections };
-        unpacker.start_archive(archive.tablespace, archive.compression)?;
-        fetch::fetch(self.store(), archive, connections, context, |bytes| {
-            unpacker.feed(bytes)?;
-            came(bytes.len() as u64);
-            Ok(())
-        })
     }
 }
 
