@@ -39,6 +39,8 @@ mod cloud_killed;
 #[cfg(feature = "cloud")]
 mod cloud_lab;
 #[cfg(feature = "cloud")]
+mod cloud_memory;
+#[cfg(feature = "cloud")]
 mod cloud_parity;
 #[cfg(feature = "cloud")]
 mod cloud_receive;

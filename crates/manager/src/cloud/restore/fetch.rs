@@ -16,8 +16,6 @@ const RANGE: u64 = 8 << 20;
 const LEAST: u64 = 1 << 20;
 /// The memory when the options do not say.
 const MEMORY: u64 = 64 << 20;
-/// Requests at once when nobody says.
-const CONNECTIONS: u64 = 4;
 /// A range that broke off is asked for so often in all; the store's own tries are within each.
 const TRIES: u32 = 3;
 /// How often is looked whether to go on.
@@ -33,9 +31,8 @@ pub(in crate::cloud) struct Ranges<'s> {
 
 /// How large ranges are, and how many come at once: with the one that is unpacked, they take no more than the memory.
 fn shares(memory: usize, connections: usize) -> (u64, u64) {
-    let or = |value: usize, usual| if value == 0 { usual } else { value as u64 };
-    let memory = or(memory, MEMORY).max(2 * LEAST);
-    let connections = or(connections, CONNECTIONS).min(memory / LEAST - 1);
+    let memory = if memory == 0 { MEMORY } else { (memory as u64).max(2 * LEAST) };
+    let connections = (connections as u64).min(memory / LEAST - 1);
     (RANGE.min(memory / (connections + 1)), connections)
 }
 
@@ -43,7 +40,7 @@ impl<'s> Ranges<'s> {
     /// `connections` ranges at once; what the store's options say for 0.
     pub(in crate::cloud) fn new(store: &'s Store, connections: usize) -> Self {
         let options = store.options();
-        let connections = if connections == 0 { options.concurrency } else { connections };
+        let connections = if connections == 0 { options.connections() } else { connections };
         let (size, connections) = shares(options.memory, connections);
         let connections = usize::try_from(connections).unwrap_or(1);
         Self { store, size, connections, buffers: Arc::new(Buffers::new(connections + 1)) }
@@ -179,9 +176,9 @@ mod tests {
 
     #[test]
     fn the_memory_is_kept_whatever_is_asked_for() {
-        assert_eq!(shares(0, 0), (RANGE, 4));
+        assert_eq!(shares(0, 4), (RANGE, 4));
         for memory in [1_usize, 1 << 20, 3 << 20, 10 << 20, 64 << 20, 1 << 30] {
-            for connections in [0, 1, 4, 8, 64] {
+            for connections in [1, 4, 8, 64] {
                 let (size, connections) = shares(memory, connections);
                 assert!(connections > 0 && size >= LEAST, "{memory}");
                 assert!((connections + 1) * size <= (memory as u64).max(2 * LEAST), "{memory} {connections}");
