@@ -2,8 +2,9 @@
 //! what the other wrote.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use tapster_cloud::testing::{Azurite, Moto};
+use tapster_cloud::testing::{Azurite, Google, Moto};
 use tapster_cloud::{Store, WriteOptions};
 use tapster_protocol::testing::Builder;
 
@@ -19,7 +20,7 @@ fn it_is_told_what_is_there_and_whether_it_is_whole(cloud: &CloudLab, store: &St
     let found = listed.0.lines().find(|line| line.contains("/wals/")).unwrap_or_default();
     let file = found.rsplit('/').next().unwrap();
     let first = file.split('.').next().unwrap();
-    assert!(listed.0.contains("/cycle/main/base/2") && first.starts_with("00000001"), "{listed:?}");
+    assert!(listed.0.contains("/main/base/2") && first.starts_with("00000001"), "{listed:?}");
     let (said, log, code) = ask("verify-backup", &[], "ours");
     assert!(
         said.contains(" files, ") && said.ends_with(" archives agree with the manifest\n"),
@@ -55,6 +56,12 @@ fn both_programs_bring_back_from_azure_what_either_has_stored() {
     let Some(azurite) = Azurite::start() else { return };
     let place = Place::of("azure-blob-storage", azurite.url("cycle").to_string(), azurite.variables());
     both_bring_back(place, &azurite.store("cycle"), |builder| builder);
+}
+
+#[test]
+fn both_programs_bring_back_from_google_what_either_has_stored() {
+    let Some(google) = Google::start().map(Arc::new) else { return };
+    both_bring_back(Place::google(&google, "cycle"), &google.store("cycle"), |builder| builder);
 }
 
 /// `store` is that place.

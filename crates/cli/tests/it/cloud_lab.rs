@@ -1,10 +1,11 @@
 //! A server that archives into a bucket, and the cloud tools of both programs on it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tapster_cloud::testing::Google;
 use tapster_protocol::testing::{Builder, Cluster};
 
 use crate::lab::Lab;
@@ -26,17 +27,36 @@ pub struct Place {
     /// What both programs take.
     pub options: Vec<String>,
     pub variables: Vec<(&'static str, String)>,
+    /// What Barman's tools use another interface of.
+    google: Option<Arc<Google>>,
 }
 
 impl Place {
     /// A store that speaks like S3.
     pub fn s3(url: String, endpoint: String, variables: Vec<(&'static str, String)>) -> Self {
-        Self { url, options: vec!["--endpoint-url".to_owned(), endpoint], variables }
+        Self { url, options: vec!["--endpoint-url".to_owned(), endpoint], variables, google: None }
     }
 
     /// One of another provider, which Barman's tools do not know by the URL.
     pub fn of(provider: &str, url: String, variables: Vec<(&'static str, String)>) -> Self {
-        Self { url, options: vec!["--cloud-provider".to_owned(), provider.to_owned()], variables }
+        let options = vec!["--cloud-provider".to_owned(), provider.to_owned()];
+        Self { url, options, variables, google: None }
+    }
+
+    /// Google Cloud Storage.
+    pub fn google(google: &Arc<Google>, prefix: &str) -> Self {
+        let place = Self::of("google-cloud-storage", google.url(prefix).to_string(), google.variables());
+        Self { google: Some(Arc::clone(google)), ..place }
+    }
+
+    /// Runs a tool.
+    pub fn output(&self, whose: Whose, command: &mut Command) -> Output {
+        match &self.google {
+            Some(google) if whose == Whose::Barmans => {
+                google.with_json(|| command.envs(google.variables_of_json()).output().unwrap())
+            }
+            _ => command.output().unwrap(),
+        }
     }
 }
 
@@ -110,7 +130,7 @@ impl CloudLab {
         options: &[&str],
         arguments: &[&str],
     ) -> (i32, String, String) {
-        let output = self.tool(whose, name, options, arguments).output().unwrap();
+        let output = self.place.output(whose, &mut self.tool(whose, name, options, arguments));
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
     }

@@ -1,13 +1,13 @@
 //! Barman's cloud tools next to the real ones: command lines, and one bucket that both read and write.
 
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use tapster_catalog::BackupRecord;
-use tapster_cloud::testing::{Azurite, Moto};
+use tapster_cloud::testing::{Azurite, Google, Moto};
 use tapster_cloud::{Provider, Store, WriteOptions};
 
-use crate::cloud_lab::Place;
+use crate::cloud_lab::{Place, Whose};
 use crate::program::{Run, original, run_as};
 
 /// The tools, and what theirs do not have; that is not in the usage line.
@@ -188,14 +188,13 @@ impl Bucket {
         }
     }
 
-    fn finish(&self, mut command: Command, args: &[&str]) -> Run {
-        let output = command
+    fn finish(&self, whose: Whose, mut command: Command, args: &[&str]) -> Run {
+        command
             .args(&self.place.options)
             .args([&self.place.url, "main"])
             .args(args)
-            .envs(self.place.variables.iter().map(|(name, value)| (name, value)))
-            .output()
-            .unwrap();
+            .envs(self.place.variables.iter().map(|(name, value)| (name, value)));
+        let output = self.place.output(whose, &mut command);
         Run {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
@@ -206,7 +205,7 @@ impl Bucket {
     /// Their run.
     fn theirs(&self, tool: &str, args: &[&str]) -> Run {
         let bin = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/barman/bin/barman-cloud-");
-        self.finish(Command::new(format!("{bin}{tool}")), args)
+        self.finish(Whose::Barmans, Command::new(format!("{bin}{tool}")), args)
     }
 
     /// Our run.
@@ -214,7 +213,7 @@ impl Bucket {
         use std::os::unix::process::CommandExt as _;
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("tapster"));
         command.arg0(format!("barman-cloud-{tool}"));
-        self.finish(command, args)
+        self.finish(Whose::Ours, command, args)
     }
 
     /// Both, which must agree in what they print and return; each says why it failed in its own words.
@@ -254,6 +253,17 @@ fn filled(bucket: Bucket) -> Bucket {
 #[test]
 fn both_programs_say_the_same_of_one_bucket_and_delete_the_same_from_it() {
     let (Some(one), Some(other)) = (Bucket::start("ours"), Bucket::start("theirs")) else { return };
+    both_say_and_delete_the_same(one, other);
+}
+
+#[test]
+fn both_programs_say_the_same_of_one_bucket_of_google_and_delete_the_same_from_it() {
+    let Some(google) = Google::start().map(Arc::new) else { return };
+    let bucket = |prefix: &str| {
+        barman("backup-list", &["-V"])?;
+        Some(Bucket { place: Place::google(&google, prefix), store: google.store(prefix) })
+    };
+    let (Some(one), Some(other)) = (bucket("ours"), bucket("theirs")) else { return };
     both_say_and_delete_the_same(one, other);
 }
 

@@ -40,7 +40,7 @@ pub(super) fn connect(
     match &emulator {
         // It asks nobody who he is.
         Some(base) => {
-            builder = builder.with_base_url(base).with_skip_signature(true).with_bearer_token("none");
+            builder = builder.with_base_url(base).with_bearer_token("none");
         }
         None => {
             if let Some(path) = credentials_file(environment) {

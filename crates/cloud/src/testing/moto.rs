@@ -9,7 +9,7 @@ use super::server::Server;
 use crate::{Environment, Store, StoreOptions, StoreUrl};
 
 /// The name of the bucket that is there from the beginning.
-const BUCKET: &str = "bucket";
+pub(super) const BUCKET: &str = "bucket";
 
 /// Without one, only what is public can be read. Nobody checks it.
 const SOME_SIGNATURE: &str =

@@ -18,6 +18,7 @@ mod azurite;
 mod credentials;
 mod credentials_elsewhere;
 mod garage;
+mod google;
 mod hostile;
 mod moto;
 
