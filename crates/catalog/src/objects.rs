@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use walfile::codec::{Compression, Level};
 use walfile::{SegmentName, Timeline, WalName};
 
 use crate::{BackupId, BackupRecord, FoundBackup, KeepTarget};
@@ -78,6 +80,24 @@ pub trait BackupObjects: fmt::Debug + Send + Sync {
     fn remove(&self, record: &BackupRecord, stop: &AtomicBool) -> Result<bool, ObjectsError>;
 }
 
+/// What became of a file that was to be archived.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ArchivedObject {
+    /// It was stored.
+    New {
+        /// Bytes, as stored.
+        size: u64,
+    },
+    /// The same content was there.
+    Same {
+        /// Bytes, as stored.
+        size: u64,
+    },
+    /// Another content is archived under its name, and stays.
+    Different,
+}
+
 /// The archived WAL of one server in an object store.
 pub trait WalObjects: fmt::Debug + Send + Sync {
     /// Where a file is, for people and scripts.
@@ -94,6 +114,25 @@ pub trait WalObjects: fmt::Debug + Send + Sync {
     /// # Errors
     /// When that is not known.
     fn newest_segments(&self) -> Result<BTreeMap<Timeline, SegmentName>, ObjectsError>;
+
+    /// A file as it is stored, or decompressed, from its first byte; `None` when it is not there.
+    ///
+    /// # Errors
+    /// When that is not known, or it cannot be read. Reading may fail later, too.
+    fn open(&self, name: WalName, decompressed: bool) -> Result<Option<Box<dyn Read + Send>>, ObjectsError>;
+
+    /// Archives the file at `path`, which may be compressed, in this form, unless it is archived already. It is durable in the store
+    /// when this returns.
+    ///
+    /// # Errors
+    /// When it may not be there.
+    fn archive(
+        &self,
+        name: WalName,
+        path: &Path,
+        compression: Compression,
+        level: Level,
+    ) -> Result<ArchivedObject, ObjectsError>;
 
     /// Removes the files for which `goes` says so. None that does sorts behind `before`, so that nobody looks there. `false` when it
     /// was stopped before.

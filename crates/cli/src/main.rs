@@ -75,6 +75,12 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         #[cfg(feature = "cloud")]
         Command::CloudCheckWalArchive(args) => commands::cloud::check_wal_archive::run(&args, session),
         #[cfg(feature = "cloud")]
+        Command::CloudGetWal(args) => commands::cloud::get_wal::run(&args, session),
+        #[cfg(feature = "cloud")]
+        Command::ConfiguredWalArchive(args) => commands::cloud_wal::archive(&args, session),
+        #[cfg(feature = "cloud")]
+        Command::ConfiguredWalRestore(args) => commands::cloud_wal::restore(&args, session),
+        #[cfg(feature = "cloud")]
         Command::CloudListFiles(args) => commands::cloud::list_files::run(&args, session),
         #[cfg(feature = "cloud")]
         Command::CloudReceiveWal(args) => commands::cloud::receive_wal::run(&args, session),

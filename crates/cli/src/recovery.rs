@@ -22,7 +22,7 @@ pub(crate) fn stop_code(program: Program, words: &[OsString]) -> Option<u8> {
         return Some(WAL_RESTORE);
     }
     words.iter().find_map(|word| match word.to_str() {
-        Some("wal-restore") => Some(WAL_RESTORE),
+        Some("wal-restore" | "cloud-wal-restore") => Some(WAL_RESTORE),
         Some("get-wal") => Some(GET_WAL),
         _ => None,
     })
@@ -61,6 +61,7 @@ mod tests {
         assert_eq!(stop_code(Program::BarmanWalRestore, &words("--nonsense")), Some(255));
         assert_eq!(stop_code(Program::Barman, &words("-q --nonsense get-wal main x")), Some(200));
         assert_eq!(stop_code(Program::Tapster, &words("wal-restore")), Some(255));
+        assert_eq!(stop_code(Program::Barman, &words("cloud-wal-restore")), Some(255));
         assert_eq!(stop_code(Program::Tapster, &words("wal-archive main x")), None);
     }
 }

@@ -20,6 +20,9 @@ use crate::event::{Event, WalSource};
 use crate::hooks::wal_variables;
 use crate::{Context, Server};
 
+/// Files that go into an object store at the same time.
+const UPLOADS: usize = 4;
+
 /// Options of [`Server::archive_wal`].
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -102,15 +105,6 @@ impl Server {
         options: &IngestOptions,
         context: &Context<'_>,
     ) -> Result<IngestReport, ArchiveError> {
-        if let Some(address) = self.wals_address() {
-            return Err(crate::ObjectStoreError::Unsupported {
-                what: "archive-wal",
-                server: self.name().to_owned(),
-                key: "wals_directory",
-                address: address.to_string(),
-            }
-            .into());
-        }
         let scripts = self.has_hooks(HookEvent::Archive);
         let mut teller = Teller { server: self, context, current: None, scripts };
         let report = ingest::ingest(self.catalog.disk(), self.layout(), options, &mut teller, &context.stop)?;
@@ -174,6 +168,20 @@ impl Server {
         ingest.system_id =
             Identity::load(&self.layout().identity())?.and_then(|identity| identity.system_id.parse().ok());
         ingest.validate = !options.accept_invalid;
+        if let Some(address) = self.wals_address() {
+            // As in Barman 3.19, whose clients of object stores have neither.
+            if ingest.encrypt || ingest.custom.is_some() {
+                return Err(crate::ObjectStoreError::Unsupported {
+                    what: "encryption, or compression by a filter,",
+                    server: self.name().to_owned(),
+                    key: "wals_directory",
+                    address: address.to_string(),
+                }
+                .into());
+            }
+            ingest.objects = Some(self.wal_objects()?);
+            ingest.workers = UPLOADS;
+        }
         if self.has_hooks(HookEvent::Archive) {
             // Scripts expect one file after the other.
             (ingest.workers, ingest.group) = (1, 1);

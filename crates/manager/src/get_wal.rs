@@ -73,6 +73,9 @@ impl Server {
         options: &GetWalOptions,
         output: &mut dyn Write,
     ) -> Result<FoundWal, GetWalError> {
+        if self.has_wals_in_bucket() {
+            return self.get_stored_elsewhere(name, options, output);
+        }
         let raw = self.wal_store().open_raw(name, options.partial)?;
         let stored_as_wanted = match options.form {
             WalForm::Plain => false,
@@ -102,6 +105,33 @@ impl Server {
             WalForm::Plain | WalForm::Stored if raw_is_plain => copy(&found, &mut reader, output)?,
             WalForm::Plain | WalForm::Stored => copy_beside(&found, reader, output)?,
         }
+        Ok(found)
+    }
+
+    /// With the archive in an object store. What is on its way there is here still.
+    fn get_stored_elsewhere(
+        &self,
+        name: WalName,
+        options: &GetWalOptions,
+        output: &mut dyn Write,
+    ) -> Result<FoundWal, GetWalError> {
+        let store = self.wal_store();
+        if options.form == WalForm::Stored {
+            let (found, mut stored) = store.open_stored(name, options.partial)?;
+            copy(&found, &mut stored, output)?;
+            return Ok(found);
+        }
+        let mut reader = store.open(name, options.partial)?;
+        let found = reader.found().clone();
+        let WalForm::Compressed(wanted) = options.form else {
+            copy(&found, &mut reader, output)?;
+            return Ok(found);
+        };
+        let fail = |source: io::Error| GetWalError::Read { found: Box::new(found.clone()), source };
+        let mut encoder =
+            codec::encoder(output, wanted, Level::default()).map_err(|error| fail(error.into()))?;
+        copy(&found, &mut reader, &mut encoder)?;
+        encoder.finish().map_err(GetWalError::Write)?;
         Ok(found)
     }
 

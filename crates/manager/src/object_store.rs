@@ -60,6 +60,7 @@ mod built_in {
     use std::sync::{Arc, OnceLock};
     use std::time::Duration;
 
+    use tapster_catalog::WalObjects;
     use tapster_cloud::{AzureCredential, CloudError, Encryption, Environment, Store, StoreOptions};
 
     use super::ObjectStoreError;
@@ -211,6 +212,16 @@ mod built_in {
             self.buckets.wals.as_ref().map(|bucket| bucket.server()).transpose()
         }
 
+        /// Where WAL goes, for the archiver.
+        pub(crate) fn wal_objects(&self) -> Result<Arc<dyn WalObjects>, ObjectStoreError> {
+            match (&self.buckets.wals, self.wals_address()) {
+                (Some(bucket), _) => Ok(Arc::clone(bucket) as _),
+                (None, address) => Err(ObjectStoreError::NotBuiltIn {
+                    address: address.map(ToString::to_string).unwrap_or_default(),
+                }),
+            }
+        }
+
         /// Whether the stores answer, within `patience` each. The error is what is wrong, in Barman's words, and why.
         pub(crate) fn try_buckets(&self, patience: Duration) -> Result<(), (String, ObjectStoreError)> {
             for (what, bucket) in [("backup", &self.buckets.backups), ("WAL", &self.buckets.wals)] {
@@ -233,6 +244,13 @@ pub(crate) use built_in::{Bucket, Buckets};
 
 #[cfg(not(feature = "cloud"))]
 impl Server {
+    pub(crate) fn wal_objects(
+        &self,
+    ) -> Result<std::sync::Arc<dyn tapster_catalog::WalObjects>, ObjectStoreError> {
+        let address = self.wals_address().map(ToString::to_string).unwrap_or_default();
+        Err(ObjectStoreError::NotBuiltIn { address })
+    }
+
     /// Nothing can be asked without clients.
     pub(crate) fn try_buckets(&self, _: std::time::Duration) -> Result<(), (String, ObjectStoreError)> {
         match self.backups_address().or(self.wals_address()) {

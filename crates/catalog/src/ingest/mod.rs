@@ -222,7 +222,7 @@ impl<'a> Run<'a> {
                 progress.asked = index + 1;
             }
             let dir = durable::parent(&item.target);
-            if !progress.prepared_dirs.contains(dir) {
+            if self.options.objects.is_none() && !progress.prepared_dirs.contains(dir) {
                 durable::create_dir_all(self.disk, dir, None)?;
                 durable::remove_stale(self.disk, dir)?;
                 progress.prepared_dirs.insert(dir.to_owned());
@@ -273,7 +273,11 @@ impl<'a> Run<'a> {
         let name = *self.files.get(index)?;
         // A WAL file's name has one spelling.
         let path = self.dir.join(name.to_string());
-        Some(Item { source: self.source, name, path, target: self.layout.wal(name) })
+        let target = match &self.options.objects {
+            Some(objects) => objects.place(name),
+            None => self.layout.wal(name),
+        };
+        Some(Item { source: self.source, name, path, target })
     }
 
     fn file<'i>(&self, item: &'i Item, index: usize) -> IngestFile<'i> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -10,10 +11,10 @@ use walfile::codec::{Compression, Level};
 use walfile::{SegmentSize, WalName};
 
 use super::Outcome;
-use crate::ServerLayout;
 use crate::custom_filter::CustomFilter;
 use crate::gpg::Gpg;
 use crate::undo::Undo;
+use crate::{ServerLayout, WalObjects};
 
 /// Where WAL comes from.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -83,6 +84,9 @@ pub struct IngestOptions {
     /// A file that does not pass and changed so recently may still be being written (a plain `cp` as
     /// `archive_command`); it is left for the next run.
     pub settle: Duration,
+    /// Where the archive is, when that is an object store: files are sent there instead of into the archive's directory. There is no
+    /// encryption and no filter of the user's then.
+    pub objects: Option<Arc<dyn WalObjects>>,
     /// The time of the run, for the names of refused files.
     pub now: OffsetDateTime,
 }
@@ -108,6 +112,7 @@ impl IngestOptions {
             validate: true,
             index: true,
             settle: Duration::from_secs(60),
+            objects: None,
             now,
         }
     }

@@ -17,7 +17,7 @@ use crate::gpg::Gpg;
 use crate::undo::{self, Undo};
 use crate::wal_index::{Scanning, SegmentContent, SegmentScan};
 use crate::xlogdb::python_mtime;
-use crate::{XlogEntry, encryption, same_content, transcode, wal_end, wal_index};
+use crate::{ArchivedObject, WalObjects, XlogEntry, encryption, same_content, transcode, wal_end, wal_index};
 
 /// A file of the run with its place in the archive.
 #[derive(Debug)]
@@ -37,6 +37,12 @@ pub(super) enum Prepared<'d> {
         entry: XlogEntry,
         /// What is in it, for the index of the WAL's content.
         content: Option<Box<SegmentContent>>,
+        source: SourceId,
+    },
+    /// It is in the object store, durably; `is_new` when it was not before.
+    Stored {
+        entry: XlogEntry,
+        is_new: bool,
         source: SourceId,
     },
     /// The archive has it with the same content.
@@ -79,7 +85,10 @@ pub(super) fn prepare<'d>(
 ) -> Result<Prepared<'d>, IngestError> {
     match look(item, options) {
         Ok(Looked::Done(done)) => Ok(done),
-        Ok(Looked::Take { metadata, stored_as }) => take(disk, item, &metadata, stored_as, options),
+        Ok(Looked::Take { metadata, stored_as }) => match &options.objects {
+            Some(objects) => store(objects.as_ref(), item, &metadata, options),
+            None => take(disk, item, &metadata, stored_as, options),
+        },
         Err(e) => Ok(unreadable(item, &e)),
     }
 }
@@ -155,7 +164,7 @@ fn look<'d>(item: &Item, options: &IngestOptions) -> std::io::Result<Looked<'d>>
     {
         return Ok(Looked::Done(Prepared::Unsettled(reason.clone())));
     }
-    if item.target.try_exists()? {
+    if options.objects.is_none() && item.target.try_exists()? {
         let same = is_same(item, options)?;
         let source = SourceId::of(&metadata);
         return Ok(Looked::Done(if same { Prepared::Same(source) } else { Prepared::Different(source) }));
@@ -221,6 +230,32 @@ pub(crate) fn same_as_archived(
 fn is_unsettled(metadata: &Metadata, options: &IngestOptions) -> bool {
     let age = options.now.unix_timestamp().saturating_sub(metadata.ctime());
     !options.settle.is_zero() && u64::try_from(age).map_or(true, |age| age < options.settle.as_secs())
+}
+
+/// Into the object store, which says itself what is archived there.
+fn store<'d>(
+    objects: &dyn WalObjects,
+    item: &Item,
+    metadata: &Metadata,
+    options: &IngestOptions,
+) -> Result<Prepared<'d>, IngestError> {
+    let (source, codec) = (SourceId::of(metadata), options.compression);
+    let archived = objects.archive(item.name, &item.path, codec, options.compression_level);
+    let archived = archived.map_err(|source| IngestError::Objects { path: item.path.clone(), source })?;
+    let (is_new, size) = match archived {
+        ArchivedObject::New { size } => (true, size),
+        ArchivedObject::Same { size } => (false, size),
+        ArchivedObject::Different => return Ok(Prepared::Different(source)),
+    };
+    let named = options.compression_name.as_deref().unwrap_or(codec.name());
+    let entry = XlogEntry {
+        name: item.name,
+        size,
+        mtime: python_mtime(metadata.mtime(), metadata.mtime_nsec()),
+        compression: (codec != Compression::None).then(|| named.to_owned()),
+        encryption: None,
+    };
+    Ok(Prepared::Stored { entry, is_new, source })
 }
 
 fn take<'d>(

@@ -46,6 +46,9 @@ pub(super) fn publish<'p>(
                 }
                 outcome
             }
+            Prepared::Stored { entry, is_new, source } => {
+                stored(run, (&index, listed), item, (entry, is_new, source), &mut placed)?
+            }
             Prepared::Same(source) => already_archived(run, (&index, listed), item, source, &mut placed)?,
             Prepared::Different(source) => duplicate(run, item, source),
             Prepared::Invalid(reason, source) => move_away(run, item, Refusal::Unknown, source, |moved_to| {
@@ -186,6 +189,25 @@ fn already_archived<'p>(
     }
     placed.sources.push((&item.path, source));
     Ok(Outcome::AlreadyArchived)
+}
+
+/// It is in the object store. Whoever put it there may not have come to the index line.
+fn stored<'p>(
+    run: &Run<'_>,
+    (index, listed): (&XlogDb<'_>, &mut Listed),
+    item: &'p Item,
+    (entry, is_new, source): (XlogEntry, bool, SourceId),
+    placed: &mut Placed<'p>,
+) -> Result<Outcome, IngestError> {
+    if !source.is_at(&item.path) {
+        return Ok(changed(item));
+    }
+    let size = entry.size;
+    if is_new || !listed.contains(index, item.name, run.files)? {
+        placed.entries.push(entry);
+    }
+    placed.sources.push((&item.path, source));
+    Ok(if is_new { Outcome::Archived { size } } else { Outcome::AlreadyArchived })
 }
 
 fn duplicate(run: &Run<'_>, item: &Item, source: SourceId) -> Outcome {

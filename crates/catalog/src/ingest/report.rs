@@ -7,9 +7,9 @@ use thiserror::Error;
 use walfile::WalName;
 
 use super::{Invalid, Source};
-use crate::XlogDbError;
 use crate::durable::DurableError;
 use crate::locks::LockError;
+use crate::{ObjectsError, XlogDbError};
 
 /// A failure that ends a run. What was reported archived before it is archived; every other source file is still there.
 #[derive(Debug, Error)]
@@ -31,6 +31,14 @@ pub enum IngestError {
         path: PathBuf,
         /// Why not.
         source: io::Error,
+    },
+    /// The object store did not take a file.
+    #[error("cannot archive {}: {source}", path.display())]
+    Objects {
+        /// The source.
+        path: PathBuf,
+        /// Why not.
+        source: ObjectsError,
     },
     /// A file cannot be compressed or encrypted.
     #[error("cannot store {}: {source}", path.display())]

@@ -18,7 +18,7 @@ pub use needed::{Needed, WalsOfBackup};
 pub use reader::{RawWal, WalReader};
 pub use runs_cache::RunsCache;
 
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use walfile::{SegmentSize, WalName};
@@ -84,7 +84,7 @@ impl<'a> WalStore<'a> {
         Self { undo: Undo { gpg, ..self.undo }, ..self }
     }
 
-    /// The archive is in an object store. Names are looked for there; what is in it is not opened here.
+    /// The archive is in an object store. Names are looked for there, and files opened.
     #[must_use]
     pub const fn with_objects(self, objects: Option<&'a dyn WalObjects>) -> Self {
         Self { objects, ..self }
@@ -167,7 +167,25 @@ impl<'a> WalStore<'a> {
     /// [`WalStoreError::NotFound`]; [`WalStoreError::Encrypted`]; [`WalStoreError::Length`] for an uncompressed segment
     /// that is not whole (a compressed one fails at its end, when reading).
     pub fn open(&self, name: WalName, partial: bool) -> Result<WalReader, WalStoreError> {
-        WalReader::new(self.open_raw(name, partial)?, self.segment_size, self.undo)
+        match self.locate(name, partial, true)? {
+            Located::File(raw) => WalReader::new(raw, self.segment_size, self.undo),
+            Located::Object(found, input) => Ok(WalReader::of_object(input, found, self.segment_size)),
+        }
+    }
+
+    /// The bytes of the file as they are stored, wherever that is.
+    ///
+    /// # Errors
+    /// [`WalStoreError::NotFound`], or what the system or the store says.
+    pub fn open_stored(
+        &self,
+        name: WalName,
+        partial: bool,
+    ) -> Result<(FoundWal, Box<dyn Read + Send>), WalStoreError> {
+        Ok(match self.locate(name, partial, false)? {
+            Located::File(raw) => (raw.found, Box::new(raw.file)),
+            Located::Object(found, input) => (found, input),
+        })
     }
 
     /// Opens the file as it is stored.
@@ -175,15 +193,22 @@ impl<'a> WalStore<'a> {
     /// # Errors
     /// [`WalStoreError::NotFound`], or what the system says.
     pub fn open_raw(&self, name: WalName, partial: bool) -> Result<RawWal, WalStoreError> {
+        match self.locate(name, partial, false)? {
+            Located::File(raw) => Ok(raw),
+            Located::Object(found, _) => Err(WalStoreError::InObjectStore { path: found.path }),
+        }
+    }
+
+    fn locate(&self, name: WalName, partial: bool, decompressed: bool) -> Result<Located, WalStoreError> {
         for place in self.possible_places(name, partial) {
             if let Some(objects) = self.objects.filter(|_| place.place == Place::Archive) {
-                if objects.exists(place.name)? {
-                    return Err(WalStoreError::InObjectStore { path: place.path });
+                if let Some(input) = objects.open(place.name, decompressed)? {
+                    return Ok(Located::Object(place, input));
                 }
                 continue;
             }
             match RawWal::open(&place, self.undo.custom) {
-                Ok(Some(raw)) => return Ok(raw),
+                Ok(Some(raw)) => return Ok(Located::File(raw)),
                 Ok(None) => {}
                 Err(e) if is_absent(&e) => {}
                 Err(source) => return Err(WalStoreError::Read { path: place.path, source }),
@@ -192,6 +217,12 @@ impl<'a> WalStore<'a> {
         self.require_archive()?;
         Err(WalStoreError::NotFound { name, server: self.layout.server.to_string() })
     }
+}
+
+/// A file that was found, open.
+enum Located {
+    File(RawWal),
+    Object(FoundWal, Box<dyn Read + Send>),
 }
 
 fn is_absent(error: &io::Error) -> bool {

@@ -79,11 +79,7 @@ impl WalReader {
         if let Some(encryption) = raw.encryption.filter(|_| undo.gpg.is_none()) {
             return Err(WalStoreError::Encrypted { path: raw.found.path, encryption: encryption.to_owned() });
         }
-        let rule = match (raw.found.name, segment_size) {
-            (WalName::Segment(_), Some(size)) => LengthRule::Exactly(size.bytes()),
-            (WalName::Segment(_), None) => LengthRule::AnySegment,
-            _ => LengthRule::AtMostASegment,
-        };
+        let rule = LengthRule::of(raw.found.name, segment_size);
         if raw.is_plain() && !rule.allows(raw.length) {
             return Err(WalStoreError::Length {
                 path: raw.found.path,
@@ -96,6 +92,16 @@ impl WalReader {
         Ok(Self { input, found: raw.found, read: 0, rule })
     }
 
+    /// Of a file in an object store, decompressed.
+    pub(super) fn of_object(
+        input: Box<dyn Read + Send>,
+        found: FoundWal,
+        segment_size: Option<SegmentSize>,
+    ) -> Self {
+        let rule = LengthRule::of(found.name, segment_size);
+        Self { input, found, read: 0, rule }
+    }
+
     /// Which file it is.
     pub const fn found(&self) -> &FoundWal {
         &self.found
@@ -103,6 +109,14 @@ impl WalReader {
 }
 
 impl LengthRule {
+    const fn of(name: WalName, segment_size: Option<SegmentSize>) -> Self {
+        match (name, segment_size) {
+            (WalName::Segment(_), Some(size)) => Self::Exactly(size.bytes()),
+            (WalName::Segment(_), None) => Self::AnySegment,
+            _ => Self::AtMostASegment,
+        }
+    }
+
     fn allows(self, length: u64) -> bool {
         match self {
             Self::Exactly(expected) => length == expected,

@@ -10,6 +10,8 @@ pub(crate) mod check_backup;
 pub(crate) mod check_wal_archive;
 #[cfg(feature = "cloud")]
 pub(crate) mod cloud;
+#[cfg(feature = "cloud")]
+pub(crate) mod cloud_wal;
 pub(crate) mod completions;
 pub(crate) mod config_switch;
 pub(crate) mod config_update;
@@ -96,6 +98,9 @@ pub(crate) enum Command {
     /// `cloud check-wal-archive`, `barman-cloud-check-wal-archive`
     #[cfg(feature = "cloud")]
     CloudCheckWalArchive(Box<cloud::check_wal_archive::CloudCheckWalArchiveArgs>),
+    /// `cloud get-wal`
+    #[cfg(feature = "cloud")]
+    CloudGetWal(Box<cloud::get_wal::CloudGetWalArgs>),
     /// `cloud list-files`
     #[cfg(feature = "cloud")]
     CloudListFiles(Box<cloud::list_files::CloudListFilesArgs>),
@@ -114,6 +119,12 @@ pub(crate) enum Command {
     /// `cloud wal-restore`, `barman-cloud-wal-restore`
     #[cfg(feature = "cloud")]
     CloudWalRestore(Box<cloud::wal_restore::CloudWalRestoreArgs>),
+    /// `cloud-wal-archive`
+    #[cfg(feature = "cloud")]
+    ConfiguredWalArchive(cloud_wal::CloudWalArchiveArgs),
+    /// `cloud-wal-restore`
+    #[cfg(feature = "cloud")]
+    ConfiguredWalRestore(cloud_wal::CloudWalRestoreArgs),
     /// `combinebackup`
     PgCombineBackup(Box<pg::combinebackup::CombineBackup>),
     /// `completions`

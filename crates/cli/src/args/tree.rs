@@ -4,8 +4,6 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, Error, FromArgMatches};
 
-#[cfg(feature = "cloud")]
-use super::cloud;
 use super::usage::Spelling;
 use super::{
     Command, archive_wal, backup, check, check_backup, check_wal_archive, completions, config_switch,
@@ -14,6 +12,8 @@ use super::{
     replication_status, report, restore, run, show_backup, show_servers, status, switch_wal, sync,
     verify_backup, verify_restore, wal, wal_archive, wal_restore,
 };
+#[cfg(feature = "cloud")]
+use super::{cloud, cloud_wal};
 use crate::invocation::Program;
 
 /// How a command reports wrong arguments.
@@ -217,6 +217,14 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     #[cfg(feature = "cloud")]
     entry!(
+        "cloud get-wal",
+        cloud::get_wal::CloudGetWalArgs,
+        |args| Command::CloudGetWal(Box::new(args)),
+        true,
+        Dialect::Cloud
+    ),
+    #[cfg(feature = "cloud")]
+    entry!(
         "cloud list-files",
         cloud::list_files::CloudListFilesArgs,
         |args| Command::CloudListFiles(Box::new(args)),
@@ -271,6 +279,10 @@ pub(super) const ENTRIES: &[Entry] = &[
         true,
         Dialect::Cloud
     ),
+    #[cfg(feature = "cloud")]
+    entry!("cloud-wal-archive", cloud_wal::CloudWalArchiveArgs, Command::ConfiguredWalArchive),
+    #[cfg(feature = "cloud")]
+    entry!("cloud-wal-restore", cloud_wal::CloudWalRestoreArgs, Command::ConfiguredWalRestore),
     Entry {
         name: "combinebackup",
         aliases: &[],

@@ -8,6 +8,8 @@ pub(crate) mod check_backup;
 pub(crate) mod check_wal_archive;
 #[cfg(feature = "cloud")]
 pub(crate) mod cloud;
+#[cfg(feature = "cloud")]
+pub(crate) mod cloud_wal;
 pub(crate) mod combinebackup;
 pub(crate) mod completions;
 pub(crate) mod config_switch;

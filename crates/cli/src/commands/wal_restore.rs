@@ -86,8 +86,11 @@ pub(super) fn start_fetching_ahead(session: &Session) {
     let own = words.next().unwrap_or_else(|| session.program.name().into());
     // Before the positional arguments, which may stand behind `--`.
     let mut words: Vec<OsString> = words.collect();
-    let options = if session.program == Program::Tapster {
-        words.iter().position(|word| word == "wal-restore").map_or(0, |at| at + 1)
+    let options = if matches!(session.program, Program::Tapster | Program::Barman) {
+        words
+            .iter()
+            .position(|word| word == "wal-restore" || word == "cloud-wal-restore")
+            .map_or(0, |at| at + 1)
     } else {
         0
     };

@@ -5,10 +5,13 @@ use tapster_cloud::CloudError;
 use tapster_manager::cloud::backup::CloudBackupError;
 use tapster_manager::cloud::delete::CloudDeleteError;
 use tapster_manager::cloud::restore::CloudRestoreError;
-use tapster_manager::cloud::{CloudKeepError, CloudReceiveError, CloudSelectError, CloudWalError};
+use tapster_manager::cloud::{
+    CloudKeepError, CloudReceiveError, CloudSelectError, CloudWalError, ConfiguredWalError,
+};
 use tapster_protocol::receive::ReceiveError;
 
 use super::{Failure, chain};
+use crate::recovery;
 
 /// The operation failed.
 const OPERATION: u8 = 1;
@@ -104,6 +107,32 @@ impl Failure {
             CloudWalError::Name { .. } => Self::cloud_usage(error.to_string()),
             CloudWalError::Store(error) => Self::cloud("WAL restore", error),
             error => Self::cloud_wal("WAL restore", chain(error)),
+        }
+    }
+
+    /// WAL that was not handed out. To a `restore_command` only the code for a missing file may be a small one.
+    pub(crate) fn cloud_get_wal(verb: &str, error: &CloudWalError) -> Self {
+        match error {
+            CloudWalError::Missing { .. } => Self::cloud_operation(error.to_string()),
+            CloudWalError::Store(error) => Self::cloud(verb, error).with_exit_code(recovery::GET_WAL),
+            error => Self::cloud_wal(verb, chain(error)).with_exit_code(recovery::GET_WAL),
+        }
+    }
+
+    /// WAL of a server whose `wals_directory` is an address: 1 whatever it is, as in Barman.
+    pub(crate) fn configured_wal(error: &ConfiguredWalError) -> Self {
+        let failure = Self::user(chain(error));
+        let hint = match error {
+            ConfiguredWalError::Restore(CloudWalError::Store(error)) => hint(error),
+            ConfiguredWalError::Archive { source, .. } => match source.as_ref() {
+                CloudWalError::Store(error) => hint(error),
+                error => wal_hint(error),
+            },
+            _ => None,
+        };
+        match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
         }
     }
 

@@ -45,13 +45,19 @@ pub(crate) fn page(name: &str) -> Option<String> {
 fn commands() -> Vec<Command> {
     fn add(command: &Command, all: &mut Vec<Command>) {
         all.push(command.clone());
-        command.get_subcommands().for_each(|member| add(member, all));
+        let members = command.get_subcommands().filter(|member| !shares_page(member));
+        members.for_each(|member| add(member, all));
     }
     let mut root = complete_tree(Program::Tapster);
     root.build();
     let mut all = Vec::new();
     add(&root, &mut all);
     all
+}
+
+/// `cloud-wal-archive` would have the page of `cloud wal-archive`, which tells of both.
+fn shares_page(command: &Command) -> bool {
+    command.get_name().starts_with("cloud-")
 }
 
 /// `tapster-wal-find`.

@@ -15,6 +15,7 @@ pub(super) fn of(page: &str) -> &'static [Section] {
         "tapster-cloud-backup" | "tapster-cloud-restore" => CLOUD_COPY,
         "tapster-cloud-check-wal-archive" => CLOUD_CHECK,
         "tapster-cloud-wal-archive" => CLOUD_WAL_ARCHIVE,
+        "tapster-cloud-get-wal" => CLOUD_GET_WAL,
         "tapster-cloud-receive-wal" => CLOUD_RECEIVE,
         "tapster-cloud-wal-restore" => CLOUD_WAL_RESTORE,
         "tapster-cloud-backup-delete"
@@ -52,6 +53,7 @@ pub(super) fn related(page: &str) -> &'static [&'static str] {
         "tapster-cloud-backup" => &["tapster-cloud-wal-archive(1)", "tapster-cloud-restore(1)"],
         "tapster-cloud-restore" => &["tapster-cloud-wal-restore(1)", "tapster-cloud-backup-list(1)"],
         "tapster-cloud-check-wal-archive" | "tapster-cloud-wal-daemon" => &["tapster-cloud-wal-archive(1)"],
+        "tapster-cloud-get-wal" => &["tapster-cloud-wal-restore(1)", "tapster-get-wal(1)"],
         "tapster-cloud-receive-wal" => {
             &["tapster-cloud-wal-restore(1)", "tapster-cloud-backup(1)", "pg_receivewal(1)"]
         }
@@ -267,6 +269,31 @@ const CLOUD_WAL_ARCHIVE: &[Section] = &[
             ("4", "The file is not archived, or another content is archived under its name, which stays."),
         ],
     ),
+    (
+        "CONFIGURED SERVERS",
+        &[(
+            "tapster cloud-wal-archive [-p N] server_name wal_path",
+            "The same for a server of the configuration whose wals_directory is an address, with backup_method = local-to-cloud. What it \
+             archives is listed in the server's index of WAL. Its exit status is 0 or 1, or 2 when the command line was wrong.",
+        )],
+    ),
+    CLOUD_ENVIRONMENT,
+];
+
+const CLOUD_GET_WAL: &[Section] = &[
+    (
+        "EXIT STATUS",
+        &[
+            ("0", "The file was sent, or the names were printed."),
+            ("1", "The store was reached, and has no such file."),
+            UNREACHABLE,
+            WRONG,
+            (
+                "200",
+                "The file may well be there and cannot be sent. To a restore_command codes up to 125 say that the archive ends here; this one stops recovery.",
+            ),
+        ],
+    ),
     CLOUD_ENVIRONMENT,
 ];
 
@@ -323,6 +350,14 @@ const CLOUD_WAL_RESTORE: &[Section] = &[
             ),
             ("255", "With --fail-hard, or where recovery would end for good: anything but 0 and 1."),
         ],
+    ),
+    (
+        "CONFIGURED SERVERS",
+        &[(
+            "tapster cloud-wal-restore [-p N] [--spool-dir DIR] server_name wal_name wal_dest",
+            "The same for a server of the configuration whose wals_directory is an address. Its exit status is 0, 1 when the store has no \
+             such file, and 255, at which PostgreSQL stops, for anything else.",
+        )],
     ),
     CLOUD_ENVIRONMENT,
 ];

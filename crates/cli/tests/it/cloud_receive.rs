@@ -11,7 +11,7 @@ use walfile::codec::{decoder, detect};
 use walfile::{Lsn, WalName};
 
 use crate::chaos::{Running, acknowledged, flushed, lsn, under_load, wait_for, wait_until_received};
-use crate::cloud_lab::{CloudLab, Place, Whose};
+use crate::cloud_lab::{CloudLab, Place, Whose, installed};
 
 const SEGMENT: u64 = 1 << 20;
 
@@ -190,7 +190,14 @@ fn told_to_stop_it_brings_everything_to_the_bucket() {
     let theirs = std::fs::read(cluster.wal_dir().join(&archived(&store).last().unwrap().0.to_string()[..24]));
     assert!(partial()[..at + 8] == theirs.unwrap()[..at + 8]);
 
-    // A spool belongs to one place.
+    // Barman's tool takes it for the segment, too.
+    if installed("barman-cloud-wal-restore").exists() {
+        let (name, dest) = (names.last().unwrap().trim_end_matches(".partial"), cloud.lab.path("dest"));
+        cloud.ok(Whose::Barmans, "wal-restore", &[], &[name, dest.to_str().unwrap()]);
+        assert!(std::fs::read(&dest).unwrap() == partial());
+    }
+
+    // Wrong arguments.
     let elsewhere =
         cloud.run(Whose::Ours, "receive-wal", &[&options[..], &never, &["--acknowledge", "x"]].concat(), &[]);
     assert_eq!(elsewhere.0, 3, "{elsewhere:?}");

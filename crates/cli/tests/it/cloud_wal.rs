@@ -10,6 +10,29 @@ use tapster_cloud::testing::Moto;
 
 const SEGMENT: usize = 1 << 20;
 
+/// A segment of PostgreSQL 15, with its name.
+pub fn segment(number: u64) -> (String, Vec<u8>) {
+    segment_of(number, SEGMENT)
+}
+
+/// The same of so many bytes.
+fn segment_of(number: u64, size: usize) -> (String, Vec<u8>) {
+    let name = format!("0000000100000000{number:08X}");
+    let mut bytes = Vec::with_capacity(size);
+    bytes.extend(0xD110_u16.to_le_bytes());
+    bytes.extend(2_u16.to_le_bytes());
+    bytes.extend(1_u32.to_le_bytes());
+    bytes.extend((number * size as u64).to_le_bytes());
+    bytes.extend([0; 8]);
+    bytes.extend(7_u64.to_le_bytes());
+    bytes.extend((size as u32).to_le_bytes());
+    bytes.extend(8192_u32.to_le_bytes());
+    while bytes.len() < size {
+        bytes.extend((bytes.len() as u64 * (number + 7)).to_le_bytes());
+    }
+    (name, bytes)
+}
+
 pub struct Lab {
     pub moto: Moto,
     pub dir: tempfile::TempDir,
@@ -34,19 +57,7 @@ impl Lab {
 
     /// The same of so many bytes.
     pub fn ready_of(&self, number: u64, size: usize) -> (String, Vec<u8>) {
-        let name = format!("0000000100000000{number:08X}");
-        let mut bytes = Vec::with_capacity(size);
-        bytes.extend(0xD110_u16.to_le_bytes());
-        bytes.extend(2_u16.to_le_bytes());
-        bytes.extend(1_u32.to_le_bytes());
-        bytes.extend((number * size as u64).to_le_bytes());
-        bytes.extend([0; 8]);
-        bytes.extend(7_u64.to_le_bytes());
-        bytes.extend((size as u32).to_le_bytes());
-        bytes.extend(8192_u32.to_le_bytes());
-        while bytes.len() < size {
-            bytes.extend((bytes.len() as u64 * (number + 7)).to_le_bytes());
-        }
+        let (name, bytes) = segment_of(number, size);
         std::fs::write(self.path("pg_wal").join(&name), &bytes).unwrap();
         std::fs::write(self.path("pg_wal/archive_status").join(format!("{name}.ready")), "").unwrap();
         (name, bytes)

@@ -32,6 +32,8 @@ mod check_lines;
 #[cfg(feature = "cloud")]
 mod cloud_conf;
 #[cfg(feature = "cloud")]
+mod cloud_conf_wal;
+#[cfg(feature = "cloud")]
 mod cloud_cycle;
 #[cfg(feature = "cloud")]
 mod cloud_garage;

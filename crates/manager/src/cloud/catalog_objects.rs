@@ -1,21 +1,22 @@
 //! The bucket behind a catalog of this host: what Barman 3.19 does with `basebackups_directory` and `wals_directory` as addresses.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tapster_catalog::{
-    BackupId, BackupObjects, BackupRecord, Catalog, FoundBackup, KeepTarget, ObjectsError, RecordError,
-    WalObjects,
+    ArchivedObject, BackupId, BackupObjects, BackupRecord, Catalog, FoundBackup, KeepTarget, ObjectsError,
+    RecordError, WalObjects,
 };
 use tapster_cloud::{CloudError, WriteOptions};
+use walfile::codec::{Compression, Level};
 use walfile::{SegmentName, Timeline, WalName};
 
-use super::CloudServer;
 use super::delete::{CloudDeleteOptions, CloudDeleteStep};
 use super::wal_objects::StoredWal;
+use super::{CloudArchiveOptions, CloudServer, CloudWalError};
 use crate::config::ServerConfig;
 use crate::local_now;
 use crate::object_store::{Bucket, Buckets};
@@ -149,6 +150,40 @@ impl WalObjects for Bucket {
         Ok(forms.iter().any(|stored| stored.name == name))
     }
 
+    fn open(&self, name: WalName, decompressed: bool) -> Result<Option<Box<dyn Read + Send>>, ObjectsError> {
+        let server = self.open_for_objects()?;
+        for stored in server.forms(name).map_err(ObjectsError::new)? {
+            if stored.name != name {
+                continue;
+            }
+            let opened = if decompressed {
+                server.open_wal(&stored)
+            } else {
+                let raw = server.store().get(&stored.key, None);
+                raw.map(|raw| Box::new(raw) as _).map_err(CloudWalError::Store)
+            };
+            match opened {
+                // It was removed since.
+                Err(CloudWalError::Store(CloudError::NotFound { .. })) => {}
+                opened => return opened.map(Some).map_err(ObjectsError::new),
+            }
+        }
+        Ok(None)
+    }
+
+    fn archive(
+        &self,
+        name: WalName,
+        path: &Path,
+        compression: Compression,
+        level: Level,
+    ) -> Result<ArchivedObject, ObjectsError> {
+        let server = self.open_for_objects()?;
+        let mut options = CloudArchiveOptions::default();
+        (options.compression, options.level) = (compression, level);
+        server.archive_queued(name, path, &options).map_err(ObjectsError::new)
+    }
+
     fn newest_segments(&self) -> Result<BTreeMap<Timeline, SegmentName>, ObjectsError> {
         let server = self.open_for_objects()?;
         server.newest_segments().map_err(ObjectsError::new)
@@ -168,7 +203,7 @@ impl WalObjects for Bucket {
 
 impl CloudServer {
     /// The newest archived segment of each timeline: one listing of the directories, and one of a directory per timeline.
-    fn newest_segments(&self) -> Result<BTreeMap<Timeline, SegmentName>, CloudError> {
+    pub(super) fn newest_segments(&self) -> Result<BTreeMap<Timeline, SegmentName>, CloudError> {
         let mut newest = BTreeMap::new();
         let wals = self.layout().wals();
         let mut dirs = self.store().list_dirs(&wals)?;

@@ -110,6 +110,9 @@ pub enum CloudWalError {
         /// Why not.
         source: io::Error,
     },
+    /// Whoever was to take the file did not.
+    #[error("cannot write the WAL file: {0}")]
+    Output(io::Error),
     /// The spool cannot be used.
     #[error("cannot use the spool directory {}: {source}", path.display())]
     Spool {

@@ -9,6 +9,7 @@ pub(crate) mod backup_show;
 pub(crate) mod check_wal_archive;
 pub(crate) mod common;
 pub(crate) mod connection;
+pub(crate) mod get_wal;
 pub(crate) mod list_files;
 pub(crate) mod receive_wal;
 pub(crate) mod restore;

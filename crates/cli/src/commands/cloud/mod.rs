@@ -6,6 +6,7 @@ pub(crate) mod backup_keep;
 pub(crate) mod backup_list;
 pub(crate) mod backup_show;
 pub(crate) mod check_wal_archive;
+pub(crate) mod get_wal;
 pub(crate) mod list_files;
 pub(crate) mod receive_wal;
 pub(crate) mod restore;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use tapster_catalog::same_content::Unread;
-use tapster_catalog::{durable, same_content};
+use tapster_catalog::{ArchivedObject, durable, same_content};
 use tapster_cloud::{CloudError, PutMode, StoreIdentity, WriteOptions};
 use walfile::codec::{Compression, Level};
 use walfile::{SystemId, WalName};
@@ -292,6 +292,34 @@ impl CloudServer {
     ) -> Result<(), CloudWalError> {
         let mut source = Source::open(path, name)?;
         self.upload(&mut source, name, there, options).map(drop)
+    }
+
+    /// A file from the queue of a backup host. Whose it is was found out there, as far as it says it; the place is asked once more.
+    pub(super) fn archive_queued(
+        &self,
+        name: WalName,
+        path: &Path,
+        options: &CloudArchiveOptions,
+    ) -> Result<ArchivedObject, CloudWalError> {
+        let mut source = Source::open(path, name)?;
+        if let Some(own) = source.system_id {
+            self.claim_for(own, name, options.take_over)?;
+        }
+        let there = self.archived_of(std::iter::once(name))?;
+        let there = there.get(&name);
+        let archived = match self.upload(&mut source, name, there, options) {
+            Err(CloudWalError::Different { .. }) => return Ok(ArchivedObject::Different),
+            archived => archived?.0,
+        };
+        let key = match there.and_then(|there| there.first()) {
+            Some(stored) => stored.key.clone(),
+            None => format!("{}{}", self.layout().wal(name), ending(options.compression)),
+        };
+        let size = self.store().head(&key)?.size;
+        Ok(match archived {
+            CloudArchived::Uploaded => ArchivedObject::New { size },
+            CloudArchived::Identical | CloudArchived::Ahead => ArchivedObject::Same { size },
+        })
     }
 
     /// Puts `source` into the bucket, unless what is `there` is the same.

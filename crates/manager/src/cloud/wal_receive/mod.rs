@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tapster_catalog::{SegmentDir, SegmentDirOptions};
-use tapster_cloud::CloudError;
 use tapster_protocol::receive::{
     Backoff, ReceiveError, ReceiveEvent, ReceiveOptions, Receiver, StreamStart, ancestry, start_position,
 };
@@ -31,7 +30,6 @@ use self::spool::Spool;
 use self::upload::Uploader;
 use super::CloudServer;
 use super::backup::PostgresSource;
-use super::wal_objects::StoredWal;
 use crate::fork::earlier_fork;
 
 /// What the server knows it by.
@@ -137,28 +135,6 @@ impl CloudServer {
         let mut waiting = run.spool.waiting()?.whole;
         waiting.retain(|name| matches!(name, WalName::Segment(_)));
         Ok(CloudReceiveReport { waiting })
-    }
-
-    /// The end of the newest segment that is archived.
-    fn archived_end(&self, size: SegmentSize) -> Result<Option<(Timeline, Lsn)>, CloudError> {
-        let mut dirs = self.store().list_dirs(&self.layout().wals())?;
-        // The names of segments begin with those of their directories.
-        dirs.retain(|dir| format!("{dir}00000000").parse::<SegmentName>().is_ok());
-        dirs.sort_unstable();
-        while let Some(dir) = dirs.pop() {
-            let mut newest: Option<SegmentName> = None;
-            for object in self.store().list(&format!("{}/{dir}", self.layout().wals())) {
-                if let Some(WalName::Segment(segment)) = StoredWal::of(&object?.key).map(|stored| stored.name)
-                {
-                    newest = newest.max(Some(segment));
-                }
-            }
-            if let Some(end) = newest.and_then(|segment| Some((segment.timeline(), segment.end(size).ok()?)))
-            {
-                return Ok(Some(end));
-            }
-        }
-        Ok(None)
     }
 }
 
@@ -295,7 +271,10 @@ impl Run<'_> {
         let known = match here {
             Some(here) => Some(here),
             None if self.options.from_slot => None,
-            None => self.server.archived_end(size)?,
+            None => {
+                let newest = self.server.newest_segments()?.into_iter().next_back();
+                newest.and_then(|(timeline, segment)| Some((timeline, segment.end(size).ok()?)))
+            }
         };
         Ok(known.map(|(timeline, position)| StreamStart::new(timeline, position)))
     }
