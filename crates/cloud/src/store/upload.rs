@@ -198,8 +198,10 @@ impl Upload {
     }
 }
 
+/// As S3 says that an upload has become an object or was removed; and Azure, whose blocks wait for no block list any more.
 fn is_ended(call: &Call) -> bool {
-    matches!(call.last(), Last::Refused(answer) if answer.code.as_deref() == Some("NoSuchUpload"))
+    let Last::Refused(answer) = call.last() else { return false };
+    matches!(answer.code.as_deref(), Some("NoSuchUpload" | "InvalidBlockList"))
 }
 
 /// With keys of a key service or of the client, no name is a sum of the content.

@@ -9,7 +9,7 @@ use tapster_cloud::{CloudError, DownloadOptions, Environment, PutMode, Store, St
 
 use crate::noise;
 
-static AZURITE: LazyLock<Option<Azurite>> = LazyLock::new(Azurite::start);
+pub static AZURITE: LazyLock<Option<Azurite>> = LazyLock::new(Azurite::start);
 
 /// One server for all tests here, a prefix for each.
 fn store(prefix: &str) -> Option<Store> {

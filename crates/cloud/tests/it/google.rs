@@ -8,7 +8,7 @@ use tapster_cloud::{CloudError, Store, WriteOptions};
 
 use crate::noise;
 
-static GOOGLE: LazyLock<Option<Google>> = LazyLock::new(Google::start);
+pub static GOOGLE: LazyLock<Option<Google>> = LazyLock::new(Google::start);
 
 /// One server for all tests here, a prefix for each.
 fn store(prefix: &str) -> Option<Store> {

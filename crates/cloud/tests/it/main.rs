@@ -17,6 +17,7 @@
 mod azurite;
 mod credentials;
 mod credentials_elsewhere;
+mod faults;
 mod garage;
 mod google;
 mod hostile;

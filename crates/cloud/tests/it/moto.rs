@@ -10,7 +10,7 @@ use tapster_cloud::{CloudError, DownloadOptions, LockMode, PutMode, Store, Write
 
 use crate::noise;
 
-static MOTO: LazyLock<Option<Moto>> = LazyLock::new(Moto::start);
+pub static MOTO: LazyLock<Option<Moto>> = LazyLock::new(Moto::start);
 
 /// One server for all tests here, a prefix for each.
 fn store(prefix: &str) -> Option<Store> {
