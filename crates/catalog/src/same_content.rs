@@ -64,7 +64,10 @@ pub fn readers(mut a: impl Read, mut b: impl Read) -> Result<bool, Unread> {
 }
 
 /// Fills `buffer` as far as the input goes.
-pub(crate) fn read_up_to(mut input: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_up_to(mut input: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
         match input.read(room) {

@@ -4,17 +4,18 @@
 //! that a process that is killed at any point has done nothing that the next one cannot go on from: object, removal of the
 //! beginning's object, position, removal of the file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek as _};
 use std::time::{Duration, Instant};
 
+use tapster_catalog::same_content::{self, Unread};
 use tapster_cloud::{CloudError, PutMode, WriteOptions};
 use walfile::codec::Compression;
 use walfile::{Lsn, SegmentName, SegmentSize, Timeline, WalName};
 
 use super::super::wal_archive::Outgoing;
-use super::super::wal_objects::ending;
+use super::super::wal_objects::{StoredWal, ending};
 use super::super::{CloudServer, CloudWalError};
 use super::sink::Shared;
 use super::spool::Spool;
@@ -36,6 +37,8 @@ pub(super) struct Uploader<'u> {
     is_claimed: bool,
     /// History files in the bucket; they stay in the spool, where the receiver looks for them.
     histories: BTreeSet<Timeline>,
+    /// Last segments of timelines that were left, as far as these are in the bucket.
+    ended: BTreeSet<SegmentName>,
     /// The segment whose beginning is in the bucket, and up to where.
     begun: Option<(SegmentName, Lsn)>,
     /// When that may be replaced.
@@ -50,8 +53,18 @@ impl<'u> Uploader<'u> {
         options: &'u CloudReceiveOptions,
         tell: &'u (dyn Fn(&CloudReceiveEvent<'_>) + Sync),
     ) -> Self {
-        let (is_claimed, histories, begun, next_begin) = (false, BTreeSet::new(), None, Instant::now());
-        Self { server, spool, shared, options, tell, is_claimed, histories, begun, next_begin }
+        Self {
+            server,
+            spool,
+            shared,
+            options,
+            tell,
+            is_claimed: false,
+            histories: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            begun: None,
+            next_begin: Instant::now(),
+        }
     }
 
     /// Until nothing more is received and all of it is in the bucket. What the store does not take then stays in the spool, and is no
@@ -109,7 +122,7 @@ impl<'u> Uploader<'u> {
             }
             if let Some((segment, _)) = self.shared.state().current {
                 for old in waiting.partial.into_iter().filter(|old| old.timeline() < segment.timeline()) {
-                    self.end_timeline(old, segment)?;
+                    self.end_timeline(old)?;
                 }
             }
             if let Some((segment, written, file)) = current {
@@ -223,57 +236,127 @@ impl<'u> Uploader<'u> {
         if !self.claim(WalName::Partial(segment))? {
             return Ok(());
         }
-        self.put_beginning(segment, file)?;
-        self.begun = Some((segment, written));
         self.next_begin = Instant::now() + interval;
+        if !self.put_beginning(segment, file)? {
+            return Ok(());
+        }
+        self.begun = Some((segment, written));
         self.shared.set_stored(segment.timeline(), written);
         (self.tell)(&CloudReceiveEvent::Begun { segment, position: written });
         Ok(())
     }
 
-    /// Of the timeline that was left nothing more comes: the beginning of its last segment is kept in the bucket alone.
-    fn end_timeline(&mut self, old: SegmentName, current: SegmentName) -> Result<(), CloudWalError> {
+    /// Of the timeline that was left nothing more comes: the beginning of its last segment is kept in the bucket alone. It leaves the
+    /// spool when the next timeline's position is noted, for until then it says where to go on.
+    fn end_timeline(&mut self, old: SegmentName) -> Result<(), CloudWalError> {
         let name = WalName::Partial(old);
-        if !self.claim(name)? {
-            return Ok(());
-        }
-        let path = self.spool.path(name);
-        let file = File::open(&path).map_err(|source| CloudWalError::Read { path, source })?;
-        let length = file.metadata().map(|metadata| metadata.len());
-        let path = self.spool.path(name);
-        let length = length.map_err(|source| CloudWalError::Read { path, source })?;
-        if length > 0 {
+        if !self.ended.contains(&old) {
+            if !self.claim(name)? {
+                return Ok(());
+            }
+            let path = self.spool.path(name);
+            let file = File::open(&path).map_err(|source| CloudWalError::Read { path, source })?;
+            // Where the bucket has more of it, that stays.
             self.put_beginning(old, file)?;
+            self.ended.insert(old);
+            (self.tell)(&CloudReceiveEvent::Archived(name));
         }
-        if let Some(start) = SegmentSize::new(length).ok().and_then(|size| current.start(size).ok()) {
-            self.spool.set_position(current.timeline(), start)?;
+        if self.spool.position()?.is_some_and(|(timeline, _)| timeline > old.timeline()) {
+            self.spool.remove(&[name])?;
         }
-        self.spool.remove(&[name])?;
-        (self.tell)(&CloudReceiveEvent::Archived(name));
         Ok(())
     }
 
     /// A segment as it is, with zeros where nothing was received yet. It is always compressed: for seconds of WAL there are megabytes
-    /// of these.
-    fn put_beginning(&mut self, segment: SegmentName, mut file: File) -> Result<(), CloudWalError> {
+    /// of these. `false` when it was not stored, because the bucket has more of it: from a spool that was lost.
+    fn put_beginning(&mut self, segment: SegmentName, mut file: File) -> Result<bool, CloudWalError> {
         let archive = &self.options.archive;
         let compression = match archive.compression {
             Compression::None => Compression::Gzip,
             other => other,
         };
         let name = WalName::Partial(segment);
+        let is_first = self.begun.is_none_or(|(before, _)| before != segment);
+        let there = if is_first { self.server.archived_of(std::iter::once(name))? } else { BTreeMap::new() };
+        let there: Vec<StoredWal> = there.into_values().flatten().collect();
+        let failed = |source| CloudWalError::Read { path: self.spool.path(name), source };
+        for stored in &there {
+            if !self.has_all_of(stored, &mut file)? {
+                return Ok(false);
+            }
+            file.rewind().map_err(failed)?;
+        }
         let key = format!("{}{}", self.server.layout().wal(name), ending(compression));
         let mut write = WriteOptions::default();
         (write.mode, write.tags) = (PutMode::Replace, archive.tags.clone());
         Outgoing::new(self.server.store(), &key, write, 1 << 20)
             .fill(name, &mut file, compression, archive.level)?
             .finish()?;
-        if self.begun.is_none_or(|(before, _)| before != segment) {
-            // A run with other options has left another form, which would be older.
-            let there = self.server.archived_of(std::iter::once(name))?;
-            let others = there.into_values().flatten().map(|stored| stored.key);
-            self.forget(&others.filter(|other| *other != key).collect::<Vec<_>>());
+        // A run with other options has left another form, which is older from now on.
+        let others = there.into_iter().map(|stored| stored.key).filter(|other| *other != key);
+        self.forget(&others.collect::<Vec<_>>());
+        Ok(true)
+    }
+
+    /// Whether a beginning that is archived says nothing that `file` does not say. What cannot be decompressed says nothing.
+    fn has_all_of(&self, stored: &StoredWal, file: &mut File) -> Result<bool, CloudWalError> {
+        let opened = match self.server.open_wal(stored) {
+            Err(CloudWalError::Content { .. }) => return Ok(true),
+            Err(CloudWalError::Store(error)) if error.is_not_found() => return Ok(true),
+            opened => opened?,
+        };
+        match has_all(file, opened) {
+            Ok(has_all) => Ok(has_all),
+            Err(Unread::First(source)) => {
+                Err(CloudWalError::Read { path: self.spool.path(stored.name), source })
+            }
+            Err(Unread::Second(source)) => match self.server.unreadable(stored, source) {
+                CloudWalError::Content { .. } => Ok(true),
+                error => Err(error),
+            },
         }
-        Ok(())
+    }
+}
+
+/// Whether `new` has everything that `old` has. Zeros were never received.
+fn has_all(mut new: impl Read, mut old: impl Read) -> Result<bool, Unread> {
+    let (mut ours, mut theirs) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    loop {
+        let there = same_content::read_up_to(&mut old, &mut theirs).map_err(Unread::Second)?;
+        let here = same_content::read_up_to(&mut new, &mut ours).map_err(Unread::First)?;
+        if there == 0 {
+            return Ok(true);
+        }
+        let (ours, theirs) = (ours.get(..here).unwrap_or_default(), theirs.get(..there).unwrap_or_default());
+        let mut padded = ours.iter().chain(std::iter::repeat(&0));
+        if theirs.iter().any(|theirs| padded.next().is_none_or(|ours| *theirs != 0 && theirs != ours)) {
+            return Ok(false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_archived_is_never_replaced_by_less() {
+        let whole: Vec<u8> = (0..200_000_u32).map(|i| (i % 250) as u8 + 1).collect();
+        let begun = |length: usize| {
+            let mut begun = whole.clone();
+            begun[length..].fill(0);
+            begun
+        };
+        for (new, old, expected) in
+            [(100_000, 0, true), (100_000, 70_000, true), (70_000, 70_000, true), (70_000, 70_001, false)]
+        {
+            assert_eq!(has_all(&begun(new)[..], &begun(old)[..]).unwrap(), expected, "{new} {old}");
+        }
+        let mut other = begun(70_000);
+        other[69_000] ^= 0x80;
+        assert!(!has_all(&begun(100_000)[..], &other[..]).unwrap());
+        // A file that was cut.
+        assert!(!has_all(&whole[..1000], &whole[..]).unwrap());
+        assert!(has_all(&whole[..1000], &begun(1000)[..]).unwrap());
     }
 }

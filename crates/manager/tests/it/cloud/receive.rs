@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tapster_cloud::WriteOptions;
 use tapster_manager::cloud::backup::PostgresSource;
 use tapster_manager::cloud::{
     Acknowledge, CloudReceiveError, CloudReceiveEvent, CloudReceiveOptions, CloudReceiveReport,
@@ -228,4 +229,47 @@ fn a_promoted_standby_is_followed_and_everything_can_be_replayed() {
     });
     report.unwrap();
     assert_eq!(names_in(&lab.path("other")).iter().filter(|name| name.len() == 24).count(), 0);
+}
+
+/// A spool is lost, and the next receiver begins the segment again: until it has as much as the bucket has, that stays.
+#[test]
+fn the_beginning_of_a_segment_is_not_replaced_by_less() {
+    let (Some(lab), Some(cluster)) = (Lab::new("receive-less"), cluster()) else { return };
+    let server = lab.server();
+    let source = source(cluster.conninfo());
+    create_receive_slot(&source, &slot()).unwrap();
+    let mut options = options(&lab);
+    options.acknowledge = Acknowledge::Store;
+    let (report, ()) = while_receiving(&server, &source, &options, |_| {
+        cluster.sql("CREATE TABLE t AS SELECT 1 AS n");
+        let position = cluster.value("SELECT pg_current_wal_flush_lsn()");
+        wait_for("the bucket", || flushed(&cluster, &position));
+    });
+    report.unwrap();
+    let key = lab.keys().into_iter().find(|key| key.ends_with(".partial.gz")).unwrap();
+    let name = key.rsplit('/').next().unwrap()[..24].to_owned();
+    // It says more than the server has by now.
+    let (mut stored, mut more) = (Vec::new(), Vec::new());
+    server.get_wal(name.parse().unwrap(), true, &mut stored).unwrap();
+    more.clone_from(&stored);
+    let end = more.len() - 100;
+    more[end..].fill(7);
+    let partial = format!("main/wals/{}/{name}.partial", &name[..16]);
+    lab.store().put(&partial, more.clone(), &WriteOptions::default()).unwrap();
+    lab.store().delete(&[key]).unwrap();
+    options.spool_dir = lab.path("other");
+    let (report, ()) = while_receiving(&server, &source, &options, |told| {
+        let written = || {
+            let bytes = std::fs::read(lab.path("other").join(format!("{name}.partial"))).unwrap_or_default();
+            stored.iter().zip(&bytes).all(|(old, new)| *old == 0 || old == new) && !bytes.is_empty()
+        };
+        wait_for("the same WAL once more", written);
+        let heard = cluster.value("SELECT reply_time FROM pg_stat_replication");
+        wait_for("a report", || cluster.value("SELECT reply_time FROM pg_stat_replication") != heard);
+        assert!(!told.lock().unwrap().iter().any(|event| event.starts_with("Begun")));
+    });
+    report.unwrap();
+    let mut kept = Vec::new();
+    assert!(server.get_wal(name.parse().unwrap(), true, &mut kept).unwrap());
+    assert!(kept == more);
 }
