@@ -80,6 +80,26 @@ impl Answer {
         None
     }
 
+    /// The first refusal among the answers to the requests of a batch, as Azure sends them in the body of a success. An object that is
+    /// not there is as good as removed.
+    pub(super) fn within_batch(headers: &HeaderMap, body: &str) -> Option<Self> {
+        body.split("HTTP/1.1 ").skip(1).find_map(|part| {
+            let status = StatusCode::from_bytes(part.as_bytes().get(..3)?).ok()?;
+            if status.is_success() || status == StatusCode::NOT_FOUND {
+                return None;
+            }
+            let (head, rest) = part.split_once("\r\n\r\n").unwrap_or((part, ""));
+            let header = |line: &str| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("x-ms-error-code").then(|| one_line(value))
+            };
+            let code = head.lines().find_map(header);
+            let document = rest.split("\r\n--").next().unwrap_or_default();
+            let answer = Self::of(status, headers, document);
+            Some(Self { code: answer.code.clone().or(code), ..answer })
+        })
+    }
+
     /// Whether what was sent did not come as it was sent. The next time it may.
     pub(crate) fn is_of_the_way(&self) -> bool {
         matches!(
@@ -216,6 +236,26 @@ mod tests {
         assert_eq!((answer.status, answer.text().as_str()), (403, "AccessDenied for b: no"));
         let answer = Answer::within(&none, "<Error><Code>InternalError</Code></Error>").unwrap();
         assert_eq!(answer.status, 500);
+    }
+
+    #[test]
+    fn a_refusal_is_seen_in_a_batch() {
+        let none = HeaderMap::new();
+        let part = |status: &str, more: &str| {
+            format!("--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 {status}\r\n{more}\r\n")
+        };
+        let gone = "x-ms-error-code: BlobNotFound\r\n\r\n<Error><Code>BlobNotFound</Code></Error>";
+        let fine = part("202 Accepted", "x-ms-request-id: 1\r\n\r\n") + &part("404 Not Found", gone);
+        assert_eq!(Answer::within_batch(&none, &fine), None);
+        let bare = part("503 Server Busy", "X-Ms-Error-Code: ServerBusy\r\n\r\n");
+        let busy = Answer::within_batch(&none, &(fine.clone() + &bare)).unwrap();
+        assert_eq!((busy.status, busy.text().as_str()), (503, "ServerBusy"));
+        let more = "\r\n<Error><Code>AuthorizationPermissionMismatch</Code><Message>no</Message></Error>";
+        let denied = Answer::within_batch(&none, &(part("403 Forbidden", more) + &fine)).unwrap();
+        assert_eq!((denied.status, denied.text().as_str()), (403, "AuthorizationPermissionMismatch: no"));
+        for hostile in ["HTTP/1.1 ", "HTTP/1.1 9", "HTTP/1.1 \u{ffff}\u{ffff}", "HTTP/1.1 40"] {
+            assert_eq!(Answer::within_batch(&none, hostile), None, "{hostile}");
+        }
     }
 
     #[test]

@@ -81,6 +81,7 @@ impl Service {
         let is_end_of_upload = request.method() == Method::POST && query.contains("uploadId=");
         let is_removal = request.method() == Method::POST
             && (query == "delete" || query.starts_with("delete&") || query.starts_with("delete="));
+        let is_batch = request.method() == Method::POST && query.contains("comp=batch");
         self.extra.add(&mut request, call.is_some_and(|call| call.creates)).await?;
         let is_object = request.method() == Method::GET && !is_listing;
         if is_object || request.method() == Method::HEAD {
@@ -117,9 +118,10 @@ impl Service {
                 }
                 body = listing::without_foreign(body);
             }
-            if is_end_of_upload || is_removal {
+            if is_end_of_upload || is_removal || is_batch {
                 let text = String::from_utf8_lossy(&body);
-                if let Some(answer) = Answer::within(&parts.headers, &text) {
+                let within = if is_batch { Answer::within_batch } else { Answer::within };
+                if let Some(answer) = within(&parts.headers, &text) {
                     parts.status =
                         StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                     return Ok((HttpResponse::from_parts(parts, body.into()), Some(answer)));

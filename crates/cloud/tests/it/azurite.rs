@@ -175,3 +175,60 @@ fn a_missing_container_and_a_wrong_key_are_told_apart_and_a_container_is_made() 
     store.put("a", &b"x"[..], &WriteOptions::default()).unwrap();
     assert_eq!(all(&store, "a"), b"x");
 }
+
+/// As Microsoft's own client signs it: for one container, for a time, and for what it says.
+#[test]
+fn a_key_or_a_shared_access_signature_will_do() {
+    const SIGN: &str = "\
+import datetime, sys
+from azure.storage.blob import generate_container_sas
+end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
+account, key, what = sys.argv[1:]
+print(generate_container_sas(account, 'bucket', account_key=key, permission=what, expiry=end))
+";
+    let Some(azurite) = AZURITE.as_ref() else { return };
+    let string = &azurite.variables()[0].1;
+    let part = |name: &str| {
+        let part = string.split(';').find_map(|part| part.strip_prefix(name)).unwrap();
+        part.to_owned()
+    };
+    let (account, key) = (part("AccountName="), part("AccountKey="));
+    let signature = |what: &str| {
+        let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/barman/bin/python");
+        let output = std::process::Command::new(python).args(["-c", SIGN, &account, &key, what]).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let open = |name: &str, value: String| {
+        let environment: Environment = [(name, value)].into_iter().collect();
+        Store::open(&azurite.url("signed"), StoreOptions::default(), &environment).unwrap()
+    };
+    let bytes = noise(9 << 20);
+    for (key, store) in [
+        ("key", open("AZURE_STORAGE_KEY", key.clone())),
+        ("signature", open("AZURE_STORAGE_SAS_TOKEN", signature("racwdl"))),
+        ("question mark", open("AZURE_STORAGE_SAS_TOKEN", format!("?{}", signature("racwdl")))),
+    ] {
+        let mut upload = store.upload(key, creating()).unwrap();
+        upload.write_all(&bytes).unwrap();
+        upload.finish().unwrap();
+        assert!(all(&store, key) == bytes);
+        assert!(matches!(store.put(key, &b"x"[..], &creating()), Err(CloudError::Exists { .. })));
+        assert_eq!(store.list("").count(), 1);
+        store.put("second", &b"x"[..], &WriteOptions::default()).unwrap();
+        store.delete(&[key.to_owned(), "second".to_owned(), "never".to_owned()]).unwrap();
+        assert_eq!(store.list("").count(), 0);
+    }
+    let reader = open("AZURE_STORAGE_SAS_TOKEN", signature("rl"));
+    azurite.store("signed").put("a", &b"x"[..], &WriteOptions::default()).unwrap();
+    assert_eq!(all(&reader, "a"), b"x");
+    for error in [
+        reader.put("a", &b"y"[..], &WriteOptions::default()).unwrap_err(),
+        reader.delete(&["a".to_owned()]).unwrap_err(),
+    ] {
+        assert!(matches!(error, CloudError::Denied { .. }), "{error}");
+        assert!(!error.to_string().contains("sig="), "{error}");
+    }
+    assert_eq!(all(&reader, "a"), b"x");
+}

@@ -9,17 +9,17 @@ use tapster_cloud::{CloudError, Environment, PutMode, Retries, Store, StoreOptio
 
 use crate::noise;
 
-fn retries() -> Retries {
+fn retries(count: usize) -> Retries {
     let mut retries = Retries::default();
-    retries.count = 4;
+    retries.count = count;
     retries.patience = Duration::from_secs(20);
     retries.read_timeout = Duration::from_secs(20);
     retries
 }
 
-fn open(url: &str, endpoint: Option<String>, variables: Vec<(&'static str, String)>) -> Store {
+fn open(url: &str, endpoint: Option<String>, variables: Vec<(&'static str, String)>, count: usize) -> Store {
     let mut options = StoreOptions::default();
-    (options.endpoint, options.retries) = (endpoint, retries());
+    (options.endpoint, options.retries) = (endpoint, retries(count));
     let environment: Environment = variables.into_iter().collect();
     Store::open(&url.parse().unwrap(), options, &environment).unwrap()
 }
@@ -27,7 +27,9 @@ fn open(url: &str, endpoint: Option<String>, variables: Vec<(&'static str, Strin
 #[test]
 fn the_way_to_s3_loses_nothing_and_makes_nothing_up() {
     let Some(moto) = crate::moto::MOTO.as_ref() else { return };
-    let at = |address| open("s3://bucket/faults", Some(format!("http://{address}")), moto.variables());
+    let at = |address: SocketAddr, count: usize| {
+        open("s3://bucket/faults", Some(format!("http://{address}")), moto.variables(), count)
+    };
     on_the_way(moto.address(), &at);
 }
 
@@ -37,11 +39,11 @@ fn the_way_to_azure_loses_nothing_and_makes_nothing_up() {
     // Where it listens is in the URL.
     let here = azurite.address().to_string();
     let url = azurite.url("faults").to_string();
-    let at = |address: SocketAddr| {
+    let at = |address: SocketAddr, count: usize| {
         let there = address.to_string();
         let variables = azurite.variables().into_iter();
         let variables = variables.map(|(name, value)| (name, value.replace(&here, &there)));
-        open(&url.replace(&here, &there), None, variables.collect())
+        open(&url.replace(&here, &there), None, variables.collect(), count)
     };
     on_the_way(azurite.address(), &at);
 }
@@ -49,8 +51,8 @@ fn the_way_to_azure_loses_nothing_and_makes_nothing_up() {
 #[test]
 fn the_way_to_google_loses_nothing_and_makes_nothing_up() {
     let Some(google) = crate::google::GOOGLE.as_ref() else { return };
-    let at = |address: SocketAddr| {
-        open("gs://bucket/faults", None, vec![("STORAGE_EMULATOR_HOST", format!("http://{address}"))])
+    let at = |address: SocketAddr, count: usize| {
+        open("gs://bucket/faults", None, vec![("STORAGE_EMULATOR_HOST", format!("http://{address}"))], count)
     };
     on_the_way(google.address(), &at);
 }
@@ -82,11 +84,11 @@ fn is_part(method: &str, path: &str) -> bool {
 
 type Judge = Box<dyn FnMut(&str, &str) -> Fate + Send>;
 
-fn on_the_way(address: SocketAddr, at: &dyn Fn(SocketAddr) -> Store) {
-    let direct = at(address);
+fn on_the_way(address: SocketAddr, at: &dyn Fn(SocketAddr, usize) -> Store) {
+    let direct = at(address, 4);
     // Two parts.
     let bytes = noise(9 << 20);
-    let through = |judge: Judge| at(Proxy::start(address, judge).address());
+    let through = |judge: Judge| at(Proxy::start(address, judge).address(), 4);
     let once = |fate: Fate, is_it: fn(&str, &str) -> bool| {
         let mut left = true;
         through(Box::new(move |method, path| {
@@ -137,7 +139,7 @@ fn on_the_way(address: SocketAddr, at: &dyn Fn(SocketAddr) -> Store) {
     }
 
     // A storm that does not pass.
-    let store = through(Box::new(|_, _| Fate::Status(503)));
+    let store = at(Proxy::start(address, |_, _| Fate::Status(503)).address(), 1);
     for error in [
         store.head("storm").unwrap_err(),
         store.get("storm", None).unwrap_err(),
