@@ -1,5 +1,8 @@
 //! Whether a content is that of the WAL file of its name, known from its first bytes and its length.
 
+use std::io::Read;
+
+use tapster_catalog::same_content::{self, Unread};
 use walfile::{LongPageHeader, SegmentSize, SystemId, WalName};
 
 use crate::put_wal::NotThisWal;
@@ -45,6 +48,23 @@ pub(super) fn check_length(name: WalName, size: Option<SegmentSize>, length: u64
     }
 }
 
+/// Whether `new` has everything that `old` has. Zeros were never received.
+pub(super) fn has_all(mut new: impl Read, mut old: impl Read) -> Result<bool, Unread> {
+    let (mut ours, mut theirs) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    loop {
+        let there = same_content::read_up_to(&mut old, &mut theirs).map_err(Unread::Second)?;
+        let here = same_content::read_up_to(&mut new, &mut ours).map_err(Unread::First)?;
+        if there == 0 {
+            return Ok(true);
+        }
+        let (ours, theirs) = (ours.get(..here).unwrap_or_default(), theirs.get(..there).unwrap_or_default());
+        let mut padded = ours.iter().chain(std::iter::repeat(&0));
+        if theirs.iter().any(|theirs| padded.next().is_none_or(|ours| *theirs != 0 && theirs != ours)) {
+            return Ok(false);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +83,26 @@ mod tests {
         assert!(check_length(segment, SegmentSize::new(1 << 20).ok(), 2 << 20).is_err());
         assert_eq!(check_length(history, None, 41), Ok(()));
         assert!(check_length(history, None, MAX_TEXT + 1).is_err());
+    }
+
+    #[test]
+    fn what_is_archived_is_never_replaced_by_less() {
+        let whole: Vec<u8> = (0..200_000_u32).map(|i| (i % 250) as u8 + 1).collect();
+        let begun = |length: usize| {
+            let mut begun = whole.clone();
+            begun[length..].fill(0);
+            begun
+        };
+        for (new, old, expected) in
+            [(100_000, 0, true), (100_000, 70_000, true), (70_000, 70_000, true), (70_000, 70_001, false)]
+        {
+            assert_eq!(has_all(&begun(new)[..], &begun(old)[..]).unwrap(), expected, "{new} {old}");
+        }
+        let mut other = begun(70_000);
+        other[69_000] ^= 0x80;
+        assert!(!has_all(&begun(100_000)[..], &other[..]).unwrap());
+        // A file that was cut.
+        assert!(!has_all(&whole[..1000], &whole[..]).unwrap());
+        assert!(has_all(&whole[..1000], &begun(1000)[..]).unwrap());
     }
 }

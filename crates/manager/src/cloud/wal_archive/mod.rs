@@ -1,6 +1,7 @@
 //! `barman-cloud-wal-archive`: one WAL file into the bucket, as `archive_command` wants it, and the others that are ready with it.
 
 mod batch;
+mod beginning;
 mod outgoing;
 mod ready;
 mod record;
@@ -331,11 +332,36 @@ impl CloudServer {
         options: &CloudArchiveOptions,
     ) -> Result<(CloudArchived, FileState), CloudWalError> {
         if let Some(there) = there.filter(|there| !there.is_empty()) {
-            return self.compare_with(source, there);
+            return match (name, self.compare_with(source, there)) {
+                (WalName::Partial(_), Err(CloudWalError::Different { .. })) => {
+                    self.settle_beginning(source, name, there, options)
+                }
+                (_, compared) => compared,
+            };
         }
+        let (key, state, stored) = self.send_source(source, name, PutMode::Create, options)?;
+        match stored {
+            Ok(()) => Ok((CloudArchived::Uploaded, state)),
+            // Somebody was quicker, or an answer of the store was lost and the request came twice.
+            Err(CloudError::Exists { .. }) => {
+                let mut again = source.reopen()?;
+                self.compare_with(&mut again, &[StoredWal { name, key }])
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends all of `source`. Returns the key, the file that it was, and whether the store has it.
+    fn send_source(
+        &self,
+        source: &mut Source,
+        name: WalName,
+        mode: PutMode,
+        options: &CloudArchiveOptions,
+    ) -> Result<(String, FileState, Result<(), CloudError>), CloudWalError> {
         let key = format!("{}{}", self.layout().wal(name), ending(options.compression));
         let mut write = WriteOptions::default();
-        write.mode = PutMode::Create;
+        write.mode = mode;
         write.tags.clone_from(match name {
             WalName::History(_) if !options.history_tags.is_empty() => &options.history_tags,
             _ => &options.tags,
@@ -347,15 +373,7 @@ impl CloudServer {
         let out = Outgoing::new(self.store(), &key, write, expected);
         let out = out.fill(name, source, options.compression, options.level)?;
         let state = source.finish()?;
-        match out.finish() {
-            Ok(()) => Ok((CloudArchived::Uploaded, state)),
-            // Somebody was quicker, or an answer of the store was lost and the request came twice.
-            Err(CloudError::Exists { .. }) => {
-                let mut again = source.reopen()?;
-                self.compare_with(&mut again, &[StoredWal { name, key }])
-            }
-            Err(error) => Err(error.into()),
-        }
+        Ok((key, state, out.finish()))
     }
 
     /// Success if every form that is archived has the content of `source`.

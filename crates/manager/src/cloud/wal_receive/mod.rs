@@ -80,7 +80,7 @@ impl CloudServer {
     /// for; each is told to `observer`. Then everything that was received is brought to the bucket, if it can be.
     ///
     /// The place becomes that of the server's cluster, as with [`wal_archive`](Self::wal_archive). A server that archives to it by
-    /// itself as well does no harm, but for the `.partial` file that it archives when it is promoted.
+    /// itself as well does no harm: what it has is the same.
     ///
     /// # Errors
     /// What trying again cannot cure. What was received is in the spool then.

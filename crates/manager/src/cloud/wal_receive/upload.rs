@@ -6,15 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read, Seek as _};
+use std::io::{self, Seek as _};
 use std::time::{Duration, Instant};
 
-use tapster_catalog::same_content::{self, Unread};
+use tapster_catalog::same_content::Unread;
 use tapster_cloud::{CloudError, PutMode, WriteOptions};
 use walfile::codec::Compression;
 use walfile::{Lsn, SegmentName, SegmentSize, Timeline, WalName};
 
 use super::super::wal_archive::Outgoing;
+use super::super::wal_content::has_all;
 use super::super::wal_objects::{StoredWal, ending};
 use super::super::{CloudServer, CloudWalError};
 use super::sink::Shared;
@@ -315,48 +316,5 @@ impl<'u> Uploader<'u> {
                 error => Err(error),
             },
         }
-    }
-}
-
-/// Whether `new` has everything that `old` has. Zeros were never received.
-fn has_all(mut new: impl Read, mut old: impl Read) -> Result<bool, Unread> {
-    let (mut ours, mut theirs) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    loop {
-        let there = same_content::read_up_to(&mut old, &mut theirs).map_err(Unread::Second)?;
-        let here = same_content::read_up_to(&mut new, &mut ours).map_err(Unread::First)?;
-        if there == 0 {
-            return Ok(true);
-        }
-        let (ours, theirs) = (ours.get(..here).unwrap_or_default(), theirs.get(..there).unwrap_or_default());
-        let mut padded = ours.iter().chain(std::iter::repeat(&0));
-        if theirs.iter().any(|theirs| padded.next().is_none_or(|ours| *theirs != 0 && theirs != ours)) {
-            return Ok(false);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_archived_is_never_replaced_by_less() {
-        let whole: Vec<u8> = (0..200_000_u32).map(|i| (i % 250) as u8 + 1).collect();
-        let begun = |length: usize| {
-            let mut begun = whole.clone();
-            begun[length..].fill(0);
-            begun
-        };
-        for (new, old, expected) in
-            [(100_000, 0, true), (100_000, 70_000, true), (70_000, 70_000, true), (70_000, 70_001, false)]
-        {
-            assert_eq!(has_all(&begun(new)[..], &begun(old)[..]).unwrap(), expected, "{new} {old}");
-        }
-        let mut other = begun(70_000);
-        other[69_000] ^= 0x80;
-        assert!(!has_all(&begun(100_000)[..], &other[..]).unwrap());
-        // A file that was cut.
-        assert!(!has_all(&whole[..1000], &whole[..]).unwrap());
-        assert!(has_all(&whole[..1000], &begun(1000)[..]).unwrap());
     }
 }

@@ -524,3 +524,36 @@ fn a_daemon_archives_for_others() {
     });
     assert_eq!(ask(&paths[0], &options), None);
 }
+
+/// A promoted server and a receiver may both have the beginning of a segment: the one that has more of it wins, in whichever order.
+#[test]
+fn of_two_beginnings_of_a_segment_the_longer_stays() {
+    let Some(lab) = Lab::new("beginnings") else { return };
+    let (server, name) = (lab.server(), "000000010000000000000003.partial");
+    let whole = segment("000000010000000000000003", SYSTEM, 3);
+    let path = lab.path("pg_wal").join(name);
+    let archive = |length: usize, compression: Compression, change: Option<usize>| {
+        let mut begun = whole.clone();
+        begun[length..].fill(0);
+        if let Some(at) = change {
+            begun[at] ^= 0xff;
+        }
+        std::fs::write(&path, begun).unwrap();
+        server.wal_archive(&path, &compressed(compression), &STOP).map(|report| report.archived)
+    };
+    let stored = || {
+        let mut bytes = Vec::new();
+        assert!(server.get_wal("000000010000000000000003".parse().unwrap(), true, &mut bytes).unwrap());
+        let keys: Vec<String> = lab.keys().into_iter().filter(|key| key.contains(".partial")).collect();
+        (bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1, keys.len())
+    };
+    let end = |length: usize| whole[..length].iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    assert_eq!(archive(500_000, Compression::Zstd, None).unwrap(), CloudArchived::Uploaded);
+    assert_eq!(archive(300_000, Compression::None, None).unwrap(), CloudArchived::Identical);
+    assert_eq!(stored(), (end(500_000), 1));
+    assert_eq!(archive(700_000, Compression::Gzip, None).unwrap(), CloudArchived::Uploaded);
+    assert_eq!(stored(), (end(700_000), 1));
+    let other = archive(900_000, Compression::Gzip, Some(400_000));
+    assert!(matches!(other, Err(CloudWalError::Different { .. })), "{other:?}");
+    assert_eq!(stored(), (end(700_000), 1));
+}
