@@ -38,8 +38,7 @@ fn no_more_is_held_in_memory_than_is_allowed() {
     let Some(cloud) = CloudLab::with(place, |builder| builder) else { return };
     let cluster = &cloud.lab.cluster;
     // More than what all requests together would hold, which is 72 MiB, if they could.
-    cluster
-        .sql("CREATE TABLE t AS SELECT md5(i::text) || md5(i::text) FROM generate_series(1, 800000) AS i");
+    cluster.sql("CREATE TABLE t AS SELECT md5(i::text) || md5(i::text) FROM generate_series(1, 800000) AS i");
     cluster.sql("CHECKPOINT");
     let usual = peak(&cloud, "backup-list", &[], &[]);
     let conninfo = cluster.conninfo().to_conninfo_string();
