@@ -47,9 +47,10 @@ impl<'a> ConsoleObserver<'a> {
             Event::BackupPosition { lsn, segment, offset } => {
                 out.info(format!("Backup start at LSN: {lsn} ({segment}, {offset:08X})"));
             }
-            Event::CopyStarting { backup, program, jobs } => {
+            Event::CopyStarting { backup, program, jobs, to } => {
                 let jobs = jobs.map(|jobs| format!(" ({jobs} jobs)")).unwrap_or_default();
-                out.info(format!("Starting backup copy via {program} for {backup}{jobs}"));
+                let to = to.as_ref().map(|to| format!(" to the cloud storage {to}")).unwrap_or_default();
+                out.info(format!("Starting backup copy via {program} for {backup}{jobs}{to}"));
                 out.start_progress("Copying", None);
             }
             Event::CopyRetry { attempt, error, retry_in } => {

@@ -241,7 +241,7 @@ impl Server {
         for id in &orphans {
             context.tell(Event::Orphan {
                 backup: *id,
-                files: self.layout().backup_dir(id),
+                files: self.catalog.place_of(id),
                 record: self.layout().record(id),
             });
         }

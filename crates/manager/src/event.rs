@@ -108,6 +108,8 @@ pub enum Event {
         program: &'static str,
         /// How many workers, where that can be chosen.
         jobs: Option<u32>,
+        /// The object store it goes to, where it goes to one: `aws-s3: s3://…`.
+        to: Option<String>,
     },
     /// An attempt to copy failed; what it left is removed and it is tried again.
     CopyRetry {

@@ -31,6 +31,10 @@ pub enum ObjectStoreError {
     #[cfg(feature = "cloud")]
     #[error(transparent)]
     Cloud(#[from] tapster_cloud::CloudError),
+    /// A backup could not be put into the store.
+    #[cfg(feature = "cloud")]
+    #[error(transparent)]
+    Backup(Box<crate::cloud::backup::CloudBackupError>),
 }
 
 impl Server {

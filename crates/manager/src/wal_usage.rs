@@ -114,7 +114,7 @@ impl Server {
             wals.next_end = next.and_then(|next| next.end_wal);
             sums.add(at, wals);
         }
-        if sums.is_done() || !self.layout().wals.is_dir() {
+        if sums.is_done() || !(self.has_wals_in_bucket() || self.layout().wals.is_dir()) {
             return Ok(usages);
         }
         self.wal_index(context)?.scan(|brief| sums.take(brief, &mut usages))?;

@@ -192,6 +192,17 @@ impl Server {
         }
     }
 
+    /// Whether it is in the archive. While a store does not answer, it is not known to be.
+    fn is_archived(&self, wal: SegmentName) -> bool {
+        match self.catalog.wal_objects() {
+            None => self.layout().wal(wal.into()).exists(),
+            Some(objects) => objects.exists(wal.into()).unwrap_or_else(|error| {
+                tracing::warn!(server = self.name(), "{error}");
+                false
+            }),
+        }
+    }
+
     /// Waits until `wal` is in the archive.
     fn wait_for_wal(&self, wal: SegmentName, max: Option<Duration>, context: &Context<'_>) -> Waited {
         context.tell(Event::WaitingForWal { wal, server: self.name().to_owned(), max });
@@ -200,7 +211,7 @@ impl Server {
         loop {
             self.archive_quietly(context);
             nudge.give(self, context);
-            if self.layout().wal(wal.into()).exists() {
+            if self.is_archived(wal) {
                 return Waited::Archived;
             }
             if let Some(max) = max

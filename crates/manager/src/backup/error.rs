@@ -107,6 +107,12 @@ pub enum BackupStepError {
         /// What the server says.
         found: String,
     },
+    /// The object store that the backup goes to.
+    #[error(transparent)]
+    ObjectStore(#[from] crate::ObjectStoreError),
+    /// It does not say whether an id is free.
+    #[error(transparent)]
+    Objects(#[from] tapster_catalog::ObjectsError),
     /// The catalog could not be read.
     #[error(transparent)]
     Catalog(#[from] CatalogError),

@@ -49,6 +49,8 @@ pub(super) struct Finished {
     pub(super) tablespaces: Option<Vec<(u32, String)>>,
     /// What was said about broken pages.
     pub(super) checksum_failures: Option<String>,
+    /// Bytes of the archives in an object store; `None` for what is on this host.
+    pub(super) stored: Option<u64>,
 }
 
 /// What a record says about the pages that were checked: `None` when there is nothing wrong with them.
@@ -69,6 +71,11 @@ pub(super) trait Method {
 
     /// What copies, in the words of Barman's messages, such as `pg_basebackup`.
     fn program(&self) -> &'static str;
+
+    /// Where that goes, in the words of Barman's messages, when it is an object store.
+    fn destination(&self) -> Option<String> {
+        None
+    }
 
     /// How many workers copy, where that can be chosen.
     fn jobs(&self) -> Option<u32> {

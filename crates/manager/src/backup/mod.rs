@@ -5,6 +5,8 @@
 //! the seam in `method`. What is different from Barman: files are checked on the way where there is something to check
 //! them with, and everything is on disk before the record says so.
 
+#[cfg(feature = "cloud")]
+mod bucket;
 mod describe;
 mod encrypt;
 mod end;
@@ -68,10 +70,11 @@ impl Server {
         if let Some(parent) = &options.incremental {
             self.check_incremental(parent, context)?;
         }
-        if let Some(address) = self.backups_address() {
-            return Err(self.unsupported(format!("basebackups_directory = {address}")));
-        }
         let job = Job { server: self, options, context };
+        #[cfg(feature = "cloud")]
+        if let Some(target) = bucket::Target::of(&job)? {
+            return self.backup_into(target, &job);
+        }
         match self.config.backup_method {
             BackupMethod::Postgres => {
                 self.refuse_options(options)?;
@@ -79,10 +82,29 @@ impl Server {
             }
             BackupMethod::LocalRsync => self.backup_files(&Files::local(&job), &job),
             BackupMethod::Rsync => self.backup_files(&Files::remote(&job), &job),
-            BackupMethod::Snapshot | BackupMethod::LocalToCloud => {
+            BackupMethod::LocalToCloud => Err(self.unsupported(
+                "backup_method = local-to-cloud without an address in basebackups_directory".to_owned(),
+            )),
+            BackupMethod::Snapshot => {
                 let method = self.config.text("backup_method").unwrap_or_default();
                 Err(self.unsupported(format!("backup_method = {method}")))
             }
+        }
+    }
+
+    /// Into an object store. What does not go together with one, the check says.
+    #[cfg(feature = "cloud")]
+    fn backup_into(&self, target: bucket::Target, job: &Job<'_>) -> Result<BackupReport, BackupError> {
+        self.refuse_options(job.options)?;
+        if job.options.incremental.is_some() {
+            return Err(self.unsupported("an incremental backup into an object store".to_owned()));
+        }
+        match self.config.backup_method {
+            BackupMethod::LocalToCloud => {
+                let method = bucket::LocalToBucket::new(target, job);
+                self.backup_by(&method, job)
+            }
+            _ => self.backup_by(&bucket::StreamToBucket(target), job),
         }
     }
 
@@ -188,9 +210,10 @@ impl Server {
     fn free_id(&self, context: &Context<'_>) -> Result<BackupId, BackupStepError> {
         loop {
             let id = BackupId::from_local(context.now());
-            let taken =
+            let is_here =
                 [self.layout().record(&id), self.layout().backup_dir(&id)].iter().any(|path| path.exists());
-            if !taken {
+            let is_there = || self.catalog.backup_objects().map_or(Ok(false), |objects| objects.has_any(&id));
+            if !is_here && !is_there()? {
                 return Ok(id);
             }
             if context.stopped() {

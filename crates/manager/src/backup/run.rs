@@ -24,7 +24,7 @@ impl Server {
         context.tell(Event::BackupStarting {
             server: self.name().to_owned(),
             method: method.mode(),
-            path: self.layout().backup_dir(&record.id),
+            path: self.catalog.place_of(&record.id),
         });
         let state = self.describe_server(record, context)?;
         let (begun, position) = method.begin(record, &state, job)?;
@@ -38,7 +38,7 @@ impl Server {
 
         *action = "copying files";
         let (program, jobs) = (method.program(), method.jobs());
-        context.tell(Event::CopyStarting { backup: record.id, program, jobs });
+        context.tell(Event::CopyStarting { backup: record.id, program, jobs, to: method.destination() });
         let copy_started = Instant::now();
         let (copied, mut stats) = method.copy(begun, record, job)?;
         let copy_time = copy_started.elapsed();
@@ -53,6 +53,7 @@ impl Server {
         }
         record.copy_stats = Some(stats);
         Self::settle_positions(record, &finished)?;
+        let stored = finished.stored;
         if let Some(tablespaces) = finished.tablespaces {
             self.settle_tablespaces(record, tablespaces, context)?;
         }
@@ -65,9 +66,13 @@ impl Server {
             // Before anything is waited for, which may be given up. Of the copy's size it is a part.
             *unmade = self.make_manifest(record, context).err();
         }
-        let measured = tapster_copy::tree::sizes(&self.layout().backup_dir(&record.id))?;
-        record.size = Some(measured.total);
-        record.deduplicated_size = Some(measured.deduplicated);
+        (record.size, record.deduplicated_size) = match stored {
+            Some(bytes) => (Some(bytes), Some(bytes)),
+            None => {
+                let measured = tapster_copy::tree::sizes(&self.layout().backup_dir(&record.id))?;
+                (Some(measured.total), Some(measured.deduplicated))
+            }
+        };
         record.status = BackupStatus::WaitingForWals;
         self.save(record)
     }

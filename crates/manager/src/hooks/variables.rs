@@ -50,7 +50,7 @@ impl Server {
         let after = ids().filter(|id| *id > record.id).min();
         let id = |id: Option<tapster_catalog::BackupId>| id.map(|id| id.to_string()).unwrap_or_default();
         vec![
-            ("BARMAN_BACKUP_DIR", text(&self.layout().backup_dir(&record.id))),
+            ("BARMAN_BACKUP_DIR", text(&self.catalog().place_of(&record.id))),
             ("BARMAN_BACKUP_INFO_PATH", text(&self.layout().record(&record.id))),
             ("BARMAN_BACKUP_ID", record.id.to_string()),
             ("BARMAN_PREVIOUS_ID", id(before)),

@@ -163,7 +163,7 @@ impl Server {
         }
         let existed = layout.backup_dir(&id).is_dir();
         durable::create_dir_all(self.catalog.disk(), &layout.backup_dir(&id), None)?;
-        context.tell(Event::CopyStarting { backup: id, program: "rsync", jobs: None });
+        context.tell(Event::CopyStarting { backup: id, program: "rsync", jobs: None, to: None });
         let observer = Watcher::new(context, record.size);
         let retried = |attempt: u32, error: &RsyncError| {
             context.tell(Event::RsyncRetry {

@@ -12,16 +12,30 @@ use crate::backup::method::Job;
 const ASKED: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// One that was dropped meanwhile is none of the backup's: replay drops it too. One that the server still has would be missing
-/// from the backup.
+/// As [`dropped`], and takes away what was made for them.
 pub(super) fn settle(
     absent: &[String],
     session: &mut Session,
     record: &mut BackupRecord,
     job: &Job<'_>,
 ) -> Result<(), BackupStepError> {
+    for oid in dropped(absent, session, record, job)? {
+        let place = job.server.layout().tablespace_dir(&record.id, oid);
+        durable::remove_tree(job.server.catalog.disk(), &place)?;
+    }
+    Ok(())
+}
+
+/// One that was dropped meanwhile is none of the backup's: replay drops it too. One that the server still has would be missing
+/// from the backup. Returns the object ids of the former, which the record lists no more.
+pub(in crate::backup) fn dropped(
+    absent: &[String],
+    session: &mut Session,
+    record: &mut BackupRecord,
+    job: &Job<'_>,
+) -> Result<Vec<u32>, BackupStepError> {
     if absent.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut asked = 0;
     let is_absent = |name: &String| absent.contains(name);
@@ -39,10 +53,8 @@ pub(super) fn settle(
         }
         std::thread::sleep(PAUSE);
     }
-    for dropped in record.tablespaces.iter().filter(|known| is_absent(&known.name)) {
-        let place = job.server.layout().tablespace_dir(&record.id, dropped.oid);
-        durable::remove_tree(job.server.catalog.disk(), &place)?;
-    }
+    let gone = record.tablespaces.iter().filter(|known| is_absent(&known.name));
+    let gone = gone.map(|known| known.oid).collect();
     record.tablespaces.retain(|known| !is_absent(&known.name));
-    Ok(())
+    Ok(gone)
 }

@@ -9,14 +9,14 @@ use crate::backup::method::Job;
 use crate::event::Event;
 
 /// A file to copy into the root of the data directory, under its own name.
-pub(super) struct ConfigFile {
-    pub(super) path: PathBuf,
+pub(in crate::backup) struct ConfigFile {
+    pub(in crate::backup) path: PathBuf,
     /// PostgreSQL does without it.
     pub(super) optional: bool,
 }
 
 /// `config_file`, `hba_file` and `ident_file`, where they are not in the data directory.
-pub(super) fn config_files(record: &BackupRecord) -> Vec<ConfigFile> {
+pub(in crate::backup) fn config_files(record: &BackupRecord) -> Vec<ConfigFile> {
     let files = [(&record.config_file, false), (&record.hba_file, false), (&record.ident_file, true)];
     files
         .into_iter()
@@ -31,7 +31,7 @@ fn is_outside(path: &Path, record: &BackupRecord) -> bool {
 }
 
 /// Files that `include` brings in from elsewhere have no place in a backup: a person must save them.
-pub(super) fn warn_of_included(record: &BackupRecord, job: &Job<'_>) {
+pub(in crate::backup) fn warn_of_included(record: &BackupRecord, job: &Job<'_>) {
     let outside: Vec<&str> = record
         .included_files
         .iter()
@@ -63,6 +63,6 @@ pub(in crate::backup) fn warn_of_external(record: &BackupRecord, job: &Job<'_>) 
 }
 
 /// Whether a file that is not there may be missing.
-pub(super) fn may_be_missing(file: &ConfigFile, error: &io::Error) -> bool {
+pub(in crate::backup) fn may_be_missing(file: &ConfigFile, error: &io::Error) -> bool {
     file.optional && error.kind() == io::ErrorKind::NotFound
 }

@@ -4,7 +4,7 @@ use crate::backup::method::Job;
 use crate::config::ServerConfig;
 
 /// Kilobytes per second for a tablespace, or for the data directory.
-pub(super) fn limit(job: &Job<'_>, tablespace: Option<&str>) -> Option<u32> {
+pub(in crate::backup) fn limit(job: &Job<'_>, tablespace: Option<&str>) -> Option<u32> {
     bandwidth_limit(&job.server.config, job.options.bandwidth_limit, tablespace)
 }
 

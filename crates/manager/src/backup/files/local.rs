@@ -38,7 +38,7 @@ pub(super) fn copy(
     options.threads = usize::try_from(jobs(job)).unwrap_or(1);
     options.reuse = previous.reuse;
     options.pages = page_rules(&pgdata, record)?;
-    let trees = trees(record, job, major, &pgdata, &previous);
+    let trees = trees(record, job, major, &pgdata, Some(&previous));
     let observer = Watcher::new(job.context, record.cluster_size);
     let copying = Instant::now();
     let report = live::copy(&trees, &options, &observer, halt).map_err(stopped)?;
@@ -63,7 +63,10 @@ fn stopped(error: TreeError) -> BackupStepError {
 }
 
 /// Pages changed since the backup began are the WAL's.
-fn page_rules(pgdata: &Path, record: &BackupRecord) -> Result<Option<PageRules>, BackupStepError> {
+pub(in crate::backup) fn page_rules(
+    pgdata: &Path,
+    record: &BackupRecord,
+) -> Result<Option<PageRules>, BackupStepError> {
     let Some(start) = record.begin_xlog else { return Ok(None) };
     let path = pgdata.join("global/pg_control");
     let mut attempts = 0;
@@ -83,12 +86,13 @@ fn page_rules(pgdata: &Path, record: &BackupRecord) -> Result<Option<PageRules>,
     }
 }
 
-fn trees(
+/// Those of the tablespaces, then that of the data directory.
+pub(in crate::backup) fn trees(
     record: &BackupRecord,
     job: &Job<'_>,
     major: u32,
     pgdata: &Path,
-    previous: &Previous,
+    previous: Option<&Previous>,
 ) -> Vec<LiveTree> {
     let layout = job.server.layout();
     let limit =
@@ -102,12 +106,12 @@ fn trees(
         elsewhere.extend(inside.map(Path::to_path_buf));
         let target = layout.tablespace_dir(&record.id, tablespace.oid);
         let mut tree = LiveTree::new(&tablespace.name, location, target, Rules::Tablespace { major });
-        tree.reference = previous.reference(job, Some(tablespace.oid));
+        tree.reference = previous.and_then(|previous| previous.reference(job, Some(tablespace.oid)));
         tree.limit = limit(Some(&tablespace.name));
         trees.push(tree);
     }
     let mut tree = LiveTree::new("pgdata", pgdata, layout.data_dir(&record.id), Rules::Data { elsewhere });
-    tree.reference = previous.reference(job, None);
+    tree.reference = previous.and_then(|previous| previous.reference(job, None));
     tree.limit = limit(None);
     trees.push(tree);
     trees

@@ -4,13 +4,13 @@
 //! there, and verifies page checksums as it goes. The layout is Barman's: `data/` without links, tablespaces beside it by their
 //! object id, `backup_label` written from what the server answers at the end.
 
-mod absent;
+pub(super) mod absent;
 pub(super) mod external;
 pub(crate) mod limits;
-mod local;
+pub(super) mod local;
 pub(super) mod previous;
 mod remote;
-mod session;
+pub(super) mod session;
 
 pub(crate) use self::local::Watcher;
 
@@ -123,7 +123,9 @@ impl Method for Files {
             .map_err(|source| BackupStepError::Io { path: "keep-alive".into(), source })?;
         let copied = match self.way {
             Way::Local => {
-                with_retries(record, job, keep.halt(), || local::copy(record, job, major, keep.halt()))
+                let dir = job.server.layout().backup_dir(&record.id);
+                let clean = || Ok(durable::remove_tree(job.server.catalog.disk(), &dir).map(drop)?);
+                with_retries(job, keep.halt(), clean, || local::copy(record, job, major, keep.halt()))
             }
             // Each rsync is tried again by itself, and goes on where it stopped.
             Way::Remote => remote::copy(record, job, major, keep.halt()),
@@ -162,15 +164,16 @@ impl Method for Files {
             end: stopped.end,
             tablespaces: None,
             checksum_failures: broken(copy.pages),
+            stored: None,
         })
     }
 }
 
-/// Tries again as often as was said, each time from the beginning.
-fn with_retries<T>(
-    record: &BackupRecord,
+/// Tries again as often as was said, each time from the beginning; `clean` takes away what is there of it.
+pub(super) fn with_retries<T>(
     job: &Job<'_>,
     halt: &AtomicBool,
+    clean: impl Fn() -> Result<(), BackupStepError>,
     mut copy: impl FnMut() -> Result<T, BackupStepError>,
 ) -> Result<T, BackupStepError> {
     let Job { server, options, context } = *job;
@@ -188,7 +191,7 @@ fn with_retries<T>(
             return Err(error);
         }
         context.tell(Event::CopyRetry { attempt, error: error.to_string(), retry_in: pause });
-        durable::remove_tree(server.catalog.disk(), &server.layout().backup_dir(&record.id))?;
+        clean()?;
         let end = Instant::now() + pause;
         while Instant::now() < end {
             if halt.load(Ordering::Relaxed) {

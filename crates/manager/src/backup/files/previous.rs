@@ -8,7 +8,7 @@ use crate::backup::method::Job;
 use crate::config::ReuseBackup;
 
 /// What is to be reused and how; `Off` and nothing without a previous backup.
-pub(super) struct Previous {
+pub(in crate::backup) struct Previous {
     pub(super) reuse: Reuse,
     record: Option<(BackupRecord, i64)>,
 }

@@ -37,9 +37,9 @@ pub(in crate::backup) struct Session {
 }
 
 /// How a backup ended.
-pub(super) struct Stopped {
-    pub(super) end: Position,
-    pub(super) label: Vec<u8>,
+pub(in crate::backup) struct Stopped {
+    pub(in crate::backup) end: Position,
+    pub(in crate::backup) label: Vec<u8>,
 }
 
 fn text<'r>(rows: &'r Rows, column: &'static str) -> Result<&'r str, BackupStepError> {
@@ -55,7 +55,7 @@ fn position(rows: &Rows) -> Result<Position, BackupStepError> {
 
 impl Session {
     /// Begins a backup. Waits for the checkpoint, unless it is told to stop.
-    pub(super) fn begin(
+    pub(in crate::backup) fn begin(
         job: &Job<'_>,
         label: &str,
         in_recovery: bool,
@@ -81,17 +81,17 @@ impl Session {
         Ok((Self { connection, in_recovery }, begin))
     }
 
-    pub(super) fn remote(&mut self) -> Remote<'_> {
+    pub(in crate::backup) fn remote(&mut self) -> Remote<'_> {
         Remote::new(&mut self.connection)
     }
 
-    pub(super) fn major(&self) -> u32 {
+    pub(in crate::backup) fn major(&self) -> u32 {
         self.connection.server_version().major()
     }
 
     /// Ends the backup, unless it is told to stop. Does not wait for the archiver: that is our own work, and the server would
     /// wait for ever where `archive_command` fails.
-    pub(super) fn stop(self) -> Result<Stopped, BackupStepError> {
+    pub(in crate::backup) fn stop(self) -> Result<Stopped, BackupStepError> {
         self.stop_within(END_PATIENCE)
     }
 
@@ -120,7 +120,7 @@ impl Session {
     }
 
     /// Ends the backup mode after a failure, which matters more than what the server says to it.
-    pub(super) fn give_up(mut self) {
+    pub(in crate::backup) fn give_up(mut self) {
         // A request to stop is a reason to be here.
         self.connection.set_stop_flag(Arc::default());
         if let Err(error) = self.stop_within(GIVE_UP_PATIENCE) {
@@ -139,7 +139,7 @@ fn lost(error: QueryError) -> BackupStepError {
 }
 
 /// A session that is kept alive while something else is done.
-pub(super) struct KeepAlive {
+pub(in crate::backup) struct KeepAlive {
     end: Sender<()>,
     thread: JoinHandle<(Session, Result<(), QueryError>)>,
     halt: Arc<AtomicBool>,
@@ -148,7 +148,7 @@ pub(super) struct KeepAlive {
 impl KeepAlive {
     /// Sends a query every `interval` (never when it is zero). [`KeepAlive::halt`] is raised when the session is lost, which it
     /// also is when no answer comes in time, or when `stop` is raised; that ends a query that is under way, and the session.
-    pub(super) fn start(
+    pub(in crate::backup) fn start(
         mut session: Session,
         interval: Duration,
         stop: Arc<AtomicBool>,
@@ -179,12 +179,12 @@ impl KeepAlive {
     }
 
     /// The flag at which the work beside is to stop.
-    pub(super) fn halt(&self) -> &Arc<AtomicBool> {
+    pub(in crate::backup) fn halt(&self) -> &Arc<AtomicBool> {
         &self.halt
     }
 
     /// The session again, unless it was lost.
-    pub(super) fn finish(self) -> Result<Session, BackupStepError> {
+    pub(in crate::backup) fn finish(self) -> Result<Session, BackupStepError> {
         let _ = self.end.send(());
         match self.thread.join() {
             Ok((session, Ok(()))) => Ok(session),

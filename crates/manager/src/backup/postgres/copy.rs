@@ -13,20 +13,20 @@ use tapster_protocol::{BackupEvent, BaseBackupOptions, Connection, ManifestMode,
 
 use super::destination::Destination;
 use super::{Copied, Postgres};
+use crate::Server;
 use crate::backup::BackupStepError;
 use crate::backup::files::previous::newest_usable;
 use crate::backup::method::Job;
-use crate::event::{Event, Progress};
-use crate::{Context, Server};
+use crate::event::Progress;
 
 /// The first major version that sends a backup manifest.
 const FIRST_WITH_MANIFEST: u32 = 13;
 /// The first that looks at checksums while it sends.
-const FIRST_TO_VERIFY_PAGES: u32 = 11;
+pub(in crate::backup) const FIRST_TO_VERIFY_PAGES: u32 = 11;
 /// The first that sends the tablespaces inside the data directory as archives.
 const FIRST_TO_SEND_IN_PLACE: u32 = 16;
 /// How often progress is told.
-const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
+pub(in crate::backup) const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) fn with_retries(
     method: &Postgres,
@@ -34,25 +34,25 @@ pub(super) fn with_retries(
     record: &BackupRecord,
     job: &Job<'_>,
 ) -> Result<Copied, BackupStepError> {
-    let Job { server, options, context } = *job;
-    let times = options.retry_times.unwrap_or(server.config.basebackup_retry_times);
-    let pause = options
-        .retry_sleep
-        .unwrap_or_else(|| Duration::from_secs(server.config.basebackup_retry_sleep.into()));
-    let mut attempt = 0;
-    loop {
-        let error = match once(method, checked_segment_blocks, record, job) {
-            Ok(copied) => return Ok(copied),
-            Err(error) => error,
-        };
-        if attempt >= times || context.stopped() {
-            return Err(error);
-        }
-        context.tell(Event::CopyRetry { attempt, error: error.to_string(), retry_in: pause });
-        durable::remove_tree(server.catalog.disk(), &server.layout().backup_dir(&record.id))?;
-        sleep(pause, context)?;
-        attempt += 1;
-    }
+    let dir = job.server.layout().backup_dir(&record.id);
+    let clean = || Ok(durable::remove_tree(job.server.catalog.disk(), &dir).map(drop)?);
+    super::super::files::with_retries(job, &job.context.stop, clean, || {
+        once(method, checked_segment_blocks, record, job)
+    })
+}
+
+/// What the server is asked for.
+pub(in crate::backup) fn request(record: &BackupRecord, job: &Job<'_>, major: u32) -> BaseBackupOptions {
+    let Job { server, options, .. } = *job;
+    let mut request =
+        BaseBackupOptions::with_label(format!("Tapster backup {} {}", server.name(), record.id));
+    request.fast_checkpoint = options.immediate_checkpoint.unwrap_or(server.config.immediate_checkpoint);
+    request.max_rate = options.bandwidth_limit.or(server.config.bandwidth_limit).filter(|rate| *rate > 0);
+    // Waiting for the archiver is our own work: the server would wait for ever where archive_command fails.
+    request.wait = false;
+    let has_manifest = major >= FIRST_WITH_MANIFEST;
+    request.manifest = if has_manifest { ManifestMode::Yes } else { ManifestMode::No };
+    request
 }
 
 fn once(
@@ -61,19 +61,14 @@ fn once(
     record: &BackupRecord,
     job: &Job<'_>,
 ) -> Result<Copied, BackupStepError> {
-    let Job { server, options, context } = *job;
+    let Job { server, context, .. } = *job;
     let form = &method.form;
     let mut connection =
         server.connect_streaming(&server.config.streaming_backup_name, context.stop.clone())?;
     let major = connection.server_version().major();
-    let (has_manifest, verifies_pages) = (major >= FIRST_WITH_MANIFEST, major >= FIRST_TO_VERIFY_PAGES);
-    let mut request =
-        BaseBackupOptions::with_label(format!("Tapster backup {} {}", server.name(), record.id));
-    request.fast_checkpoint = options.immediate_checkpoint.unwrap_or(server.config.immediate_checkpoint);
-    request.max_rate = options.bandwidth_limit.or(server.config.bandwidth_limit).filter(|rate| *rate > 0);
-    // Waiting for the archiver is our own work: the server would wait for ever where archive_command fails.
-    request.wait = false;
-    request.manifest = if has_manifest { ManifestMode::Yes } else { ManifestMode::No };
+    let verifies_pages = major >= FIRST_TO_VERIFY_PAGES;
+    let mut request = request(record, job, major);
+    let has_manifest = request.manifest == ManifestMode::Yes;
 
     if let Some(parent) = &record.parent_backup_id {
         upload_manifest(server, parent, &mut connection)?;
@@ -162,15 +157,4 @@ fn target(tablespace: &Tablespace, dir: &Path) -> Option<(u32, TablespaceTarget)
         TablespaceTarget::Directory(dir.join(oid.to_string()))
     };
     Some((oid, target))
-}
-
-fn sleep(pause: Duration, context: &Context<'_>) -> Result<(), BackupStepError> {
-    let end = Instant::now() + pause;
-    while Instant::now() < end {
-        if context.stopped() {
-            return Err(BackupStepError::Stopped);
-        }
-        std::thread::sleep(Duration::from_millis(100).min(pause));
-    }
-    Ok(())
 }

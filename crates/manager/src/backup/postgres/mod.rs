@@ -2,7 +2,7 @@
 //!
 //! The files come straight from the server into their place, compared with its manifest on the way.
 
-mod copy;
+pub(super) mod copy;
 mod destination;
 mod form;
 
@@ -12,6 +12,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use tapster_catalog::{BackupMode, BackupRecord, CopyStats};
+use tapster_copy::pages::PageReport;
 use tapster_protocol::BackupEnd;
 
 use self::destination::Stored;
@@ -108,22 +109,22 @@ impl Method for Postgres {
             Some(text) => Label { text, path: label_path(record, job) },
             None => read_label(record, job)?,
         };
-        // The server counts them, and has their names in its log alone.
-        let said = copied
-            .end
-            .checksum_failures
-            .then(|| copied.end.server_error.map(|error| error.message).unwrap_or_default());
-        let seen = broken(copied.stored.pages);
-        let checksum_failures = match (said, seen) {
-            (Some(said), Some(seen)) if !said.is_empty() => Some(format!("{said}: {seen}")),
-            (said, seen) => seen.or(said),
-        };
         Ok(Finished {
             label,
             end: Position { timeline: copied.end.timeline, lsn: copied.end.stop_lsn },
             tablespaces: Some(copied.tablespaces),
-            checksum_failures,
+            checksum_failures: checksum_failures(copied.end, copied.stored.pages),
+            stored: None,
         })
+    }
+}
+
+/// What server and copy said about broken pages. The server counts them, and has their names in its log alone.
+pub(super) fn checksum_failures(end: BackupEnd, pages: Option<PageReport>) -> Option<String> {
+    let said = end.checksum_failures.then(|| end.server_error.map(|error| error.message).unwrap_or_default());
+    match (said, broken(pages)) {
+        (Some(said), Some(seen)) if !said.is_empty() => Some(format!("{said}: {seen}")),
+        (said, seen) => seen.or(said),
     }
 }
 

@@ -7,7 +7,7 @@
 //! backup whose process was killed stays STARTED, and nothing that is not whole was ever DONE.
 
 mod error;
-mod objects;
+pub(crate) mod objects;
 mod options;
 mod reservation;
 

@@ -20,7 +20,7 @@ const MOST_PARTS: u64 = 10_000;
 const BEYOND: u64 = 2 << 30;
 
 /// Names and makes the objects of one backup.
-pub(super) struct Objects {
+pub(crate) struct Objects {
     store: Store,
     directory: String,
     ending: &'static str,
@@ -38,11 +38,11 @@ pub(super) fn ending(compression: Compression) -> Result<&'static str, CloudBack
 
 /// How long the archives took, from the first to the last byte, by name and in order.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Times(Arc<Mutex<Vec<(String, Instant, Duration)>>>);
+pub(crate) struct Times(Arc<Mutex<Vec<(String, Instant, Duration)>>>);
 
 impl Objects {
     /// `total` is how large the cluster is, as far as anybody knows.
-    pub(super) fn new(
+    pub(crate) fn new(
         store: &Store,
         directory: String,
         ending: &'static str,
@@ -68,7 +68,7 @@ impl Objects {
         }
     }
 
-    pub(super) fn times(&self) -> Times {
+    pub(crate) fn times(&self) -> Times {
         self.times.clone()
     }
 }
@@ -126,7 +126,8 @@ impl Times {
         }
     }
 
-    fn end(&self, stem: &str) {
+    /// The archive of that name has come to its end, or as far as it is timed.
+    pub(crate) fn end(&self, stem: &str) {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, begun, took) in times.iter_mut().filter(|(name, ..)| name == stem) {
             *took = begun.elapsed();
@@ -134,7 +135,7 @@ impl Times {
     }
 
     /// As Barman's record has them. Nothing is analysed, and parts are not timed one by one.
-    pub(super) fn stats(&self, begun: Instant, workers: usize) -> CopyStats {
+    pub(crate) fn stats(&self, begun: Instant, workers: usize) -> CopyStats {
         let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let rounded = |took: Duration| PyValue::Float((took.as_secs_f64() * 1e6).round() / 1e6);
         let name = |name: &String| PyValue::Str(name.clone());
