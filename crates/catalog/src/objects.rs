@@ -61,6 +61,12 @@ pub trait BackupObjects: fmt::Debug + Send + Sync {
     /// When that is not known.
     fn has_any(&self, id: &BackupId) -> Result<bool, ObjectsError>;
 
+    /// Tells `each` where every object of a backup is, its record included, as [`BackupObjects::place`] does.
+    ///
+    /// # Errors
+    /// When they cannot be listed. What was told before that is right.
+    fn files(&self, id: &BackupId, each: &mut dyn FnMut(&Path)) -> Result<(), ObjectsError>;
+
     /// Whether there is more of it than its record.
     ///
     /// # Errors

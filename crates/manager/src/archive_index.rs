@@ -47,6 +47,9 @@ impl Server {
     /// # Errors
     /// When the archive cannot be read or the index not written.
     pub fn rebuild_xlogdb(&self, context: &Context<'_>) -> Result<RebuildReport, XlogDbError> {
+        if self.has_wals_in_bucket() {
+            return Err(XlogDbError::InObjectStore);
+        }
         self.create_directories()?;
         XlogDb::lock(self.catalog.disk(), self.layout(), &context.stop)?.rebuild(self.custom.as_ref())
     }

@@ -14,6 +14,17 @@ use crate::{Context, Server};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum GenerateManifestError {
+    /// Its files are in an object store. The words are Barman's.
+    #[error(
+        "Cannot generate backup manifest for backup '{id}' of server '{server}' because a cloud backup storage is configured. \
+         The manifest generation is only supported for local backup storage."
+    )]
+    InObjectStore {
+        /// The backup.
+        id: tapster_catalog::BackupId,
+        /// The server.
+        server: String,
+    },
     /// The backup is stored in archives, whose files cannot be listed by a plain manifest.
     #[error("backup {} is stored in archives: its manifest can only come from the server", record.id)]
     Archives {
@@ -50,6 +61,10 @@ impl Server {
         context: &Context<'_>,
     ) -> Result<GenerateReport, GenerateManifestError> {
         let boxed = || Box::new(record.clone());
+        if self.has_backups_in_bucket() {
+            let (id, server) = (record.id, self.name().to_owned());
+            return Err(GenerateManifestError::InObjectStore { id, server });
+        }
         if !record.status.is_copied() && record.status != BackupStatus::Syncing {
             return Err(GenerateManifestError::Incomplete { record: boxed() });
         }

@@ -57,6 +57,9 @@ pub enum ListFilesError {
         /// Why not.
         source: io::Error,
     },
+    /// The object store does not say what it has.
+    #[error(transparent)]
+    Objects(#[from] tapster_catalog::ObjectsError),
     /// The WAL index cannot be read.
     #[error(transparent)]
     Index(#[from] XlogDbError),
@@ -89,7 +92,10 @@ impl Server {
         each: &mut dyn FnMut(&Path),
     ) -> Result<(), ListFilesError> {
         if options.target.has_data() {
-            walk(&self.layout().backup_dir(&record.id), options.empty_directories, each)?;
+            match self.catalog.backup_objects() {
+                Some(objects) => objects.files(&record.id, each)?,
+                None => walk(&self.layout().backup_dir(&record.id), options.empty_directories, each)?,
+            }
         }
         match options.target {
             FilesTarget::Data => Ok(()),
@@ -101,7 +107,7 @@ impl Server {
     fn list_own_wal(&self, record: &BackupRecord, each: &mut dyn FnMut(&Path)) -> Result<(), ListFilesError> {
         let (Some(begin), Some(end)) = (record.begin_wal, record.end_wal) else { return Ok(()) };
         for segment in begin.through(end, record.segment_size())? {
-            each(&self.layout().wal(segment.into()));
+            each(&self.catalog.place_of_wal(segment.into()));
         }
         Ok(())
     }
@@ -117,7 +123,7 @@ impl Server {
         let mut wals = WalsOfBackup::new(begin, record.end_wal);
         wals.next_end = next_of(&records, &record.id).and_then(|next| next.end_wal);
         wals.history = true;
-        if !self.layout().wals.is_dir() {
+        if !self.has_wals_in_bucket() && !self.layout().wals.is_dir() {
             return Ok(());
         }
         // Whoever reads the list may be slow, and the archive must not wait for that.
@@ -140,7 +146,7 @@ impl Server {
             }
         }
         drop(index);
-        names.into_iter().for_each(|name| each(&self.layout().wal(name)));
+        names.into_iter().for_each(|name| each(&self.catalog.place_of_wal(name)));
         Ok(())
     }
 }

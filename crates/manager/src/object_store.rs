@@ -67,6 +67,8 @@ mod built_in {
     use tapster_catalog::WalObjects;
     use tapster_cloud::{AzureCredential, CloudError, Encryption, Environment, Store, StoreOptions};
 
+    use walfile::codec::Compression;
+
     use super::ObjectStoreError;
     use crate::Server;
     use crate::cloud::CloudServer;
@@ -78,6 +80,8 @@ mod built_in {
         server: String,
         address: BucketAddress,
         settings: CloudSettings,
+        /// `compression` of WAL.
+        compression: Option<String>,
         jobs: u32,
         environment: Environment,
         opened: OnceLock<CloudServer>,
@@ -93,6 +97,7 @@ mod built_in {
                 server: config.name.to_string(),
                 address: address.clone(),
                 settings: config.cloud.clone(),
+                compression: config.compression.clone(),
                 jobs: config.parallel_jobs,
                 environment: environment.clone(),
                 opened: OnceLock::new(),
@@ -110,6 +115,16 @@ mod built_in {
 
         pub(crate) const fn address(&self) -> &BucketAddress {
             &self.address
+        }
+
+        /// What WAL archived with these settings ends with.
+        pub(crate) fn wal_ending(&self) -> &'static str {
+            let compression = match self.compression.as_deref() {
+                Some("pygzip") => Some(Compression::Gzip),
+                Some("pybzip2") => Some(Compression::Bzip2),
+                other => other.and_then(|name| name.parse().ok()),
+            };
+            compression.map_or("", crate::cloud::wal_ending)
         }
 
         pub(crate) const fn settings(&self) -> &CloudSettings {

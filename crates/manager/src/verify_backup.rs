@@ -86,6 +86,9 @@ impl BackupVerifyReport {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BackupVerifyError {
+    /// Its files or its WAL are in an object store. The words are Barman's.
+    #[error("Backup verification is not supported for servers using cloud storage")]
+    InObjectStore,
     /// The backup failed, or is still running.
     #[error("backup {} is {}, and only a complete one can be verified", record.id, record.status)]
     Incomplete {
@@ -140,6 +143,9 @@ impl Server {
         options: &BackupVerifyOptions,
         context: &Context<'_>,
     ) -> Result<BackupVerifyReport, BackupVerifyError> {
+        if self.has_backups_in_bucket() || self.has_wals_in_bucket() {
+            return Err(BackupVerifyError::InObjectStore);
+        }
         if !record.status.is_copied() {
             return Err(BackupVerifyError::Incomplete { record: Box::new(record.clone()) });
         }

@@ -40,6 +40,9 @@ use crate::locks::{Lock, LockError, LockName};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum XlogDbError {
+    /// What is archived is in an object store, of which no index is made. The words are Barman's.
+    #[error("Rebuilding xlogdb is not supported for servers using cloud storage")]
+    InObjectStore,
     /// The lock was not got.
     #[error(transparent)]
     Lock(#[from] LockError),

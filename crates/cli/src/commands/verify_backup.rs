@@ -19,7 +19,10 @@ pub(crate) fn run(args: &VerifyBackupArgs, session: &Session) -> Result<(), Fail
     let record = server.catalog().select(&Selector::from(args.backup.as_str()))?;
     let output = &session.output;
     output.info(format!("Verifying backup '{}' on server ['{}']", args.backup, args.server));
-    output.info("Calling pg_verifybackup");
+    // Barman says no more of one that is in an object store than that it cannot be verified.
+    if !server.has_backups_in_bucket() && !server.has_wals_in_bucket() {
+        output.info("Calling pg_verifybackup");
+    }
     session.watch_signals()?;
     let mut options = BackupVerifyOptions::default();
     options.wal = !args.no_wal;

@@ -92,6 +92,14 @@ impl BackupObjects for Bucket {
         first.map(|found| found.is_some()).map_err(ObjectsError::new)
     }
 
+    fn files(&self, id: &BackupId, each: &mut dyn FnMut(&Path)) -> Result<(), ObjectsError> {
+        let server = self.open_for_objects()?;
+        for object in server.store().list(&server.layout().backup(id)) {
+            each(&self.path(&object.map_err(ObjectsError::new)?.key));
+        }
+        Ok(())
+    }
+
     fn has_archives(&self, id: &BackupId) -> Result<bool, ObjectsError> {
         let server = self.open_for_objects()?;
         let record = server.layout().record(id);
@@ -140,7 +148,8 @@ impl WalObjects for Bucket {
     fn place(&self, name: WalName) -> PathBuf {
         self.server().map_or_else(
             |_| PathBuf::from(self.address().as_str()),
-            |server| self.path(&server.layout().wal(name)),
+            // As Barman names it: by what WAL is compressed with now.
+            |server| self.path(&format!("{}{}", server.layout().wal(name), self.wal_ending())),
         )
     }
 

@@ -24,6 +24,7 @@ mod wal_receive;
 mod wal_restore;
 
 use tapster_cloud::{CloudError, Layout, Store};
+pub(crate) use wal_objects::ending as wal_ending;
 
 pub use catalog::{CloudBackup, CloudCatalog, CloudKeep, CloudSelectError};
 pub use keep::CloudKeepError;

@@ -17,7 +17,7 @@ pub(super) struct StoredWal {
 }
 
 /// What Barman 3.19 appends to the name of a compressed file (`barman/clients/cloud_walarchive.py`).
-pub(super) const fn ending(compression: Compression) -> &'static str {
+pub(crate) const fn ending(compression: Compression) -> &'static str {
     match compression {
         Compression::None => "",
         Compression::Gzip => ".gz",

@@ -12,6 +12,9 @@ use walfile::{SegmentName, SegmentNameError};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ExportError {
+    /// Its files or its WAL are in an object store. The words are Barman's.
+    #[error("Backup export is not supported for cloud storage")]
+    InObjectStore,
     /// It is of no use without its parents.
     #[error(
         "Cannot export backup {id} from server {server}: it is an incremental backup.\nOnly full backups are eligible for exporting."

@@ -115,6 +115,9 @@ impl Server {
     /// # Errors
     /// When the backup or the options do not allow it.
     pub fn check_export(&self, record: &BackupRecord, options: &ExportOptions) -> Result<u32, ExportError> {
+        if self.has_backups_in_bucket() || self.has_wals_in_bucket() {
+            return Err(ExportError::InObjectStore);
+        }
         let (id, server) = (record.id, self.name().to_owned());
         if record.parent_backup_id.is_some() {
             return Err(ExportError::Incremental { id, server });

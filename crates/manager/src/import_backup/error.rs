@@ -14,6 +14,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ImportBackupError {
+    /// Backups or WAL are in an object store. The words are Barman's.
+    #[error("Backup import is not supported for cloud storage")]
+    InObjectStore,
     /// There is no such file.
     #[error("Tarball file '{}' does not exist", path.display())]
     NotFound {

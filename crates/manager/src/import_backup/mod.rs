@@ -47,6 +47,9 @@ impl Server {
         tarball: &Path,
         context: &Context<'_>,
     ) -> Result<ImportReport, ImportBackupError> {
+        if self.has_backups_in_bucket() || self.has_wals_in_bucket() {
+            return Err(ImportBackupError::InObjectStore);
+        }
         let file = open(tarball)?;
         let file_name = tarball.file_name().unwrap_or_default().to_string_lossy();
         let name = ExportName::parse(&file_name, self.name())
