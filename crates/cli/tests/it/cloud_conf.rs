@@ -4,9 +4,12 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use std::collections::BTreeSet;
+
 use tapster_cloud::testing::Moto;
 
 use crate::cloud_lab::installed;
+use crate::lab::Lab;
 use crate::program::Run;
 
 /// A `barman_home`, a bucket, and both programs.
@@ -67,6 +70,133 @@ impl Shelf {
             stderr: text(output.stderr),
             code: output.status.code().unwrap_or(-1),
         }
+    }
+
+    /// Runs it and demands success.
+    pub fn ok(&self, whose: Whose, file: &str, args: &[&str]) -> String {
+        let run = self.run(whose, file, args);
+        assert_eq!(run.code, 0, "{whose:?} {args:?}: {run:?}");
+        run.stdout
+    }
+
+    /// Both say the same, which is returned.
+    pub fn agreed(&self, file: &str, args: &[&str]) -> String {
+        let [ours, theirs] = [Whose::Ours, Whose::Barmans].map(|whose| self.run(whose, file, args));
+        assert_eq!(ours, theirs, "{args:?}");
+        ours.stdout
+    }
+
+    /// The names of the objects of a backup.
+    pub fn objects(&self, id: &str) -> BTreeSet<String> {
+        let below = format!("main/base/{id}");
+        let objects = self.moto.store("place").list(&below).map(|object| object.unwrap().key);
+        objects.map(|key| key[below.len() + 1..].to_owned()).collect()
+    }
+}
+
+/// The id of the newest backup.
+fn newest(listed: &str) -> String {
+    listed.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn backups_go_into_the_bucket_and_belong_to_both_programs() {
+    let Some(shelf) = Shelf::start() else { return };
+    let Some(lab) = Lab::new() else { return };
+    let place = lab.destination("space");
+    lab.cluster.sql(&format!("CREATE TABLESPACE space LOCATION '{}'", place.display()));
+    lab.cluster.sql("CREATE TABLE t TABLESPACE space AS SELECT 'kept' AS v");
+    let conninfo = lab.cluster.conninfo().to_conninfo_string();
+    let bucket = format!("basebackups_directory = {}\n", shelf.url());
+    let conf = lab.configure("tapster.conf", &conninfo, &bucket).display().to_string();
+    let local = format!("{bucket}backup_method = local-to-cloud\n");
+    let local = lab.configure("local.conf", &conninfo, &local).display().to_string();
+    let _receiver = lab.receive();
+
+    // Each program by each method. What is there afterwards has the same names.
+    let mut ids = Vec::new();
+    for (whose, file) in
+        [(Whose::Ours, &conf), (Whose::Barmans, &conf), (Whose::Ours, &local), (Whose::Barmans, &local)]
+    {
+        let said = shelf.ok(whose, file, &["backup", "--wait", "main"]);
+        let id = newest(&shelf.agreed(&conf, &["list-backups", "main"]));
+        assert!(said.contains(&format!("place/main/base/{id}\n")), "{said}");
+        let oid = lab.cluster.value("SELECT oid FROM pg_tablespace WHERE spcname = 'space'");
+        let archive = format!("{oid}.tar");
+        let expected = ["backup.info", "data.tar", archive.as_str()].map(str::to_owned);
+        assert_eq!(shelf.objects(&id), expected.into(), "{whose:?} {file}");
+        let manifest = lab.server_dir().join(format!("meta/{id}-backup_manifest"));
+        assert_eq!(manifest.exists(), *file == conf, "{whose:?} {file}");
+        let shown = shelf.agreed(file, &["show-backup", "main", &id]);
+        assert!(shown.contains("  Status                 : DONE\n"), "{shown}");
+        // The record in the bucket is that of the catalog.
+        let record = shelf.moto.store("place").read(&format!("main/base/{id}/backup.info"), 1 << 20).unwrap();
+        let here = std::fs::read(lab.server_dir().join(format!("meta/{id}-backup.info"))).unwrap();
+        assert_eq!(record, here, "{whose:?} {file}");
+        ids.push(id);
+    }
+    let [streamed, theirs, copied, last] = ids.as_slice() else { panic!("{ids:?}") };
+
+    shelf.agreed(&conf, &["list-files", "--target", "full", "main", theirs]);
+    shelf.agreed(&conf, &["list-files", "main", copied]);
+    for verb in ["status", "check"] {
+        shelf.agreed(&conf, &[verb, "main"]);
+    }
+    assert_eq!(shelf.run(Whose::Ours, &conf, &["check-backup", "main", streamed]).code, 0);
+    shelf.refuses_what_needs_directories(&conf, streamed);
+
+    // Barman restores both kinds, and the server has what it had.
+    for id in [streamed, copied] {
+        let (data, space) = (lab.destination(&format!("data-{id}")), lab.destination(&format!("space-{id}")));
+        let space = format!("space:{}", space.display());
+        let args = ["restore", "--tablespace", &space, "main", id, data.to_str().unwrap()];
+        shelf.ok(Whose::Barmans, &conf, &args);
+        lab.give(std::path::Path::new(&space["space:".len()..]));
+        assert_eq!(lab.ask_restored(&data, "SELECT v FROM t"), "kept", "{id}");
+    }
+
+    // What one keeps the other does not delete.
+    for (keeper, other) in [(Whose::Ours, Whose::Barmans), (Whose::Barmans, Whose::Ours)] {
+        shelf.ok(keeper, &conf, &["keep", "--target", "full", "main", theirs]);
+        assert!(shelf.objects(theirs).contains("annotations/keep"));
+        assert_ne!(shelf.run(other, &conf, &["delete", "main", theirs]).code, 0);
+        shelf.ok(other, &conf, &["keep", "--release", "main", theirs]);
+        assert!(!shelf.objects(theirs).contains("annotations/keep"));
+    }
+    for (whose, id) in
+        [(Whose::Ours, theirs), (Whose::Barmans, streamed), (Whose::Ours, copied), (Whose::Ours, last)]
+    {
+        shelf.ok(whose, &conf, &["delete", "main", id]);
+        assert_eq!(shelf.objects(id), BTreeSet::new(), "{whose:?}");
+        let left = shelf.agreed(&conf, &["list-backups", "main"]);
+        assert!(!left.contains(id.as_str()), "{left}");
+    }
+    let left = std::fs::read_dir(lab.server_dir().join("meta")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(!left.iter().any(|name| name.starts_with("20")), "{left:?}");
+    assert!(!lab.server_dir().join(".in-object-store").exists());
+}
+
+impl Shelf {
+    /// In Barman's words, but for the names that Barman shows as Python's lists.
+    fn refuses_what_needs_directories(&self, file: &str, id: &str) {
+        for args in [
+            &["verify-backup", "main", id][..],
+            &["generate-manifest", "main", id],
+            &["export-backup", "main", id, "/tmp"],
+        ] {
+            let [ours, theirs] = [Whose::Ours, Whose::Barmans].map(|whose| self.run(whose, file, args));
+            let error = |run: &Run| {
+                let line = run.stderr.lines().find(|line| line.starts_with("ERROR: ")).map(str::to_owned);
+                line.unwrap_or_else(|| panic!("{args:?} {run:?}")).replace("'['main']'", "'main'")
+            };
+            assert_eq!(error(&ours), error(&theirs), "{args:?}");
+            assert_eq!(ours.code, theirs.code, "{args:?}");
+        }
+        // Barman looks into the file before it says so.
+        let run = self.run(Whose::Ours, file, &["import-backup", "main", file]);
+        assert!(run.stderr.contains("ERROR: Backup import is not supported for cloud storage"), "{run:?}");
+        assert_eq!(run.code, 1);
     }
 }
 
