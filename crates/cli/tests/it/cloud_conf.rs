@@ -119,7 +119,7 @@ fn backups_go_into_the_bucket_and_belong_to_both_programs() {
         [(Whose::Ours, &conf), (Whose::Barmans, &conf), (Whose::Ours, &local), (Whose::Barmans, &local)]
     {
         let said = shelf.ok(whose, file, &["backup", "--wait", "main"]);
-        let id = newest(&shelf.agreed(&conf, &["list-backups", "main"]));
+        let id = newest(&shelf.ok(Whose::Ours, &conf, &["list-backups", "main"]));
         assert!(said.contains(&format!("place/main/base/{id}\n")), "{said}");
         let oid = lab.cluster.value("SELECT oid FROM pg_tablespace WHERE spcname = 'space'");
         let archive = format!("{oid}.tar");
@@ -127,8 +127,6 @@ fn backups_go_into_the_bucket_and_belong_to_both_programs() {
         assert_eq!(shelf.objects(&id), expected.into(), "{whose:?} {file}");
         let manifest = lab.server_dir().join(format!("meta/{id}-backup_manifest"));
         assert_eq!(manifest.exists(), *file == conf, "{whose:?} {file}");
-        let shown = shelf.agreed(file, &["show-backup", "main", &id]);
-        assert!(shown.contains("  Status                 : DONE\n"), "{shown}");
         // The record in the bucket is that of the catalog.
         let record = shelf.moto.store("place").read(&format!("main/base/{id}/backup.info"), 1 << 20).unwrap();
         let here = std::fs::read(lab.server_dir().join(format!("meta/{id}-backup.info"))).unwrap();
@@ -137,40 +135,41 @@ fn backups_go_into_the_bucket_and_belong_to_both_programs() {
     }
     let [streamed, theirs, copied, last] = ids.as_slice() else { panic!("{ids:?}") };
 
-    shelf.agreed(&conf, &["list-files", "--target", "full", "main", theirs]);
-    shelf.agreed(&conf, &["list-files", "main", copied]);
-    for verb in ["status", "check"] {
-        shelf.agreed(&conf, &[verb, "main"]);
+    let listed = shelf.agreed(&conf, &["list-backups", "main"]);
+    assert_eq!(listed.lines().count(), 4, "{listed}");
+    for id in [streamed, copied] {
+        let shown = shelf.agreed(&conf, &["show-backup", "main", id]);
+        assert!(shown.contains("  Status                 : DONE\n"), "{shown}");
     }
+    shelf.agreed(&conf, &["list-files", "--target", "full", "main", copied]);
     assert_eq!(shelf.run(Whose::Ours, &conf, &["check-backup", "main", streamed]).code, 0);
     shelf.refuses_what_needs_directories(&conf, streamed);
 
-    // Barman restores both kinds, and the server has what it had.
-    for id in [streamed, copied] {
-        let (data, space) = (lab.destination(&format!("data-{id}")), lab.destination(&format!("space-{id}")));
-        let space = format!("space:{}", space.display());
-        let args = ["restore", "--tablespace", &space, "main", id, data.to_str().unwrap()];
-        shelf.ok(Whose::Barmans, &conf, &args);
-        lab.give(std::path::Path::new(&space["space:".len()..]));
-        assert_eq!(lab.ask_restored(&data, "SELECT v FROM t"), "kept", "{id}");
-    }
+    // Barman restores what it can know nothing of, and the server has what it had.
+    let (data, space) = (lab.destination("restored"), lab.destination("new-space"));
+    let moved = format!("space:{}", space.display());
+    let args = ["restore", "--tablespace", &moved, "main", copied, data.to_str().unwrap()];
+    shelf.ok(Whose::Barmans, &conf, &args);
+    lab.give(&space);
+    assert_eq!(lab.ask_restored(&data, "SELECT v FROM t"), "kept");
 
     // What one keeps the other does not delete.
-    for (keeper, other) in [(Whose::Ours, Whose::Barmans), (Whose::Barmans, Whose::Ours)] {
-        shelf.ok(keeper, &conf, &["keep", "--target", "full", "main", theirs]);
-        assert!(shelf.objects(theirs).contains("annotations/keep"));
-        assert_ne!(shelf.run(other, &conf, &["delete", "main", theirs]).code, 0);
-        shelf.ok(other, &conf, &["keep", "--release", "main", theirs]);
-        assert!(!shelf.objects(theirs).contains("annotations/keep"));
+    shelf.ok(Whose::Ours, &conf, &["keep", "--target", "full", "main", theirs]);
+    assert!(shelf.objects(theirs).contains("annotations/keep"));
+    assert_ne!(shelf.run(Whose::Barmans, &conf, &["delete", "main", theirs]).code, 0);
+    shelf.ok(Whose::Barmans, &conf, &["keep", "--target", "standalone", "main", last]);
+    assert_ne!(shelf.run(Whose::Ours, &conf, &["delete", "main", last]).code, 0);
+    for id in [theirs, last] {
+        shelf.ok(Whose::Ours, &conf, &["keep", "--release", "main", id]);
+        assert!(!shelf.objects(id).contains("annotations/keep"));
     }
     for (whose, id) in
         [(Whose::Ours, theirs), (Whose::Barmans, streamed), (Whose::Ours, copied), (Whose::Ours, last)]
     {
         shelf.ok(whose, &conf, &["delete", "main", id]);
         assert_eq!(shelf.objects(id), BTreeSet::new(), "{whose:?}");
-        let left = shelf.agreed(&conf, &["list-backups", "main"]);
-        assert!(!left.contains(id.as_str()), "{left}");
     }
+    assert_eq!(shelf.agreed(&conf, &["list-backups", "main"]), "");
     let left = std::fs::read_dir(lab.server_dir().join("meta")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert!(!left.iter().any(|name| name.starts_with("20")), "{left:?}");

@@ -45,10 +45,12 @@ impl Target {
     /// The archives of a backup. `max_bandwidth` in bytes per second.
     fn objects(&self, record: &BackupRecord, job: &Job<'_>, max_bandwidth: Option<u64>) -> (Objects, Times) {
         let settings = &job.server.config.cloud;
-        let mut options = CloudBackupOptions::default();
-        options.max_archive_size = settings.upload_max_archive_size;
-        options.min_chunk_size = settings.upload_min_chunk_size;
-        options.max_bandwidth = max_bandwidth;
+        let options = CloudBackupOptions {
+            max_archive_size: settings.upload_max_archive_size,
+            min_chunk_size: settings.upload_min_chunk_size,
+            max_bandwidth,
+            ..CloudBackupOptions::default()
+        };
         let directory = self.server.layout().backup(&record.id);
         let stop = job.context.stop.clone();
         let objects = Objects::new(self.server.store(), directory, "", &options, record.cluster_size, stop);
