@@ -58,6 +58,7 @@ impl TarExtractor {
             spool: options.checksum.map(|_| Spool::new(spools)),
             scratch: None,
             control: None,
+            label: None,
             manifest: None,
             links: BTreeMap::new(),
             report: ExtractReport::default(),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -66,6 +66,8 @@ pub struct TarExtractor {
     /// For what is kept here while everything else goes elsewhere.
     pub(super) scratch: Option<TempDir>,
     pub(super) control: Option<(Vec<u8>, u32)>,
+    /// What came of `backup_label`, which Barman's archives of a base backup stream have twice.
+    pub(super) label: Option<Vec<u8>>,
     pub(super) manifest: Option<(File, PathBuf)>,
     /// Links to be made at the end, and where they lead.
     pub(super) links: BTreeMap<PathBuf, PathBuf>,
@@ -91,7 +93,20 @@ pub(super) enum Current {
     /// The manifest, in the archive of the data directory.
     Manifest,
     Skipped,
+    /// The label once more, the same so far up to here.
+    Repeated(usize),
+    /// The manifest once more, the same.
+    ManifestAgain(u64),
 }
+
+const LABEL_FILE: &[u8] = b"backup_label";
+/// The real one is below 2 KiB.
+const MAX_LABEL: u64 = 64 * 1024;
+const OTHER_LABEL: ExtractError =
+    ExtractError::Sequence { what: "a second backup_label that differs from the first" };
+
+const OTHER_MANIFEST: ExtractError =
+    ExtractError::Sequence { what: "a second manifest that differs from the first" };
 
 impl TarExtractor {
     /// Prepares to write into `root`, made with mode 0700 if missing. Whether it may hold anything is the
@@ -168,6 +183,7 @@ impl TarExtractor {
             spool: options.checksum.map(|_| Spool::new(scratch.as_ref().map_or(root, TempDir::path))),
             scratch,
             control: None,
+            label: None,
             manifest: None,
             links: BTreeMap::new(),
             report: ExtractReport::default(),
@@ -393,7 +409,36 @@ impl TarExtractor {
                                 file.write_all(data).map_err(at("write", path))?;
                             }
                         }
+                        Current::ManifestAgain(at) => {
+                            if let Some((file, path)) = &self.manifest {
+                                let mut known = vec![0; data.len()];
+                                match file.read_exact_at(&mut known, *at) {
+                                    Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                                        return Err(OTHER_MANIFEST);
+                                    }
+                                    read => read.map_err(sync::at("read", path))?,
+                                }
+                                if known != data {
+                                    return Err(OTHER_MANIFEST);
+                                }
+                                *at = at.saturating_add(data.len() as u64);
+                            }
+                        }
+                        Current::Repeated(at) => {
+                            let end = at.saturating_add(data.len());
+                            let known = self.label.as_ref().and_then(|label| label.get(*at..end));
+                            if known != Some(data) {
+                                return Err(OTHER_LABEL);
+                            }
+                            *at = end;
+                        }
                         Current::None | Current::Skipped => {}
+                    }
+                    if self.name == LABEL_FILE
+                        && matches!(self.current, Current::File(_) | Current::Compared(_))
+                        && let Some(label) = &mut self.label
+                    {
+                        label.extend_from_slice(data);
                     }
                 }
                 Event::Member(member) => self.member(member)?,
@@ -424,6 +469,14 @@ impl TarExtractor {
         if self.left_out(&path) {
             self.begin_member(&member, &path, Current::Skipped);
             return Ok(());
+        }
+        if path.as_os_str().as_bytes() == LABEL_FILE && member.kind == MemberKind::File {
+            if self.label.is_some() {
+                self.begin_member(&member, &path, Current::Repeated(0));
+                return Ok(());
+            }
+            // Longer ones do not come twice.
+            self.label = (member.size <= MAX_LABEL).then(Vec::new);
         }
         match self.special(&member)? {
             Some(()) => Ok(()),
@@ -507,6 +560,10 @@ impl TarExtractor {
             return Ok(Some(()));
         }
         if path == Path::new(FILE_NAME) && self.options.manifest_inside && member.kind == MemberKind::File {
+            if self.manifest.is_some() {
+                self.current = Current::ManifestAgain(0);
+                return Ok(Some(()));
+            }
             self.create_manifest()?;
             self.current = Current::Manifest;
             return Ok(Some(()));
@@ -545,6 +602,15 @@ impl TarExtractor {
         let early = self.options.sync != SyncMethod::None;
         match std::mem::replace(&mut self.current, Current::None) {
             Current::None | Current::Manifest => return Ok(()),
+            Current::ManifestAgain(at) => {
+                let Some((file, path)) = &self.manifest else { return Ok(()) };
+                let length = file.metadata().map_err(sync::at("read", path))?.len();
+                return if length == at { Ok(()) } else { Err(OTHER_MANIFEST) };
+            }
+            Current::Repeated(at) => {
+                let is_whole = self.label.as_ref().is_some_and(|label| label.len() == at);
+                return if is_whole { Ok(()) } else { Err(OTHER_LABEL) };
+            }
             Current::File(file) => {
                 if file.close(early, self.queue.as_ref())? {
                     self.report.kept = self.report.kept.saturating_add(1);

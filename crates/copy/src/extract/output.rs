@@ -1,5 +1,6 @@
 //! Creating files and directories below a root without ever following a link out of it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
@@ -120,6 +121,8 @@ pub(super) struct Tree {
     directories: Option<Vec<PathBuf>>,
     /// Write over what is there.
     over: bool,
+    /// Directories made for what is in them, of which nothing had been said: Barman's archives have some behind their files.
+    unsaid: BTreeSet<PathBuf>,
 }
 
 const DIRECTORY: OFlags =
@@ -131,7 +134,14 @@ impl Tree {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty()).map_err(at("open", path))?;
         let directories = (method == SyncMethod::Fsync).then(|| vec![path.to_path_buf()]);
-        Ok(Self { path: path.to_path_buf(), root, near: None, directories, over: false })
+        Ok(Self {
+            path: path.to_path_buf(),
+            root,
+            near: None,
+            directories,
+            over: false,
+            unsaid: BTreeSet::new(),
+        })
     }
 
     pub(super) fn absolute(&self, relative: &Path) -> PathBuf {
@@ -146,14 +156,31 @@ impl Tree {
         let known = self.near.as_ref().is_some_and(|(path, _)| path == parent);
         if !known {
             let mut directory = self.root.try_clone().map_err(at("open", &self.path))?;
+            let mut reached = PathBuf::new();
             for component in parent.components() {
-                directory = openat(&directory, component.as_os_str(), DIRECTORY, Mode::empty())
-                    .map_err(at("open", &self.absolute(parent)))?;
+                reached.push(component);
+                directory = match openat(&directory, component.as_os_str(), DIRECTORY, Mode::empty()) {
+                    Err(Errno::NOENT) => self.make_unsaid(&directory, &reached)?,
+                    opened => opened.map_err(at("open", &self.absolute(parent)))?,
+                };
             }
             self.near = Some((parent.to_path_buf(), directory));
         }
         let near = self.near.as_ref().ok_or_else(refused)?;
         Ok((near.1.try_clone().map_err(at("open", &self.absolute(parent)))?, name))
+    }
+
+    /// Makes the directory `relative` in `holder`, for nobody else until its own member says more.
+    fn make_unsaid(&mut self, holder: &OwnedFd, relative: &Path) -> Result<OwnedFd, SyncError> {
+        let path = self.absolute(relative);
+        let name = relative.file_name().unwrap_or_default();
+        mkdirat(holder, name, Mode::from_raw_mode(0o700)).map_err(at("create", &path))?;
+        let made = openat(holder, name, DIRECTORY, Mode::empty()).map_err(at("open", &path))?;
+        if let Some(directories) = &mut self.directories {
+            directories.push(path);
+        }
+        self.unsaid.insert(relative.to_path_buf());
+        Ok(made)
     }
 
     /// Creates a directory. One that is there already (a mount point, an archive unpacked twice over the
@@ -164,7 +191,7 @@ impl Tree {
         match mkdirat(&holder, name, Mode::from_raw_mode(mode)) {
             Err(Errno::EXIST) => {
                 let found = openat(&holder, name, DIRECTORY, Mode::empty()).map_err(at("open", &path))?;
-                if self.over {
+                if self.unsaid.remove(relative) || self.over {
                     fchmod(&found, Mode::from_raw_mode(mode)).map_err(at("chmod", &path))?;
                 }
             }

@@ -16,7 +16,7 @@ use crate::sync::at;
 use crate::{Checksum, ChecksumAlgorithm};
 
 /// Entries remembered at a time when the orders differ.
-const MAX_OUT_OF_ORDER: usize = 50_000;
+const MAX_OUT_OF_ORDER: usize = 200_000;
 const IN_MEMORY: usize = 1024 * 1024;
 
 #[derive(Debug)]

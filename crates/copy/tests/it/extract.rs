@@ -338,3 +338,80 @@ fn tablespaces_are_written_beside_the_data_directory() {
     listed[0].1[8999] = 7;
     assert!(matches!(run(&few, &listed), Err(ExtractError::Checksum { .. })));
 }
+
+/// Barman's archives of a base backup stream: files as they are complete, the label once more, directories last.
+#[test]
+fn directories_may_come_behind_their_files_and_the_label_twice() {
+    let label = b"START WAL\n".to_vec();
+    let files =
+        [("backup_label", label.clone()), ("base/1/2", vec![3; 700]), ("global/pg_control", vec![5; 8192])];
+    let listed = manifest(&files, ChecksumAlgorithm::Crc32c);
+    let archive = |again: &[u8]| {
+        let mut bytes = Vec::new();
+        let mut member = |name: &str, content: &[u8], mode: u32| {
+            let size = content.len() as u64;
+            bytes.extend_from_slice(&member_header(name, size, mode, 0).unwrap());
+            bytes.extend_from_slice(content);
+            bytes.resize(bytes.len() + padding(size) as usize, 0);
+        };
+        for (name, content) in &files {
+            member(name, content, 0o640);
+        }
+        member("./backup_label", again, 0o640);
+        for name in ["base/", "base/1/", "base/empty/", "global/"] {
+            member(name, b"", 0o750);
+        }
+        bytes
+    };
+    let extract = |again: &[u8], sync| {
+        let dir = tempfile::tempdir().unwrap();
+        let result = run(dir.path(), options(ChecksumAlgorithm::Crc32c, sync), &archive(again), &listed);
+        (dir, result)
+    };
+    for sync in [SyncMethod::Fsync, SyncMethod::Syncfs] {
+        let (dir, result) = extract(&label, sync);
+        assert_eq!(result.unwrap().files, 3);
+        for (name, content) in &files {
+            assert_eq!(std::fs::read(dir.path().join(name)).unwrap(), *content, "{name}");
+        }
+        for name in ["base", "base/1", "base/empty", "global"] {
+            let mode = std::fs::metadata(dir.path().join(name)).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::mode(&mode.permissions());
+            assert_eq!(mode & 0o777, 0o750, "{name}");
+        }
+    }
+    // A longer one, a shorter one, another one.
+    for other in [&b"START WAL\nx"[..], b"START", b"START WAX\n"] {
+        let (dir, result) = extract(other, SyncMethod::Fsync);
+        assert!(matches!(result, Err(ExtractError::Sequence { .. })), "{result:?}");
+        assert!(!dir.path().join("global/pg_control").exists());
+    }
+}
+
+/// So does the manifest, where it is a member.
+#[test]
+fn a_manifest_inside_may_come_twice_when_it_is_the_same() {
+    let files = [("backup_label", b"x".to_vec()), ("global/pg_control", vec![5; 8192])];
+    let listed = manifest(&files, ChecksumAlgorithm::Crc32c);
+    let extract = |again: &[u8]| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = options(ChecksumAlgorithm::Crc32c, SyncMethod::Fsync);
+        options.manifest_inside = true;
+        let mut all = files.to_vec();
+        all.insert(1, ("backup_manifest", listed.clone()));
+        all.push(("./backup_manifest", again.to_vec()));
+        let mut extractor = TarExtractor::create(dir.path(), options).unwrap();
+        extractor.start_archive(None).unwrap();
+        let fed = stream(&all).chunks(600).try_for_each(|piece| extractor.feed(piece));
+        let result = fed.and_then(|()| extractor.finish());
+        (result.is_ok_and(|report| report.manifest.is_some()), dir)
+    };
+    let (is_good, dir) = extract(&listed);
+    assert!(is_good && dir.path().join("global/pg_control").exists());
+    let mut other = listed.clone();
+    *other.last_mut().unwrap() ^= 1;
+    for other in [&other[..], &listed[1..], &listed[..listed.len() - 1], &[&listed[..], b"\n"].concat()] {
+        let (is_good, dir) = extract(other);
+        assert!(!is_good && !dir.path().join("global/pg_control").exists());
+    }
+}
