@@ -115,6 +115,18 @@ pub trait WalObjects: fmt::Debug + Send + Sync {
     /// When that is not known.
     fn exists(&self, name: WalName) -> Result<bool, ObjectsError>;
 
+    /// Tells `each` every file in the directories of segments, but for those of positions before `since`.
+    ///
+    /// # Errors
+    /// When they cannot be listed. What was told before that is right.
+    fn names(&self, since: Option<SegmentName>, each: &mut dyn FnMut(WalName)) -> Result<(), ObjectsError>;
+
+    /// The timelines that have a history file.
+    ///
+    /// # Errors
+    /// When that is not known.
+    fn histories(&self) -> Result<Vec<Timeline>, ObjectsError>;
+
     /// The newest segment of each timeline.
     ///
     /// # Errors

@@ -42,6 +42,14 @@ pub enum OpenError {
         /// The name asked for.
         name: String,
     },
+    /// Its backups or its WAL are in an object store, of which this program knows nothing.
+    #[error("server '{server}': {source}")]
+    ObjectStore {
+        /// Its name.
+        server: String,
+        /// Why.
+        source: crate::ObjectStoreError,
+    },
 }
 
 /// A connection to the server that could not be made.
@@ -78,6 +86,11 @@ impl Server {
         let config_path = config.path.clone();
         let config =
             config.servers.get(name).ok_or_else(|| OpenError::Unknown { name: name.to_owned() })?.clone();
+        #[cfg(not(feature = "cloud"))]
+        if let Some(address) = config.backups_place.bucket().or(config.wals_place.bucket()) {
+            let source = crate::ObjectStoreError::NotBuiltIn { address: address.to_string() };
+            return Err(OpenError::ObjectStore { server: name.to_owned(), source });
+        }
         let catalog = Catalog::open(config.layout(), local_offset());
         #[cfg(feature = "cloud")]
         let buckets = crate::object_store::Buckets::of(&config, &tapster_cloud::Environment::default());

@@ -9,7 +9,7 @@ use walfile::{SegmentName, SegmentSize, Timeline, TimelineHistory, WalName};
 
 use super::{WalStore, WalStoreError, is_absent};
 use crate::xlogdb::entry_of;
-use crate::{ServerLayout, XlogEntry};
+use crate::{ServerLayout, WalObjects, XlogEntry};
 
 impl WalStore<'_> {
     /// The segments from `first` on that are there without a gap, at most `limit` (`get-wal --peek`). Where the timeline of `first`
@@ -133,7 +133,7 @@ impl WalStore<'_> {
     /// # Errors
     /// When a directory cannot be read.
     pub fn history_files(&self) -> Result<Vec<Timeline>, WalStoreError> {
-        let mut timelines = Vec::new();
+        let mut timelines = self.objects.map_or(Ok(Vec::new()), WalObjects::histories)?;
         for dir in [&self.layout.wals, &self.layout.incoming, &self.layout.streaming] {
             timelines.extend(names(dir)?.into_iter().filter_map(|name| match name.to_str()?.parse() {
                 Ok(WalName::History(timeline)) => Some(timeline),

@@ -76,9 +76,11 @@ pub(crate) struct BackupArgs {
     #[arg(long, value_parser = non_negative, allow_negative_numbers = true)]
     pub(crate) check_timeout: Option<u64>,
     /// where parts of a backup wait for their upload
+    #[allow(dead_code, reason = "Barman has it; nothing is staged here")]
     #[arg(long)]
     pub(crate) cloud_staging_directory: Option<PathBuf>,
     /// how large that directory may grow (default 30Gi)
+    #[allow(dead_code, reason = "Barman has it; nothing is staged here")]
     #[arg(long, value_parser = si_size)]
     pub(crate) cloud_staging_max_size: Option<u64>,
     /// servers to back up, or 'all'

@@ -61,8 +61,9 @@ fn back_up(options: &BackupOptions, setup: &Setup<'_>, server: &Server) -> Resul
     Ok(())
 }
 
+/// Options that only tune a file copy (`--jobs`, …) do nothing with the postgres method, in Barman too; what is asked of the wrong
+/// method otherwise is refused by the manager. Nothing is staged on the way into an object store, wherever it should be.
 fn options(args: &BackupArgs) -> Result<BackupOptions, Failure> {
-    refuse_unsupported(args)?;
     let mut options = BackupOptions::default();
     options.name = args
         .name
@@ -89,18 +90,4 @@ fn options(args: &BackupArgs) -> Result<BackupOptions, Failure> {
     options.manifest = args.manifest();
     options.check_timeout = args.check_timeout.map(Duration::from_secs);
     Ok(options)
-}
-
-/// Better no backup than one that is not what was asked for. Options that only tune a file copy (`--jobs`, …) do
-/// nothing with the postgres method, in Barman too; what is asked of the wrong method otherwise is refused by the manager.
-fn refuse_unsupported(args: &BackupArgs) -> Result<(), Failure> {
-    for (given, option) in [
-        (args.cloud_staging_directory.is_some(), "--cloud-staging-directory"),
-        (args.cloud_staging_max_size.is_some(), "--cloud-staging-max-size"),
-    ] {
-        if given {
-            return Err(Failure::user(format!("{option} is not supported by this version")));
-        }
-    }
-    Ok(())
 }

@@ -16,6 +16,25 @@ pub(super) const SERVER: &[(&str, &str)] = &[
         "With backup_method = rsync or local-rsync: write a backup_manifest after each backup.",
     ),
     (
+        "aws_check_object_lock",
+        "With backups in S3: look whether an object is locked before a backup is deleted, which is a request for each of them.",
+    ),
+    (
+        "aws_encryption",
+        "With backups or WAL in S3: how the store encrypts what is written, AES256 or aws:kms.",
+    ),
+    (
+        "aws_profile",
+        "With backups or WAL in S3: the section of the shared configuration files with the credentials.",
+    ),
+    ("aws_read_timeout", "With backups or WAL in S3: seconds within which an answer must come."),
+    ("aws_region", "With backups or WAL in S3: the region of the bucket."),
+    ("aws_sse_kms_key_id", "With aws_encryption = aws:kms: the key."),
+    (
+        "azure_credential",
+        "With backups or WAL in Azure: where credentials come from unless the environment has them: azure-cli, managed-identity or default.",
+    ),
+    (
         "backup_compression",
         "With backup_method = postgres: compress backups. They are stored as tar archives then.",
     ),
@@ -32,7 +51,7 @@ pub(super) const SERVER: &[(&str, &str)] = &[
     ("backup_directory", "Where everything of the server is."),
     (
         "backup_method",
-        "How base backups are taken. 'postgres': over the replication protocol; 'rsync': file by file over ssh; 'local-rsync': file by file on this host. 'snapshot' and 'local-to-cloud' do not work in this version.",
+        "How base backups are taken. 'postgres': over the replication protocol; 'rsync': file by file over ssh; 'local-rsync': file by file on this host. 'local-to-cloud': file by file on this host into the object store that basebackups_directory names. 'snapshot' does not work in this version.",
     ),
     (
         "backup_options",
@@ -48,6 +67,18 @@ pub(super) const SERVER: &[(&str, &str)] = &[
     (
         "check_timeout",
         "Seconds after which a check, and the checks before a backup, count as failed; 0 means no limit.",
+    ),
+    (
+        "cloud_delete_batch_size",
+        "With backups or WAL in an object store: how many objects one request removes.",
+    ),
+    (
+        "cloud_upload_max_archive_size",
+        "With backups in an object store: after so many bytes an archive goes on in another object.",
+    ),
+    (
+        "cloud_upload_min_chunk_size",
+        "With backups in an object store: the bytes of one part of an upload, at least.",
     ),
     ("cluster", "Which models are the server's."),
     ("combine_mode", "How the files of incremental backups get into a restored directory."),
@@ -217,24 +248,14 @@ pub(super) const SERVER: &[(&str, &str)] = &[
 /// Keys that belong to cloud storage, cloud snapshots and WarehousePG, sorted.
 pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "aws_await_snapshots_timeout",
-    "aws_check_object_lock",
-    "aws_encryption",
-    "aws_profile",
-    "aws_read_timeout",
-    "aws_region",
     "aws_snapshot_lock_cool_off_period",
     "aws_snapshot_lock_duration",
     "aws_snapshot_lock_expiration_date",
     "aws_snapshot_lock_mode",
-    "aws_sse_kms_key_id",
-    "azure_credential",
     "azure_resource_group",
     "azure_subscription_id",
-    "cloud_delete_batch_size",
     "cloud_staging_directory",
     "cloud_staging_max_size",
-    "cloud_upload_max_archive_size",
-    "cloud_upload_min_chunk_size",
     "cloud_wal_archive_parallel",
     "cloud_wal_restore_parallel",
     "gcp_project",

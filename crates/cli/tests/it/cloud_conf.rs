@@ -153,6 +153,18 @@ fn backups_go_into_the_bucket_and_belong_to_both_programs() {
     lab.give(&space);
     assert_eq!(lab.ask_restored(&data, "SELECT v FROM t"), "kept");
 
+    // And this program what Barman has streamed: labels that come twice, directories behind their files.
+    let (data, space) = (lab.destination("restored-here"), lab.destination("space-here"));
+    let moved = format!("space:{}", space.display());
+    let args = ["restore", "--tablespace", &moved, "main", theirs, data.to_str().unwrap()];
+    let said = shelf.ok(Whose::Ours, &conf, &args);
+    assert!(said.contains("Copying required WAL segments."), "{said}");
+    assert!(data.join(format!("backup_manifest.{theirs}")).is_file());
+    lab.give(&space);
+    assert_eq!(lab.ask_restored(&data, "SELECT v FROM t"), "kept");
+    shelf.restores_with_wal_from_the_bucket(&lab, streamed, &bucket);
+    shelf.does_not_begin_without_an_archive(&lab, &conf, copied);
+
     // What one keeps the other does not delete.
     shelf.ok(Whose::Ours, &conf, &["keep", "--target", "full", "main", theirs]);
     assert!(shelf.objects(theirs).contains("annotations/keep"));
@@ -177,6 +189,79 @@ fn backups_go_into_the_bucket_and_belong_to_both_programs() {
 }
 
 impl Shelf {
+    /// With WAL in the bucket too, nothing of it is copied; the names that are there are looked at.
+    fn restores_with_wal_from_the_bucket(&self, lab: &Lab, id: &str, bucket: &str) {
+        lab.cluster.sql("CREATE TABLE later AS SELECT 'replayed' AS v");
+        let last = lab.cluster.value("SELECT pg_walfile_name(pg_switch_wal())");
+        let archived = lab.server_dir().join("wals").join(&last[..16]);
+        crate::chaos::wait_for("the archive to have the last segment", || {
+            lab.ok(&["archive-wal", "main"]);
+            archived.join(&last).is_file()
+        });
+        let store = self.moto.store("place");
+        for entry in std::fs::read_dir(&archived).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let bytes = std::fs::read(archived.join(&name)).unwrap();
+            let key = format!("main/wals/{}/{name}.gz", &last[..16]);
+            store.put(&key, bytes, &tapster_cloud::WriteOptions::default()).unwrap();
+        }
+        let conninfo = lab.cluster.conninfo().to_conninfo_string();
+        let more = format!("{bucket}wals_directory = {}\n", self.url());
+        let conf = lab.configure("both.conf", &conninfo, &more).display().to_string();
+        let (data, space) = (lab.destination("from-bucket"), lab.destination("space-from-bucket"));
+        let moved = format!("space:{}", space.display());
+        let args = ["restore", "--tablespace", &moved, "main", id, data.to_str().unwrap()];
+        let run = self.run(Whose::Ours, &conf, &args);
+        assert_eq!(run.code, 0, "{run:?}");
+        let why = "get-wal is required for servers with WALs stored in cloud storage. Automatically enabling --get-wal.";
+        assert!(run.stderr.contains(why), "{run:?}");
+        let mut wal = std::fs::read_dir(data.join("pg_wal")).unwrap();
+        assert!(wal.all(|entry| entry.unwrap().file_type().unwrap().is_dir()));
+        let auto = data.join("postgresql.auto.conf");
+        let settings = std::fs::read_to_string(&auto).unwrap();
+        assert!(settings.contains(" cloud-wal-restore main %f %p'\n"), "{settings}");
+        // Here it is this program's own tool that PostgreSQL asks.
+        let fetch = format!(
+            "env {} {} cloud wal-restore --endpoint-url {} {} main %f %p",
+            self.moto
+                .variables()
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>()
+                .join(" "),
+            assert_cmd::cargo::cargo_bin!("tapster").display(),
+            self.moto.endpoint(),
+            self.url(),
+        );
+        std::fs::write(&auto, format!("{settings}restore_command = '{fetch}'\n")).unwrap();
+        lab.give(&space);
+        assert_eq!(lab.ask_restored(&data, "SELECT later.v FROM later, t"), "replayed");
+
+        // Without a segment that the backup needs there is no plan.
+        let shown = self.ok(Whose::Ours, &conf, &["show-backup", "main", id]);
+        let needed = shown.lines().find_map(|line| line.trim().strip_prefix("End WAL")).unwrap();
+        let needed = needed.rsplit(' ').next().unwrap();
+        store.delete(&[format!("main/wals/{}/{needed}.gz", &needed[..16])]).unwrap();
+        let never = lab.cluster.directory().join("never");
+        let run = self.run(Whose::Ours, &conf, &["restore", "main", id, never.to_str().unwrap()]);
+        assert_ne!(run.code, 0, "{run:?}");
+        assert!(!never.exists(), "{run:?}");
+    }
+
+    fn does_not_begin_without_an_archive(&self, lab: &Lab, conf: &str, id: &str) {
+        let store = self.moto.store("place");
+        let key = format!("main/base/{id}/data.tar");
+        let bytes = store.read(&key, 1 << 30).unwrap();
+        store.delete(std::slice::from_ref(&key)).unwrap();
+        let never = lab.cluster.directory().join("never");
+        let moved = format!("space:{}", lab.destination("never-space").display());
+        let args = ["restore", "--tablespace", &moved, "main", id, never.to_str().unwrap()];
+        let run = self.run(Whose::Ours, conf, &args);
+        assert!(run.code != 0 && run.stderr.contains("data"), "{run:?}");
+        assert!(!never.exists(), "{run:?}");
+        store.put(&key, bytes, &tapster_cloud::WriteOptions::default()).unwrap();
+    }
+
     /// In Barman's words, but for the names that Barman shows as Python's lists.
     fn refuses_what_needs_directories(&self, file: &str, id: &str) {
         for args in [

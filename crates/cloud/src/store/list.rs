@@ -75,4 +75,18 @@ impl Store {
         names.sort_unstable();
         Ok(names)
     }
+
+    /// The objects right below `prefix`, not those in the directories there, in the order of their keys.
+    ///
+    /// # Errors
+    /// When the store does not give the whole listing.
+    pub fn list_files(&self, prefix: &str) -> Result<Vec<ObjectInfo>, CloudError> {
+        let (path, inner) = (self.path(prefix)?, Arc::clone(&self.shared.inner));
+        let found =
+            self.call("listing", prefix, async move { inner.list_with_delimiter(Some(&path)).await })?;
+        let mut files: Vec<ObjectInfo> =
+            found.objects.into_iter().map(|meta| self.info(meta)).collect::<Result<_, _>>()?;
+        files.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(files)
+    }
 }

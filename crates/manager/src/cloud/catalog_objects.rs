@@ -193,6 +193,21 @@ impl WalObjects for Bucket {
         server.archive_queued(name, path, &options).map_err(ObjectsError::new)
     }
 
+    fn names(&self, since: Option<SegmentName>, each: &mut dyn FnMut(WalName)) -> Result<(), ObjectsError> {
+        let server = self.open_for_objects()?;
+        server.wal_names(since, each).map_err(ObjectsError::new)
+    }
+
+    fn histories(&self) -> Result<Vec<Timeline>, ObjectsError> {
+        let server = self.open_for_objects()?;
+        let files = server.store().list_files(&server.layout().wals()).map_err(ObjectsError::new)?;
+        let timelines = files.iter().filter_map(|object| match StoredWal::of(&object.key)?.name {
+            WalName::History(timeline) => Some(timeline),
+            _ => None,
+        });
+        Ok(timelines.collect())
+    }
+
     fn newest_segments(&self) -> Result<BTreeMap<Timeline, SegmentName>, ObjectsError> {
         let server = self.open_for_objects()?;
         server.newest_segments().map_err(ObjectsError::new)
@@ -211,6 +226,25 @@ impl WalObjects for Bucket {
 }
 
 impl CloudServer {
+    /// What there is in the directories of positions from that of `since` on, of any timeline.
+    fn wal_names(&self, since: Option<SegmentName>, each: &mut dyn FnMut(WalName)) -> Result<(), CloudError> {
+        let wals = self.layout().wals();
+        // The upper half of a position, behind the timeline.
+        let first = since.map(|segment| segment.hash_dir());
+        let first = first.as_deref().and_then(|dir| dir.get(8..));
+        for dir in self.store().list_dirs(&wals)? {
+            if dir.get(8..) < first {
+                continue;
+            }
+            for object in self.store().list(&format!("{wals}/{dir}")) {
+                if let Some(stored) = StoredWal::of(&object?.key) {
+                    each(stored.name);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The newest archived segment of each timeline: one listing of the directories, and one of a directory per timeline.
     pub(super) fn newest_segments(&self) -> Result<BTreeMap<Timeline, SegmentName>, CloudError> {
         let mut newest = BTreeMap::new();

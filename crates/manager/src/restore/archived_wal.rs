@@ -83,6 +83,9 @@ impl<'a> Archive<'a> {
             partial: BTreeSet::new(),
             labels: BTreeSet::new(),
         };
+        if let Some(objects) = server.catalog.wal_objects() {
+            objects.names(begin, &mut |name| archive.note(name, begin))?;
+        }
         let layout = server.layout();
         let mut dirs = vec![layout.incoming.clone(), layout.streaming.clone()];
         let hash_dirs = file_names(&layout.wals)?.into_iter().filter(|name| ServerLayout::is_hash_dir(name));
@@ -92,22 +95,28 @@ impl<'a> Archive<'a> {
                 return Err(RestorePlanError::Stopped);
             }
             for name in file_names(&dir)? {
-                match name.parse() {
-                    // Nothing before the backup is of interest, and there may be very much of it.
-                    Ok(WalName::Segment(segment)) if begin.is_none_or(|b| after(segment, b, size)) => {
-                        archive.archived.insert(segment);
-                    }
-                    Ok(WalName::Partial(segment)) => {
-                        archive.partial.insert(segment);
-                    }
-                    Ok(label @ WalName::BackupLabel { .. }) => {
-                        archive.labels.insert(label);
-                    }
-                    _ => {}
+                if let Ok(name) = name.parse() {
+                    archive.note(name, begin);
                 }
             }
         }
         Ok(archive)
+    }
+
+    /// Nothing before the backup is of interest, and there may be very much of it.
+    fn note(&mut self, name: WalName, begin: Option<SegmentName>) {
+        match name {
+            WalName::Segment(segment) if begin.is_none_or(|begin| after(segment, begin, self.size)) => {
+                self.archived.insert(segment);
+            }
+            WalName::Partial(segment) => {
+                self.partial.insert(segment);
+            }
+            WalName::BackupLabel { .. } => {
+                self.labels.insert(name);
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn plan(&self, route: Route<'_>) -> Result<WalPlan, RestorePlanError> {

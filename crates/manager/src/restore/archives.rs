@@ -116,6 +116,11 @@ pub(super) const fn is_archived(record: &BackupRecord) -> bool {
 }
 
 impl Server {
+    /// Whether a backup is kept as archives, here or in an object store.
+    pub(super) const fn holds_archives(&self, record: &BackupRecord) -> bool {
+        self.has_backups_in_bucket() || is_archived(record)
+    }
+
     /// Everything but the control file, compared with the manifest and on disk.
     pub(super) fn unpack_base(
         &self,

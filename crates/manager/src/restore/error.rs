@@ -29,6 +29,12 @@ pub enum RestorePlanError {
     /// The archive cannot be read.
     #[error(transparent)]
     Archive(#[from] WalStoreError),
+    /// The object store with the backups or the WAL.
+    #[error(transparent)]
+    ObjectStore(#[from] crate::ObjectStoreError),
+    /// It does not say what it has.
+    #[error(transparent)]
+    Objects(#[from] tapster_catalog::ObjectsError),
     /// `auto` found nothing.
     #[error("Cannot find any candidate backup for recovery.")]
     NoCandidate,
@@ -444,6 +450,13 @@ fn beyond_text(target: &OffsetDateTime, last: Option<&TransactionEnd>) -> String
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RestoreError {
+    /// The archives in the object store do not come, or are not what they should be.
+    #[cfg(feature = "cloud")]
+    #[error(transparent)]
+    Download(Box<crate::cloud::restore::CloudRestoreError>),
+    /// The object store cannot be used.
+    #[error(transparent)]
+    ObjectStore(#[from] crate::ObjectStoreError),
     /// The copy failed.
     #[error(transparent)]
     Copy(#[from] TreeError),

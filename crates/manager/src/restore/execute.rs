@@ -13,7 +13,6 @@ use tapster_copy::extract::ControlFile;
 use time::OffsetDateTime;
 use walfile::WalName;
 
-use super::archives::is_archived;
 use super::control::{self, CONFIGURATION};
 use super::destination::{Destination, Job, NewFile, WalFiles, io_at};
 use super::elsewhere::Elsewhere;
@@ -112,7 +111,7 @@ impl Server {
         }
         let steps = || {
             let control = destination.copy_base(job)?;
-            if is_archived(&plan.record) {
+            if self.holds_archives(&plan.record) {
                 judge_control(job, destination, &control)?;
             }
             copy_wals(job, destination)?;

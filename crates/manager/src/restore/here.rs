@@ -37,6 +37,10 @@ impl Destination for Here {
         if plan.chain.len() > 1 {
             return server.combine_base(plan, context);
         }
+        #[cfg(feature = "cloud")]
+        if server.has_backups_in_bucket() {
+            return server.download_base(plan, context);
+        }
         if is_archived(&plan.record) {
             return server.unpack_base(plan, context);
         }

@@ -2,6 +2,8 @@
 
 mod archived_wal;
 mod archives;
+#[cfg(feature = "cloud")]
+mod bucket;
 mod combine;
 mod control;
 mod delta;

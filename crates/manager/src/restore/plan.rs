@@ -48,6 +48,8 @@ pub struct RestorePlan {
     pub pitr: bool,
     /// Whether WAL is fetched while recovering.
     pub get_wal: bool,
+    /// Whether it comes from an object store then.
+    pub wal_in_bucket: bool,
     /// The WAL recovery will replay.
     pub wal: WalPlan,
     /// Where recovery stops; `None` where it goes on to the end of the WAL, or where the archived WAL does not tell.
@@ -60,6 +62,9 @@ pub struct RestorePlan {
     pub delta: Option<DeltaPlan>,
     /// Worth knowing before going on.
     pub warnings: Vec<String>,
+    /// The archives of a backup that is in an object store.
+    #[cfg(feature = "cloud")]
+    pub archives: Vec<crate::cloud::restore::ArchiveObject>,
 }
 
 impl Server {
@@ -79,10 +84,12 @@ impl Server {
         }
         standby::check(options)?;
         recovery_conf::check(options)?;
-        let points = self.points(&options.target, context)?;
+        let points = if self.has_wals_in_bucket() { None } else { self.points(&options.target, context)? };
         let record = self.choose_backup(options, points.as_ref(), context)?;
         let route = Route::new(self, &record, options);
         let Route { archive_recovery, get_wal, .. } = route;
+        #[cfg(feature = "cloud")]
+        let archives = self.archives_in_bucket(&record, options)?;
         let chain = self.usable_chain(&record)?;
         let delta = options.delta.unwrap_or(self.config.recovery_options.delta_restore);
         let there = options.remote.as_ref();
@@ -123,10 +130,16 @@ impl Server {
             *similar = self.similar_restore_points(name, context);
         }
         let mut reached = reached?;
-        archive.prove(route, &mut reached, context)?;
+        if !archive.is_unread() {
+            archive.prove(route, &mut reached, context)?;
+        }
         let Reached { wal, stop, warnings: told, .. } = reached;
         warnings.extend(told);
-        if !is_archived(&record) {
+        if self.has_wals_in_bucket() && !options.get_wal.unwrap_or(self.config.recovery_options.get_wal) {
+            let text = "get-wal is required for servers with WALs stored in cloud storage. Automatically enabling --get-wal.";
+            warnings.push(text.to_owned());
+        }
+        if !self.holds_archives(&record) {
             warnings.extend(control::check(&self.layout().data_dir(&record.id), &record)?);
         }
         if !archive_recovery && let Some((next, at)) = archive.left_for(&record) {
@@ -181,12 +194,15 @@ impl Server {
             options: options.clone(),
             pitr,
             get_wal,
+            wal_in_bucket: self.has_wals_in_bucket(),
             wal,
             stop,
             extras,
             wal_directory,
             delta,
             warnings,
+            #[cfg(feature = "cloud")]
+            archives,
         };
         if plan.host.is_none() {
             self.check_space(&plan, self.staged_bytes(&plan.chain))?;
@@ -215,6 +231,12 @@ impl Server {
         if let Some(other) = record.encryption.as_deref().filter(|encryption| *encryption != "gpg") {
             return unusable(&format!("it is encrypted with {other}, and only gpg is supported"));
         }
+        if self.catalog.deletions_in_progress()?.contains(&record.id) {
+            return unusable("its deletion has begun");
+        }
+        if self.has_backups_in_bucket() {
+            return Ok(record);
+        }
         let data = self.layout().data_dir(&record.id);
         if is_archived(&record) {
             if let Err(problem) = archives::find(&data, &record)? {
@@ -225,9 +247,6 @@ impl Server {
                 "{} is incomplete: pg_control or backup_label is missing",
                 data.display()
             ));
-        }
-        if self.catalog.deletions_in_progress()?.contains(&record.id) {
-            return unusable("its deletion has begun");
         }
         if let Some(link) = unlisted_tablespace(&data, &record)? {
             return unusable(&format!("tablespace {link} is in the backup but not in its record"));
@@ -286,7 +305,7 @@ impl Server {
         let is_in_archive = |first: &Path| is_of_the_cluster(&first.to_string_lossy());
         let is_part = |first: std::path::Component<'_>| {
             let first = Path::new(first.as_os_str());
-            if is_archived(record) { is_in_archive(first) } else { data.join(first).exists() }
+            if self.holds_archives(record) { is_in_archive(first) } else { data.join(first).exists() }
         };
         if first.is_some_and(is_part) {
             return refuse("it is a part of the cluster");

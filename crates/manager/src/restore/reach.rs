@@ -31,7 +31,9 @@ pub(super) struct Route<'a> {
 
 impl<'a> Route<'a> {
     pub(super) fn new(server: &Server, record: &'a BackupRecord, options: &'a RestoreOptions) -> Self {
-        let get_wal = options.get_wal.unwrap_or(server.config.recovery_options.get_wal);
+        // As with Barman, WAL in an object store is not copied.
+        let get_wal =
+            options.get_wal.unwrap_or(server.config.recovery_options.get_wal) || server.has_wals_in_bucket();
         let pitr = is_pitr(options);
         Self { record, options, archive_recovery: pitr || get_wal || options.standby_mode, get_wal }
     }
@@ -88,7 +90,7 @@ impl Archive<'_> {
         }
         let wal = match self.plan(route) {
             Err(RestorePlanError::Wal(WalPlanError::Unreachable { target, reach, missing })) => {
-                let last = self.last_record(route, context)?;
+                let last = if self.is_unread() { None } else { self.last_record(route, context)? };
                 return Err(RestorePlanError::LsnBeyondArchive { target, reach, missing, last });
             }
             wal => wal?,
@@ -105,6 +107,12 @@ impl Archive<'_> {
                 let included = !route.options.exclusive;
                 reached.stop = Some(StopPoint::at(StopAt::Position, at, timeline_at(at), included));
             }
+            _ if self.is_unread() => {
+                let text =
+                    "whether the target is in the archived WAL is not looked at: that is in an object store";
+                reached.warnings.push(text.to_owned());
+                self.hole(route, &mut reached)?;
+            }
             RecoveryTarget::Time(target) => self.reach_time(route, target, &mut reached, context)?,
             RecoveryTarget::Name(_) | RecoveryTarget::Xid(_) => match points {
                 Some(Points { problem: None, .. }) | None => {
@@ -120,6 +128,11 @@ impl Archive<'_> {
             },
         }
         Ok(reached)
+    }
+
+    /// Of WAL in an object store only the names are known.
+    pub(super) const fn is_unread(&self) -> bool {
+        self.server.has_wals_in_bucket()
     }
 
     /// WAL that is missing before the end of the archive. A standby may get it by streaming.

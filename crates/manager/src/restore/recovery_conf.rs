@@ -71,6 +71,11 @@ pub(super) fn recovery_conf(plan: &RestorePlan, server: &str, os_user: &str) -> 
                 let command = wal_restore_command(&remote, server, options.standby_mode);
                 lines.push(format!("restore_command = {}", quote(&command)));
             }
+            None if plan.wal_in_bucket => {
+                let server = shell_quote(Path::new(server));
+                let command = format!("{program} cloud-wal-restore {server} %f %p");
+                lines.push(format!("restore_command = {}", quote(&command)));
+            }
             None => {
                 lines.push(format!("# The 'barman get-wal' command must run as '{os_user}' user"));
                 let server = shell_quote(Path::new(server));

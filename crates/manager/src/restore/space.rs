@@ -36,7 +36,7 @@ impl Server {
         let is_elsewhere = |place: &Path| device(place).map(|(device, _)| device) != home;
         let mut rest = Some(total);
         for place in plan.tablespaces.iter().filter(|place| is_elsewhere(&place.location)) {
-            let there = match (is_archived(record), plan.chain.len()) {
+            let there = match (self.holds_archives(record), plan.chain.len()) {
                 (true, 1) => self.archive_bytes(plan, place.oid),
                 (false, 1) => tree_bytes(&self.layout().tablespace_dir(&record.id, place.oid)),
                 _ => 0,
@@ -63,6 +63,11 @@ impl Server {
     }
 
     fn archive_bytes(&self, plan: &RestorePlan, oid: u32) -> u64 {
+        #[cfg(feature = "cloud")]
+        if self.has_backups_in_bucket() {
+            let own = plan.archives.iter().filter(|archive| archive.tablespace == Some(oid));
+            return own.map(|archive| archive.size).sum();
+        }
         let data = self.layout().data_dir(&plan.record.id);
         let found = archives::find(&data, &plan.record).ok().and_then(Result::ok).unwrap_or_default();
         found.iter().find_map(|archive| archive.stored_bytes(oid)).unwrap_or(0)

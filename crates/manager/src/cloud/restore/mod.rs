@@ -98,6 +98,24 @@ impl CloudServer {
         context: &Context<'_>,
     ) -> Result<CloudRestoreReport, CloudRestoreError> {
         let begun = Instant::now();
+        let (report, control) = self.unpack_all(plan, context)?;
+        let path = plan.destination.join("global").join("pg_control");
+        publish::replace(&path, control.mode, &control.content)?;
+        Ok(CloudRestoreReport {
+            record: plan.record.clone(),
+            files: report.files,
+            bytes: report.bytes,
+            verified: report.manifest.is_some(),
+            elapsed: begun.elapsed(),
+        })
+    }
+
+    /// Everything but the control file, on disk.
+    pub(crate) fn unpack_all(
+        &self,
+        plan: &CloudRestorePlan,
+        context: &Context<'_>,
+    ) -> Result<(ExtractReport, ControlFile), CloudRestoreError> {
         let (report, control) = self.unpack(plan, context)?;
         // The links in `pg_tblspc` and the files are there; what is left is what nobody sends.
         let (wal, mode) = (plan.destination.join("pg_wal"), mode_of(&control));
@@ -109,15 +127,7 @@ impl CloudServer {
             set.map_err(|source| CloudRestoreError::Mode { path: dir.clone(), source })?;
             sync::directory(dir)?;
         }
-        let path = plan.destination.join("global").join("pg_control");
-        publish::replace(&path, control.mode, &control.content)?;
-        Ok(CloudRestoreReport {
-            record: plan.record.clone(),
-            files: report.files,
-            bytes: report.bytes,
-            verified: report.manifest.is_some(),
-            elapsed: begun.elapsed(),
-        })
+        Ok((report, control))
     }
 
     /// What can go side by side does: the archives of a tablespace beside those of the data directory.

@@ -100,10 +100,7 @@ impl CloudServer {
     }
 
     /// The archives of a backup, those written first in front.
-    pub(in crate::cloud) fn archives(
-        &self,
-        record: &BackupRecord,
-    ) -> Result<Vec<ArchiveObject>, CloudRestoreError> {
+    pub(crate) fn archives(&self, record: &BackupRecord) -> Result<Vec<ArchiveObject>, CloudRestoreError> {
         let directory = self.layout().backup(&record.id);
         let mut found = Vec::new();
         for object in self.store().list(&directory) {
