@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use object_store::{GetOptions, GetRange};
 
-use super::{Store, failure};
+use super::{Store, etag, failure};
 use crate::CloudError;
 use crate::store::runtime::{Begun, Ended};
 use crate::wire::Call;
@@ -41,7 +41,7 @@ impl Store {
         let (path, inner) = (self.path(key)?, Arc::clone(&self.shared.inner));
         let size = range.end.saturating_sub(range.start);
         let length = usize::try_from(size).unwrap_or(usize::MAX);
-        let etag = etag.map(str::to_owned);
+        let listed = etag.map(|etag| etag::quoted(etag.to_owned()));
         buffer.clear();
         let read = async move {
             let options =
@@ -53,7 +53,8 @@ impl Store {
             if got.range != range {
                 return (buffer, Ok(Err("it has become shorter")));
             }
-            if etag.zip(got.meta.e_tag.as_ref()).is_some_and(|(listed, found)| listed != *found) {
+            let found = got.meta.e_tag.clone().map(etag::quoted);
+            if listed.zip(found).is_some_and(|(listed, found)| listed != found) {
                 return (buffer, Ok(Err("it was replaced since it was listed")));
             }
             buffer.reserve_exact(length);
