@@ -81,7 +81,9 @@ impl Failure {
     /// WAL that is not received.
     pub(crate) fn cloud_receive(verb: &str, error: &CloudReceiveError) -> Self {
         let failure = match error {
-            CloudReceiveError::NeedsSlot => return Self::cloud_usage(error.to_string()),
+            CloudReceiveError::NeedsSlot | CloudReceiveError::NeedsPartial => {
+                return Self::cloud_usage(error.to_string());
+            }
             CloudReceiveError::Store(error) | CloudReceiveError::Wal(CloudWalError::Store(error)) => {
                 return Self::cloud(verb, error);
             }
@@ -89,8 +91,12 @@ impl Failure {
         };
         match error {
             CloudReceiveError::Receive(ReceiveError::WalRemoved { .. }) => failure.with_hint(
-                "the server has removed WAL that the archive does not have: with an empty spool, --from-slot goes on behind it; take a \
-                 base backup then",
+                "the server has removed WAL that the archive does not have: --from-slot goes on behind it, with a --spool-dir that holds no \
+                 WAL; take a base backup then",
+            ),
+            CloudReceiveError::SlotUnread { .. } => failure.with_hint(
+                "give a database that the role may connect to as well, in the connection string or with --dbname, or begin without \
+                 --from-slot",
             ),
             CloudReceiveError::Wal(error) => match wal_hint(error) {
                 Some(hint) => failure.with_hint(hint),

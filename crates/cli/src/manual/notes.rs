@@ -330,8 +330,29 @@ const CLOUD_RECEIVE: &[Section] = &[
         "SIGNALS",
         &[(
             "SIGTERM, SIGINT",
-            "End: what was received is synced and brought to the store. A second one ends it at once; the next run brings what is left.",
+            "End: what was received is synced, segments that are on their way to the store arrive, and the beginning of the one in hand goes \
+             there if all before it is there. The next run brings what is left. A second one ends it at once.",
         )],
+    ),
+    (
+        "WHEN THE STORE FAILS",
+        &[
+            (
+                "away, or refusing",
+                "At the start a store that cannot be reached is waited for, and one that refuses ends it. Later it is asked again in any \
+                 case, with a warning each time, and meanwhile the spool grows up to --spool-max-size; then the server keeps what comes.",
+            ),
+            (
+                "the server's shutdown",
+                "PostgreSQL waits for a receiver to acknowledge everything before it ends. With --acknowledge store it waits for the \
+                 store: stop the receiver first, if that is away.",
+            ),
+            (
+                "a beginning that is there",
+                "The .partial object of a segment is replaced only by one that holds all of it. Where it is something else, such as the one \
+                 that a promoted server archives itself, it stays, with a warning.",
+            ),
+        ],
     ),
     CLOUD_ENVIRONMENT,
 ];

@@ -35,6 +35,6 @@ pub(crate) fn tell(event: &CloudReceiveEvent<'_>) {
 pub(crate) fn ended(report: &CloudReceiveReport, spool: &Path) {
     match report.waiting.len() {
         0 => tracing::info!("All that was received is in the store"),
-        count => tracing::warn!("{count} files wait in {} for the store", spool.display()),
+        count => tracing::warn!("{count} WAL files wait in {} for the store", spool.display()),
     }
 }

@@ -50,22 +50,24 @@ pub(crate) struct CloudReceiveWalArgs {
     #[arg(long)]
     pub(crate) if_not_exists: bool,
     /// when the server is told that it need not keep WAL any longer: as soon as it is in the spool, or in the store, so that the spool
-    /// may be lost (default: spool)
+    /// may be lost; a server that is shut down waits for that, so stop this first while the store is away (default: spool)
     #[arg(long, value_enum, default_value = "spool", hide_default_value = true)]
     pub(crate) acknowledge: AcknowledgeName,
-    /// seconds after which the segment in hand is uploaded as it is, when it has grown; 0 for never (default: 10)
+    /// seconds after which the segment in hand is uploaded as it is, when it has grown; 0 for never, not with --acknowledge store
+    /// (default: 10)
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = non_negative, allow_negative_numbers = true, hide_default_value = true)]
     pub(crate) partial_interval: u64,
-    /// stop receiving while so much waits in the spool (default: no limit)
+    /// stop receiving while so much waits in the spool (default: all but 512 MiB of its file system)
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) spool_max_size: Option<u64>,
     /// seconds between two reports to the server (default: 10)
     #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = positive, allow_negative_numbers = true, hide_default_value = true)]
     pub(crate) status_interval: u64,
-    /// with an empty spool: begin where the slot does, whatever is missing in the archive before that; take a base backup then
+    /// with no WAL in the spool: begin where the slot does, whatever is missing in the archive before that; take a base backup then.
+    /// Before PostgreSQL 15 this needs a database that one may connect to as well
     #[arg(long, requires = "slot")]
     pub(crate) from_slot: bool,
-    /// upload so many segments at the same time (default: 2)
+    /// upload so many segments at the same time, at most 64 (default: 2)
     #[arg(short = 'J', long, value_name = "JOBS", default_value = "2", value_parser = positive, hide_default_value = true)]
     pub(crate) parallel: u64,
     /// this cluster owns the archive from now on, whichever wrote to it before

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tapster_catalog::{IdentityError, SegmentDirError};
 use tapster_cloud::CloudError;
 use tapster_protocol::receive::ReceiveError;
-use tapster_protocol::{ConnInfoError, ConnectError, QueryError};
+use tapster_protocol::{ConnInfoError, ConnectError, QueryError, SlotName};
 use thiserror::Error;
 
 use super::super::CloudWalError;
@@ -17,6 +17,11 @@ pub enum CloudReceiveError {
     /// Only a slot makes the server keep what is not in the bucket yet.
     #[error("without a replication slot nothing can be acknowledged as stored")]
     NeedsSlot,
+    /// Between two whole segments nothing would ever be acknowledged, and a server that is shut down waits for that.
+    #[error(
+        "what is acknowledged as stored must be stored also when no segment becomes whole: give a partial interval"
+    )]
+    NeedsPartial,
     /// The spool holds WAL of another cluster.
     #[error("{} holds WAL of system {expected}, and the server is of system {found}", path.display())]
     OtherCluster {
@@ -26,6 +31,16 @@ pub enum CloudReceiveError {
         expected: String,
         /// The server's.
         found: String,
+    },
+    /// Only a connection to a database tells where the slot begins, before PostgreSQL 15.
+    #[error(
+        "where slot {slot} begins is told by a connection to a database only, before PostgreSQL 15: {source}"
+    )]
+    SlotUnread {
+        /// The slot.
+        slot: SlotName,
+        /// Why there is no such connection.
+        source: Box<Self>,
     },
     /// The connection string cannot be used.
     #[error(transparent)]

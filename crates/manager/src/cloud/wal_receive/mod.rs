@@ -5,8 +5,10 @@
 //! while, and a process that is killed goes on where it was. PostgreSQL is told that WAL is durable when it is on the spool's disk, or
 //! only when the store has it, as one [chooses](Acknowledge): never before.
 
+mod beginning;
 mod error;
 mod options;
+mod resume;
 mod sink;
 mod spool;
 mod upload;
@@ -16,11 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tapster_catalog::{SegmentDir, SegmentDirOptions};
-use tapster_protocol::receive::{
-    Backoff, ReceiveError, ReceiveEvent, ReceiveOptions, Receiver, StreamStart, ancestry, start_position,
-};
+use tapster_protocol::receive::{Backoff, ReceiveError, ReceiveEvent, ReceiveOptions, Receiver};
 use tapster_protocol::{ConnectOptions, Connection, CreateSlot, Mode, SlotName};
-use walfile::{Lsn, SegmentName, SegmentSize, Timeline, WalName};
+use walfile::{Lsn, SegmentName, WalName};
 
 pub use error::CloudReceiveError;
 pub use options::{Acknowledge, CloudReceiveEvent, CloudReceiveOptions, CloudReceiveReport};
@@ -30,7 +30,6 @@ use self::spool::Spool;
 use self::upload::Uploader;
 use super::CloudServer;
 use super::backup::PostgresSource;
-use crate::fork::earlier_fork;
 
 /// What the server knows it by.
 const APPLICATION: &str = "tapster_receive_wal";
@@ -63,6 +62,15 @@ pub fn drop_receive_slot(source: &PostgresSource, slot: &SlotName) -> Result<boo
     }
 }
 
+/// Does what is to be done in any case.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// What one run of [`CloudServer::receive_wal`] has at hand.
 struct Run<'r> {
     server: &'r CloudServer,
@@ -77,7 +85,8 @@ struct Run<'r> {
 
 impl CloudServer {
     /// Receives the server's WAL into the bucket until `stop` is set. A lost connection is made again, a store that is away is waited
-    /// for; each is told to `observer`. Then everything that was received is brought to the bucket, if it can be.
+    /// for, and so is one that refuses, once this has begun; each is told to `observer`. Whole segments that are still in the spool at
+    /// the end are for the next run to bring to the bucket: there may be many. The beginning of the last one goes there if they are.
     ///
     /// The place becomes that of the server's cluster, as with [`wal_archive`](Self::wal_archive). A server that archives to it by
     /// itself as well does no harm: what it has is the same.
@@ -94,6 +103,9 @@ impl CloudServer {
         if options.acknowledge == Acknowledge::Store && options.slot.is_none() {
             return Err(CloudReceiveError::NeedsSlot);
         }
+        if options.acknowledge == Acknowledge::Store && options.partial_interval.is_none() {
+            return Err(CloudReceiveError::NeedsPartial);
+        }
         let connect = source.resolve(APPLICATION)?;
         let spool = Spool::open(&options.spool_dir, self.store().identity(), self.layout().server())?;
         match self.test() {
@@ -102,7 +114,8 @@ impl CloudServer {
             }
             tested => tested?,
         }
-        let (shared, inner) = (Shared::default(), Arc::new(AtomicBool::new(false)));
+        let shared = Shared::default();
+        let inner = Arc::new(AtomicBool::new(stop.load(Ordering::Relaxed)));
         // What an earlier run has left goes out also when the server is no more.
         if let Some(segment) = spool.waiting()?.partial.into_iter().max() {
             shared.set_current(segment, Lsn::INVALID);
@@ -110,6 +123,11 @@ impl CloudServer {
         let run = Run { server: self, connect, options, spool, shared, tell: observer, stop: inner };
         let is_over = AtomicBool::new(false);
         let (received, uploaded) = std::thread::scope(|scope| {
+            // Also when something here panics: the threads end then, and it is told.
+            let _over = OnDrop(|| {
+                run.shared.end();
+                is_over.store(true, Ordering::Relaxed);
+            });
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
                     if stop.load(Ordering::Relaxed) {
@@ -119,21 +137,24 @@ impl CloudServer {
                 }
             });
             let upload = scope.spawn(|| {
-                let done = Uploader::new(self, &run.spool, &run.shared, options, observer).run();
                 // Nothing is received any more when it cannot go anywhere.
-                run.stop.store(true, Ordering::Relaxed);
-                done
+                let _over = OnDrop(|| run.stop.store(true, Ordering::Relaxed));
+                Uploader::new(self, &run.spool, &run.shared, options, observer, stop).run()
             });
             let received = run.receive();
             run.shared.end();
             let uploaded = upload.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            is_over.store(true, Ordering::Relaxed);
             (received, uploaded)
         });
-        uploaded?;
+        let sent = uploaded?;
         received?;
-        let mut waiting = run.spool.waiting()?.whole;
+        let left = run.spool.waiting()?;
+        let mut waiting = left.whole;
         waiting.retain(|name| matches!(name, WalName::Segment(_)));
+        // The beginning of a segment stays here until all of it is in the bucket.
+        let current = run.shared.state().current;
+        let partial = left.partial.into_iter().filter(|segment| !sent.has(*segment, current));
+        waiting.extend(partial.map(WalName::Partial));
         Ok(CloudReceiveReport { waiting })
     }
 }
@@ -152,8 +173,15 @@ impl Run<'_> {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if let Some(full) = spool_full(&error) {
+            if let CloudReceiveError::Receive(received) = &error
+                && let Some(full) = full_spool(received)
+            {
                 self.await_room(full)?;
+                failures = if self.shared.state().current == before { failures + 1 } else { 0 };
+                if failures > 0 {
+                    // It was full again at once.
+                    self.pause(backoff.delay(failures));
+                }
                 continue;
             }
             if self.has_stopped() && !error.is_of_the_disk() {
@@ -170,24 +198,25 @@ impl Run<'_> {
                 }
                 error => (self.tell)(&CloudReceiveEvent::Warning(error.to_string())),
             }
-            let begun = Instant::now();
-            while begun.elapsed() < retry_in && !self.has_stopped() {
-                std::thread::sleep(TICK);
-            }
+            self.pause(retry_in);
         }
         Ok(())
+    }
+
+    fn pause(&self, time: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < time && !self.has_stopped() {
+            std::thread::sleep(TICK);
+        }
     }
 
     /// Waits until the store has taken enough for two more segments; the server keeps what comes meanwhile.
     fn await_room(&self, full: SpoolFull) -> Result<(), CloudReceiveError> {
         (self.tell)(&CloudReceiveEvent::SpoolFull { bytes: full.bytes });
-        let most = self.options.spool_max_size.unwrap_or(u64::MAX);
-        loop {
-            // What was begun stays until more comes.
-            let bytes = self.spool.waiting()?.bytes;
-            let has_room = bytes == 0 || bytes.saturating_add(full.size.saturating_mul(2)) <= most;
-            if has_room || self.has_stopped() {
-                break;
+        let room = full.size.saturating_mul(2);
+        while self.spool.is_full(self.options.spool_max_size, full.next, room)?.is_some() {
+            if self.has_stopped() {
+                return Ok(());
             }
             std::thread::sleep(TICK);
         }
@@ -210,25 +239,8 @@ impl Run<'_> {
             let _held = self.spool.hold();
             SegmentDir::open(self.spool.dir(), storage)?
         };
-        let known = self.known(resume.from, size)?;
-        let fork = match known {
-            Some(known) => earlier_fork(&mut connection, &system, known, size)?,
-            None => None,
-        };
-        let start = match (fork, known) {
-            (Some(fork), _) => {
-                (self.tell)(&CloudReceiveEvent::Warning(fork.to_string()));
-                StreamStart::new(fork.to, fork.at.segment_start(size))
-            }
-            (None, Some(known)) => known,
-            (None, None) => start_position(&mut connection, self.options.slot.as_ref())?,
-        };
-        // No switch will bring the history of a timeline that we begin on, and recovery needs it.
-        if start.timeline != Timeline::FIRST && !sink.has_history(start.timeline) {
-            for file in ancestry(&mut connection, start.timeline)? {
-                sink.store_history(file.timeline, &file.content)?;
-            }
-        }
+        let start = self.start(&mut connection, &system, resume.from, size)?;
+        Self::store_ancestry(&mut connection, &mut sink, start.timeline)?;
         if sink.timeline() != Some(start.timeline) || sink.position() != Some(start.position) {
             sink.begin(start.timeline);
         }
@@ -256,32 +268,23 @@ impl Run<'_> {
         let done = Receiver::new(receive).run(&self.connect, &mut sink, start, stop, &mut told);
         // Whatever was received is brought to disk, and what is whole gets its name, before the spool is looked at again.
         let closed = sink.into_inner().close();
-        done?;
-        closed?;
-        Ok(())
-    }
-
-    /// Where the spool ends, or with an empty one the archive.
-    fn known(
-        &self,
-        resume: Option<(Timeline, Lsn)>,
-        size: SegmentSize,
-    ) -> Result<Option<StreamStart>, CloudReceiveError> {
-        let here = resume.max(self.spool.position()?);
-        let known = match here {
-            Some(here) => Some(here),
-            None if self.options.from_slot => None,
-            None => {
-                let newest = self.server.newest_segments()?.into_iter().next_back();
-                newest.and_then(|(timeline, segment)| Some((timeline, segment.end(size).ok()?)))
+        match done {
+            // A failed fsync is told by whichever comes first; a full spool is none, and must not hide one.
+            Err(error) if !matches!(error, ReceiveError::Sink { .. }) || full_spool(&error).is_some() => {
+                closed?;
+                Err(error.into())
             }
-        };
-        Ok(known.map(|(timeline, position)| StreamStart::new(timeline, position)))
+            Err(error) => Err(error.into()),
+            Ok(_) => {
+                closed?;
+                Ok(())
+            }
+        }
     }
 }
 
 /// Whether receiving ended for want of room.
-fn spool_full(error: &CloudReceiveError) -> Option<SpoolFull> {
-    let CloudReceiveError::Receive(ReceiveError::Sink { source, .. }) = error else { return None };
+fn full_spool(error: &ReceiveError) -> Option<SpoolFull> {
+    let ReceiveError::Sink { source, .. } = error else { return None };
     source.get_ref()?.downcast_ref().copied()
 }

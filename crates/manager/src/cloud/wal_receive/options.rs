@@ -16,7 +16,8 @@ pub enum Acknowledge {
     /// What is on the disk of the spool.
     #[default]
     Spool,
-    /// What is in the bucket: the spool may be lost at any time. The server keeps more WAL.
+    /// What is in the bucket: the spool may be lost at any time. The server keeps more WAL, and when it is shut down it waits until the
+    /// bucket has all of it, as for any receiver: while the store is away, stop this first.
     Store,
 }
 
@@ -30,15 +31,16 @@ pub struct CloudReceiveOptions {
     pub slot: Option<SlotName>,
     /// What is acknowledged.
     pub acknowledge: Acknowledge,
-    /// How often the segment in hand is uploaded when it has grown; `None` for never.
+    /// How often the segment in hand is uploaded when it has grown; `None` for never, which [`Acknowledge::Store`] does not allow.
     pub partial_interval: Option<Duration>,
-    /// Bytes of whole segments in the spool beyond which no more is received until the store has taken some.
+    /// Bytes in the spool beyond which no more is received until the store has taken some. `None` for what the file system can spare:
+    /// all but 512 MiB.
     pub spool_max_size: Option<u64>,
     /// The longest time between two reports to the server.
     pub status_interval: Duration,
-    /// With an empty spool: begin where the slot does, and not where the archive ends.
+    /// With no WAL in the spool: begin where the slot does, whatever the spool or the archive say of how far that is.
     pub from_slot: bool,
-    /// How segments are stored. `parallel` is how many are uploaded at once; its `spool_dir` is not used.
+    /// How segments are stored. `parallel` is how many are uploaded at once, at most 64; its `spool_dir` is not used.
     pub archive: CloudArchiveOptions,
 }
 
@@ -114,6 +116,7 @@ pub enum CloudReceiveEvent<'a> {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct CloudReceiveReport {
-    /// Files that the store did not take before the end. They are in the spool, for the next time.
+    /// Files that are not in the bucket: the store did not take them before the end. They are in the spool, for the next time. A
+    /// `.partial` is a segment of which the bucket lacks the end, or all.
     pub waiting: Vec<WalName>,
 }

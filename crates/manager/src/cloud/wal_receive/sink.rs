@@ -76,6 +76,8 @@ pub(super) struct SpoolFull {
     pub(super) bytes: u64,
     /// Of a segment.
     pub(super) size: u64,
+    /// The one that there is no room for.
+    pub(super) next: Option<SegmentName>,
 }
 
 /// A [`SegmentDir`] that is not filled beyond measure, and acknowledges as it is told to.
@@ -124,7 +126,7 @@ impl WalSink for SpoolSink<'_> {
         if named != self.admitted {
             let size = self.size.bytes();
             if let Some(bytes) = self.spool.is_full(self.most, named, size).map_err(io::Error::other)? {
-                return Err(io::Error::other(SpoolFull { bytes, size }));
+                return Err(io::Error::other(SpoolFull { bytes, size, next: named }));
             }
             self.admitted = named;
         }

@@ -22,6 +22,9 @@ const PLACE: &str = "receive.place";
 const POSITION: &str = "receive.position";
 const IDENTITY: &str = "identity.json";
 
+/// What stays free of the file system where nothing else is said. On a disk that is full nothing can be noted any more.
+const RESERVE: u64 = 512 << 20;
+
 /// Held as long as this lives.
 #[derive(Debug)]
 pub(super) struct Spool {
@@ -149,19 +152,42 @@ impl Spool {
         Ok(waiting)
     }
 
-    /// How many bytes there are beside the segment `next`, if another `size` for that are too much. An empty spool has room, or nothing
-    /// would ever be received.
+    /// How many bytes there are beside the segment `next`, if another `size` for that are too much: more than `most`, or without that
+    /// more than the file system can spare. An empty spool has room, or nothing would ever be received.
     pub(super) fn is_full(
         &self,
         most: Option<u64>,
         next: Option<SegmentName>,
         size: u64,
     ) -> Result<Option<u64>, CloudWalError> {
-        let Some(most) = most else { return Ok(None) };
         let waiting = self.waiting()?;
         let begun = waiting.begun.iter().filter(|(segment, _)| Some(*segment) != next);
         let bytes = begun.map(|(_, size)| size).sum::<u64>().saturating_add(waiting.bytes);
-        Ok((bytes > 0 && bytes.saturating_add(size) > most).then_some(bytes))
+        let is_full = match most {
+            Some(most) => bytes.saturating_add(size) > most,
+            None => match rustix::fs::statvfs(&self.dir) {
+                Ok(stat) => stat.f_bavail.saturating_mul(stat.f_frsize) < size.saturating_add(RESERVE),
+                Err(_) => false,
+            },
+        };
+        Ok((bytes > 0 && is_full).then_some(bytes))
+    }
+
+    /// Removes a segment that the bucket has, and all before it, up to `end`.
+    pub(super) fn take_out(&self, name: WalName, timeline: Timeline, end: Lsn) -> Result<(), CloudWalError> {
+        match self.set_position(timeline, end) {
+            Err(CloudWalError::Spool { source, .. })
+                if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                // Its room is needed for the note. Killed in between, the next start sees in the bucket how far it is.
+                self.remove(&[name])?;
+                self.set_position(timeline, end)
+            }
+            noted => {
+                noted?;
+                self.remove(&[name])
+            }
+        }
     }
 
     /// While this is held, nothing is removed.

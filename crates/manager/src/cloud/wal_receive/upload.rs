@@ -2,22 +2,24 @@
 //!
 //! A whole file leaves the spool when the store has it, and the beginning of the segment leaves the bucket then. The order is such
 //! that a process that is killed at any point has done nothing that the next one cannot go on from: object, removal of the
-//! beginning's object, position, removal of the file.
+//! beginning's object, position, removal of the file. On a disk that is full the file goes before the position is noted: the bucket
+//! tells it then. Several files go at the same time, so a later one may arrive alone: nothing behind the first that has not arrived
+//! is acknowledged or noted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Seek as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tapster_catalog::same_content::Unread;
 use tapster_cloud::{CloudError, PutMode, WriteOptions};
 use walfile::codec::Compression;
 use walfile::{Lsn, SegmentName, SegmentSize, Timeline, WalName};
 
-use super::super::wal_archive::Outgoing;
-use super::super::wal_content::has_all;
+use super::super::wal_archive::{MOST_AT_ONCE, Outgoing};
 use super::super::wal_objects::{StoredWal, ending};
 use super::super::{CloudServer, CloudWalError};
+use super::beginning::{Replacement, Stored};
 use super::sink::Shared;
 use super::spool::Spool;
 use super::{CloudReceiveEvent, CloudReceiveOptions};
@@ -38,12 +40,45 @@ pub(super) struct Uploader<'u> {
     is_claimed: bool,
     /// History files in the bucket; they stay in the spool, where the receiver looks for them.
     histories: BTreeSet<Timeline>,
+    /// The segment whose beginning this run has brought to the bucket.
+    begun: Option<Begun>,
     /// Last segments of timelines that were left, as far as these are in the bucket.
     ended: BTreeSet<SegmentName>,
-    /// The segment whose beginning is in the bucket, and up to where.
-    begun: Option<(SegmentName, Lsn)>,
-    /// When that may be replaced.
+    /// A segment of which the bucket has more, up to there.
+    ahead: Option<(SegmentName, Lsn)>,
+    /// Segments whose beginnings in the bucket are something else.
+    refused: BTreeSet<SegmentName>,
+    /// When a beginning may be uploaded again.
     next_begin: Instant,
+    /// Told to end: what is whole stays in the spool.
+    stop: &'u AtomicBool,
+}
+
+/// The beginning of a segment in the bucket.
+#[derive(Clone, Debug)]
+struct Begun {
+    segment: SegmentName,
+    /// Up to here.
+    position: Lsn,
+    key: String,
+}
+
+/// Beginnings of segments that are both in the spool and in the bucket.
+#[derive(Debug)]
+pub(super) struct Sent {
+    begun: Option<Begun>,
+    ended: BTreeSet<SegmentName>,
+}
+
+impl Sent {
+    /// Whether all that was received of this one is there.
+    pub(super) fn has(&self, segment: SegmentName, current: Option<(SegmentName, Lsn)>) -> bool {
+        let written = current.filter(|(of, _)| *of == segment).map(|(_, written)| written);
+        let is_begun = |begun: &Begun| {
+            begun.segment == segment && written.is_none_or(|written| written <= begun.position)
+        };
+        self.ended.contains(&segment) || self.begun.as_ref().is_some_and(is_begun)
+    }
 }
 
 impl<'u> Uploader<'u> {
@@ -53,6 +88,7 @@ impl<'u> Uploader<'u> {
         shared: &'u Shared,
         options: &'u CloudReceiveOptions,
         tell: &'u (dyn Fn(&CloudReceiveEvent<'_>) + Sync),
+        stop: &'u AtomicBool,
     ) -> Self {
         Self {
             server,
@@ -62,24 +98,27 @@ impl<'u> Uploader<'u> {
             tell,
             is_claimed: false,
             histories: BTreeSet::new(),
-            ended: BTreeSet::new(),
             begun: None,
+            ended: BTreeSet::new(),
+            ahead: None,
+            refused: BTreeSet::new(),
             next_begin: Instant::now(),
+            stop,
         }
     }
 
-    /// Until nothing more is received and all of it is in the bucket. What the store does not take then stays in the spool, and is no
-    /// error.
+    /// Until nothing more is received and all of it is in the bucket, or until it is told to end. What is not there then stays in the
+    /// spool, and is no error. Returns what the bucket has of the segment in hand.
     ///
     /// # Errors
     /// What trying again cannot cure.
-    pub(super) fn run(&mut self) -> Result<(), CloudWalError> {
+    pub(super) fn run(mut self) -> Result<Sent, CloudWalError> {
         let mut pause = FIRST_PAUSE;
         loop {
             // Asked before the work: what was received until then is seen by it.
             let has_ended = self.shared.state().has_ended;
             match self.pass(has_ended) {
-                Ok(()) if has_ended => return Ok(()),
+                Ok(()) if has_ended => return Ok(self.sent()),
                 Ok(()) => {
                     pause = FIRST_PAUSE;
                     self.shared.wait(TICK);
@@ -89,7 +128,7 @@ impl<'u> Uploader<'u> {
                         "what was received last stays in {}: {error}",
                         self.spool.dir().display()
                     )));
-                    return Ok(());
+                    return Ok(self.sent());
                 }
                 Err(error @ (CloudWalError::Store(_) | CloudWalError::Changed { .. })) => {
                     (self.tell)(&CloudReceiveEvent::StoreFailed { error: &error, retry_in: pause });
@@ -97,11 +136,23 @@ impl<'u> Uploader<'u> {
                     while begun.elapsed() < pause && !self.shared.state().has_ended {
                         self.shared.wait(TICK);
                     }
+                    if self.has_stopped() {
+                        // It would take its time to fail once more.
+                        return Ok(self.sent());
+                    }
                     pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn sent(self) -> Sent {
+        Sent { begun: self.begun, ended: self.ended }
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Everything that is there, and at last the beginning of the segment in hand.
@@ -111,13 +162,21 @@ impl<'u> Uploader<'u> {
             // are looked for, follows them.
             let current = self.current()?;
             let waiting = self.spool.waiting()?;
-            let whole: Vec<WalName> = waiting
+            let mut whole: Vec<WalName> = waiting
                 .whole
                 .into_iter()
                 .filter(|name| !matches!(name, WalName::History(of) if self.histories.contains(of)))
-                .take(self.options.archive.parallel.max(1))
+                .take(self.options.archive.parallel.clamp(1, MOST_AT_ONCE))
                 .collect();
+            // A history that the bucket has otherwise must end it before the segments of such a timeline are there.
+            let histories = whole.iter().take_while(|name| matches!(name, WalName::History(_))).count();
+            if histories > 0 {
+                whole.truncate(histories);
+            }
             if !whole.is_empty() {
+                if self.has_stopped() {
+                    return Ok(());
+                }
                 self.archive(&whole)?;
                 continue;
             }
@@ -187,12 +246,9 @@ impl<'u> Uploader<'u> {
                 WalName::History(timeline) => drop(self.histories.insert(*timeline)),
                 WalName::Segment(segment) => {
                     let begun = partial(name).and_then(|name| there.get(&name));
-                    let keys: Vec<String> =
-                        begun.into_iter().flatten().map(|stored| stored.key.clone()).collect();
-                    self.forget(&keys);
+                    self.forget_beginnings(*segment, begun.map_or(&[], Vec::as_slice))?;
                     let end = self.end_of(*segment)?;
-                    self.spool.set_position(segment.timeline(), end)?;
-                    self.spool.remove(&[*name])?;
+                    self.spool.take_out(*name, segment.timeline(), end)?;
                     self.shared.set_stored(segment.timeline(), end);
                 }
                 _ => {}
@@ -202,15 +258,44 @@ impl<'u> Uploader<'u> {
         Ok(())
     }
 
-    /// Removes objects that whole ones have made useless. They do no harm.
+    /// Removes the beginnings of a segment that is archived whole, as far as they are no more than that.
+    fn forget_beginnings(&self, segment: SegmentName, begun: &[StoredWal]) -> Result<(), CloudWalError> {
+        let mut keys = Vec::new();
+        for stored in begun {
+            let is_own = self.begun.as_ref().is_some_and(|own| own.key == stored.key);
+            if !is_own {
+                let path = self.spool.path(segment.into());
+                let file = File::open(&path).map_err(|source| CloudWalError::Read { path, source })?;
+                match self.server.compare_beginning(stored, &file, 0)? {
+                    None => continue,
+                    Some(Stored::Within) => {}
+                    Some(Stored::Beyond(_) | Stored::Other) => {
+                        self.leave(stored.name, &stored.key);
+                        continue;
+                    }
+                }
+            }
+            keys.push(stored.key.clone());
+        }
+        self.forget(&keys);
+        Ok(())
+    }
+
+    /// Removes objects of which there is more. They do no harm.
     fn forget(&self, keys: &[String]) {
         if !keys.is_empty()
             && let Err(error) = self.server.store().delete(keys)
         {
             (self.tell)(&CloudReceiveEvent::Warning(format!(
-                "cannot remove the beginning of a segment that is archived whole: {error}"
+                "cannot remove the beginning of a segment of which more is archived: {error}"
             )));
         }
+    }
+
+    fn leave(&self, name: WalName, key: &str) {
+        (self.tell)(&CloudReceiveEvent::Warning(format!(
+            "what is archived as {name} ({key}) is not what was received: it stays"
+        )));
     }
 
     /// The length of a whole segment's file is that of all segments.
@@ -230,20 +315,21 @@ impl<'u> Uploader<'u> {
         is_last: bool,
     ) -> Result<(), CloudWalError> {
         let Some(interval) = self.options.partial_interval else { return Ok(()) };
-        let has_grown = self.begun.is_none_or(|(before, up_to)| before != segment || up_to < written);
-        if !has_grown || !(is_last || Instant::now() >= self.next_begin) {
+        let has_grown =
+            self.begun.as_ref().is_none_or(|begun| begun.segment != segment || begun.position < written);
+        let is_less = self.ahead.is_some_and(|(of, up_to)| of == segment && written < up_to);
+        if !has_grown || is_less || !(is_last || Instant::now() >= self.next_begin) {
             return Ok(());
         }
         if !self.claim(WalName::Partial(segment))? {
             return Ok(());
         }
+        let is_stored = self.put_beginning(segment, written, file)?;
         self.next_begin = Instant::now() + interval;
-        if !self.put_beginning(segment, file)? {
-            return Ok(());
+        if is_stored {
+            self.shared.set_stored(segment.timeline(), written);
+            (self.tell)(&CloudReceiveEvent::Begun { segment, position: written });
         }
-        self.begun = Some((segment, written));
-        self.shared.set_stored(segment.timeline(), written);
-        (self.tell)(&CloudReceiveEvent::Begun { segment, position: written });
         Ok(())
     }
 
@@ -252,13 +338,22 @@ impl<'u> Uploader<'u> {
     fn end_timeline(&mut self, old: SegmentName) -> Result<(), CloudWalError> {
         let name = WalName::Partial(old);
         if !self.ended.contains(&old) {
-            if !self.claim(name)? {
+            if self.refused.contains(&old) || !self.claim(name)? {
                 return Ok(());
             }
             let path = self.spool.path(name);
-            let file = File::open(&path).map_err(|source| CloudWalError::Read { path, source })?;
+            let failed = |source| CloudWalError::Read { path: path.clone(), source };
+            let file = File::open(&path).map_err(failed)?;
+            let is_empty = file.metadata().map_err(failed)?.len() == 0;
             // Where the bucket has more of it, that stays.
-            self.put_beginning(old, file)?;
+            if !is_empty
+                && !self.put_beginning(old, Lsn::INVALID, file)?
+                && self.ahead.is_none_or(|(of, _)| of != old)
+            {
+                // What is here may be the only one of its kind.
+                self.refused.insert(old);
+                return Ok(());
+            }
             self.ended.insert(old);
             (self.tell)(&CloudReceiveEvent::Archived(name));
         }
@@ -268,53 +363,59 @@ impl<'u> Uploader<'u> {
         Ok(())
     }
 
-    /// A segment as it is, with zeros where nothing was received yet. It is always compressed: for seconds of WAL there are megabytes
-    /// of these. `false` when it was not stored, because the bucket has more of it: from a spool that was lost.
-    fn put_beginning(&mut self, segment: SegmentName, mut file: File) -> Result<bool, CloudWalError> {
+    /// A segment as it is, received up to `written`, with zeros where nothing was received yet. It is always compressed: for seconds of
+    /// WAL there are megabytes of these. Returns `false` when it is not in the bucket: it holds no segment yet, or something is there
+    /// that it must not replace.
+    fn put_beginning(
+        &mut self,
+        segment: SegmentName,
+        written: Lsn,
+        mut file: File,
+    ) -> Result<bool, CloudWalError> {
+        let name = WalName::Partial(segment);
+        let failed = |source| CloudWalError::Read { path: self.spool.path(name), source };
+        let length = file.metadata().map_err(failed)?.len();
+        // One that was just made is empty, and one on a full disk short.
+        let Some((size, start)) =
+            SegmentSize::new(length).ok().and_then(|size| Some((size, segment.start(size).ok()?)))
+        else {
+            return Ok(false);
+        };
+        if self.refused.contains(&segment) {
+            return Ok(false);
+        }
         let archive = &self.options.archive;
         let compression = match archive.compression {
             Compression::None => Compression::Gzip,
             other => other,
         };
-        let name = WalName::Partial(segment);
-        let is_first = self.begun.is_none_or(|(before, _)| before != segment);
-        let there = if is_first { self.server.archived_of(std::iter::once(name))? } else { BTreeMap::new() };
-        let there: Vec<StoredWal> = there.into_values().flatten().collect();
-        let failed = |source| CloudWalError::Read { path: self.spool.path(name), source };
-        for stored in &there {
-            if !self.has_all_of(stored, &mut file)? {
-                return Ok(false);
-            }
-            file.rewind().map_err(failed)?;
-        }
         let key = format!("{}{}", self.server.layout().wal(name), ending(compression));
+        let mut others = Vec::new();
+        if self.begun.as_ref().is_none_or(|begun| begun.segment != segment) {
+            let received = written.saturating_bytes_since(start).min(size.bytes());
+            match self.server.may_replace_beginning(segment, &file, received)? {
+                // A run with other options has left another form, of which there is less; it would be restored instead.
+                Replacement::Allowed(keys) => others = keys,
+                Replacement::NotBefore(offset) => {
+                    self.ahead = Some((segment, start.saturating_add(offset)));
+                    return Ok(false);
+                }
+                Replacement::Refused(key) => {
+                    self.leave(name, &key);
+                    self.refused.insert(segment);
+                    return Ok(false);
+                }
+            }
+        }
+        file.rewind().map_err(failed)?;
         let mut write = WriteOptions::default();
         (write.mode, write.tags) = (PutMode::Replace, archive.tags.clone());
         Outgoing::new(self.server.store(), &key, write, 1 << 20)
             .fill(name, &mut file, compression, archive.level)?
             .finish()?;
-        // A run with other options has left another form, which is older from now on.
-        let others = there.into_iter().map(|stored| stored.key).filter(|other| *other != key);
-        self.forget(&others.collect::<Vec<_>>());
+        others.retain(|other| *other != key);
+        self.forget(&others);
+        self.begun = Some(Begun { segment, position: written, key });
         Ok(true)
-    }
-
-    /// Whether a beginning that is archived says nothing that `file` does not say. What cannot be decompressed says nothing.
-    fn has_all_of(&self, stored: &StoredWal, file: &mut File) -> Result<bool, CloudWalError> {
-        let opened = match self.server.open_wal(stored) {
-            Err(CloudWalError::Content { .. }) => return Ok(true),
-            Err(CloudWalError::Store(error)) if error.is_not_found() => return Ok(true),
-            opened => opened?,
-        };
-        match has_all(file, opened) {
-            Ok(has_all) => Ok(has_all),
-            Err(Unread::First(source)) => {
-                Err(CloudWalError::Read { path: self.spool.path(stored.name), source })
-            }
-            Err(Unread::Second(source)) => match self.server.unreadable(stored, source) {
-                CloudWalError::Content { .. } => Ok(true),
-                error => Err(error),
-            },
-        }
     }
 }

@@ -3,5 +3,6 @@
 mod lab;
 mod proxy;
 mod receive;
+mod receive_again;
 mod wal_archive;
 mod wal_restore;
