@@ -139,9 +139,9 @@ fn what_is_acknowledged_as_stored_outlives_the_server_and_the_spool() {
     assert_eq!(answer, format!("{rows} the last but one, the last"));
 }
 
-/// Told to stop, it leaves nothing in the spool that the bucket could have; and what it does without a server.
+/// Told to stop, it brings the beginning of the segment in hand to the bucket; and what it does without a server.
 #[test]
-fn told_to_stop_it_brings_everything_to_the_bucket() {
+fn told_to_stop_it_brings_the_last_to_the_bucket() {
     let Some(moto) = Moto::start() else { return };
     let url = format!("s3://{}/stop", moto.bucket());
     let Some(cloud) =
@@ -163,6 +163,8 @@ fn told_to_stop_it_brings_everything_to_the_bucket() {
     let end = crate::chaos::finish_segment(cluster);
     cluster.sql("INSERT INTO t VALUES (2)");
     wait_until_received(cluster, flushed(cluster));
+    // Whole segments that are still there when it is told to stop would wait for the next run.
+    wait_for("an empty spool", || files(&spool).iter().all(|name| name.len() != 24));
     let run = receiver.stop();
     assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run:?}");
     let names: Vec<String> = archived(&store).iter().map(|(name, _)| name.to_string()).collect();
@@ -172,7 +174,11 @@ fn told_to_stop_it_brings_everything_to_the_bucket() {
 
     // Killed with WAL in the spool, and the server does not come back.
     let partial = || content(&store, &archived(&store).last().unwrap().1);
+    // The first thing it does is to upload what it has; then nothing more for an hour.
+    store.delete(&[archived(&store).pop().unwrap().1]).unwrap();
     let receiver = start();
+    let is_begun = || archived(&store).last().is_some_and(|(name, _)| matches!(name, WalName::Partial(_)));
+    wait_for("what is in the spool", is_begun);
     cluster.sql("INSERT INTO t VALUES (3)");
     let position = flushed(cluster);
     wait_until_received(cluster, position);
@@ -196,11 +202,18 @@ fn told_to_stop_it_brings_everything_to_the_bucket() {
         assert!(std::fs::read(&dest).unwrap() == partial());
     }
 
+    // A spool belongs to one place.
+    let elsewhere = cloud.at(Place::s3(moto.url("elsewhere").to_string(), moto.endpoint(), moto.variables()));
+    let other = elsewhere.run(Whose::Ours, "receive-wal", &[&options[..], &never].concat(), &[]);
+    assert!(other.0 == 4 && other.2.contains("another place"), "{other:?}");
     // Wrong arguments.
-    let elsewhere =
-        cloud.run(Whose::Ours, "receive-wal", &[&options[..], &never, &["--acknowledge", "x"]].concat(), &[]);
-    assert_eq!(elsewhere.0, 3, "{elsewhere:?}");
-    let store =
-        cloud.run(Whose::Ours, "receive-wal", &[&never[..], &["--acknowledge", "store"]].concat(), &[]);
-    assert_eq!(store.0, 3, "{store:?}");
+    for usage in [
+        &["-S", "bucket", "--acknowledge", "x"][..],
+        &["--acknowledge", "store"],
+        &["-S", "bucket", "--acknowledge", "store", "--partial-interval", "0"],
+    ] {
+        let place = ["-d", &conninfo, "--spool-dir", spool.to_str().unwrap()];
+        let refused = cloud.run(Whose::Ours, "receive-wal", &[&place[..], usage].concat(), &[]);
+        assert_eq!(refused.0, 3, "{refused:?}");
+    }
 }
