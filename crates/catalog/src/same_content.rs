@@ -46,6 +46,12 @@ impl From<Unread> for io::Error {
 
 /// Compares what two readers yield from here on.
 ///
+/// ```
+/// use tapster_catalog::same_content::readers;
+/// assert!(readers(&b"WAL"[..], &b"WAL"[..]).is_ok_and(|same| same));
+/// assert!(readers(&b"WAL"[..], &b"WA"[..]).is_ok_and(|same| !same));
+/// ```
+///
 /// # Errors
 /// When one of them cannot be read.
 pub fn readers(mut a: impl Read, mut b: impl Read) -> Result<bool, Unread> {

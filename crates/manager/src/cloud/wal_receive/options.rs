@@ -22,6 +22,16 @@ pub enum Acknowledge {
 }
 
 /// Options of [`CloudServer::receive_wal`](super::super::CloudServer::receive_wal).
+///
+/// ```
+/// use tapster_manager::cloud::{Acknowledge, CloudReceiveOptions};
+/// use tapster_protocol::SlotName;
+/// let mut options = CloudReceiveOptions::new("/var/lib/tapster/spool/main");
+/// options.slot = Some(SlotName::new("bucket")?);
+/// options.acknowledge = Acknowledge::Store;
+/// assert!(options.partial_interval.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CloudReceiveOptions {

@@ -237,6 +237,19 @@ fn a_promoted_standby_is_followed_and_everything_can_be_replayed() {
     });
     report.unwrap();
     assert_eq!(names_in(&lab.path("other")).iter().filter(|name| name.len() == 24).count(), 0);
+
+    // Another timeline of the same number is not this one's continuation.
+    let histories: Vec<String> = lab.keys().into_iter().filter(|key| key.ends_with(".history")).collect();
+    lab.store().delete(&histories).unwrap();
+    std::fs::write(lab.path("other/00000002.history"), "1\t0/100000\tanother restore\n").unwrap();
+    let stop = AtomicBool::new(false);
+    let until_it_streams = |event: &CloudReceiveEvent<'_>| {
+        if matches!(event, CloudReceiveEvent::Streaming { .. }) {
+            stop.store(true, Ordering::SeqCst);
+        }
+    };
+    let refused = server.receive_wal(&source, &options, &until_it_streams, &stop).unwrap_err();
+    assert!(matches!(refused, CloudReceiveError::Directory(_)), "{refused}");
 }
 
 /// A spool is lost, and the next receiver begins the segment again: until it has as much as the bucket has, that stays.

@@ -43,6 +43,22 @@ fn a_segment_that_arrived_before_the_one_before_it_does_not_hide_that() {
     for name in &names {
         assert!(keys.iter().any(|key| key.ends_with(name)), "{name} {keys:?}");
     }
+
+    // What a spool without WAL says of how far the bucket is, is not where the slot begins.
+    let spooled = names_in(&lab.path("spool"));
+    for name in spooled.iter().filter(|name| name.ends_with(".partial")) {
+        fs::remove_file(lab.path("spool").join(name)).unwrap();
+    }
+    let noted = lab.path("spool").join("receive.position");
+    let line = fs::read_to_string(&noted).unwrap();
+    fs::write(&noted, format!("{} F/0\n", line.split_once(' ').unwrap().0)).unwrap();
+    options.from_slot = true;
+    let (report, ()) = while_receiving(&server, &source, &options, |_| {
+        switch(&cluster);
+        let position = cluster.value("SELECT pg_current_wal_flush_lsn()");
+        wait_for("the acknowledgement", || flushed(&cluster, &position));
+    });
+    report.unwrap();
 }
 
 #[test]
