@@ -119,20 +119,22 @@ pub struct Received<'d> {
     undo: Undo<'d>,
 }
 
-/// Reads a file to its end into `incoming/` under a temporary name.
+/// Reads a file to its end into `incoming/` under a temporary name. `home` is a directory that is there when the server's volume is:
+/// that of the archive, or, where the archive is in an object store, of the records.
 ///
 /// # Errors
 /// When the sender's bytes end early or do not match, or the storage fails.
 pub fn receive<'d>(
     disk: &'d dyn Disk,
     layout: &ServerLayout,
+    home: &Path,
     name: WalName,
     modified: Option<SystemTime>,
     input: impl Read,
     checksum: &mut dyn Verify,
 ) -> Result<Received<'d>, AcceptError> {
-    if !layout.wals.is_dir() {
-        return Err(AcceptError::NoArchive { path: layout.wals.clone() });
+    if !home.is_dir() {
+        return Err(AcceptError::NoArchive { path: home.to_owned() });
     }
     durable::create_dir_all(disk, &layout.incoming, None)?;
     let target = layout.incoming.join(name.to_string());
@@ -234,5 +236,5 @@ pub fn accept(
     input: impl Read,
     checksum: &mut dyn Verify,
 ) -> Result<Accepted, AcceptError> {
-    receive(disk, layout, name, modified, input, checksum)?.commit()
+    receive(disk, layout, &layout.wals, name, modified, input, checksum)?.commit()
 }

@@ -231,7 +231,6 @@ impl Server {
             return Ok(failed);
         }
         let begun = self.catalog.deletions_in_progress()?;
-        let verdicts = self.verdicts(records, context);
         let orphans: Vec<BackupId> = records
             .iter()
             .filter(|record| record.status.is_copied() && !begun.contains(&record.id))
@@ -245,10 +244,17 @@ impl Server {
                 record: self.layout().record(id),
             });
         }
+        // What is not there is no redundancy; one that others build on stays in the picture with them.
+        let counts = |record: &&BackupRecord| {
+            !orphans.contains(&record.id)
+                || records.iter().any(|other| other.parent_backup_id == Some(record.id))
+        };
+        let counted: Vec<BackupRecord> = records.iter().filter(counts).cloned().collect();
+        let verdicts = self.verdicts(&counted, context);
         let obsolete = |id: &BackupId, status: Option<Status>| {
             begun.contains(id) || status.is_some_and(|status| status == Status::Obsolete)
         };
-        let obsolete = records
+        let obsolete = counted
             .iter()
             .enumerate()
             .filter(|(index, record)| {

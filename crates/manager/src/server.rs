@@ -1,6 +1,6 @@
 //! One PostgreSQL server as the configuration describes it: the place where the verbs begin.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -140,6 +140,13 @@ impl Server {
             durable::create_dir_all(self.catalog.disk(), dir, None)?;
         }
         Ok(())
+    }
+
+    /// A directory without which the volume of the catalog is not there: that of the archive, or of its index where the archive is in
+    /// an object store. What comes from PostgreSQL is compared with the archive later then, when it is stored there.
+    pub(crate) fn wal_home(&self) -> &Path {
+        let layout = self.layout();
+        if self.has_wals_in_bucket() { &layout.meta } else { &layout.wals }
     }
 
     /// Writes `identity.json` unless it is there.

@@ -91,7 +91,7 @@ impl Server {
                 }
             };
             let arrived = match wal {
-                Some(wal) => self.layout().wal(wal.into()).exists(),
+                Some(wal) => self.is_archived(wal),
                 None => archived || self.has_come_since(&before),
             };
             if arrived || Instant::now() >= patience || context.stopped() {

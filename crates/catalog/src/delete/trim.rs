@@ -12,7 +12,7 @@ use super::observer::Listener;
 use super::{DeleteError, DeleteObserver};
 use crate::durable::{self, Disk, DurableError, Step};
 use crate::xlogdb::{XlogDb, XlogEntry, entry_of};
-use crate::{Catalog, ServerLayout, wal_index};
+use crate::{Catalog, ServerLayout, WalObjects, wal_index};
 
 /// A set of archived files that no backup needs. History files are never in it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -195,6 +195,9 @@ impl Run<'_> {
                 || announced.is_some_and(|announced| !announced.contains(&entry.name))
         };
         let mut index = XlogDb::lock(disk, layout, self.stop)?;
+        if let Some(objects) = self.catalog.wal_objects() {
+            return self.remove_objects(objects, &keeps, index);
+        }
         let mut removed = Vec::new();
         // Listed since the announcement.
         let mut late: HashSet<WalName> = HashSet::new();
@@ -217,19 +220,6 @@ impl Run<'_> {
             }
             keep
         })?;
-        if let Some(objects) = self.catalog.wal_objects() {
-            // What is not listed goes too, unless only the index says how old it is, or scripts have not been told of it. What a
-            // deletion left that was broken off is told to nobody.
-            let listed: HashSet<WalName> = removed.iter().copied().collect();
-            let only_listed = self.trim.written_before.is_some() || (announced.is_some() && !self.sweep);
-            let goes = |name: WalName| {
-                !self.trim.keeps(name) && !late.contains(&name) && (!only_listed || listed.contains(&name))
-            };
-            let never = AtomicBool::new(false);
-            let stop = if self.interruptible { self.stop } else { &never };
-            let done = objects.remove(self.trim.before, &goes, stop).map_err(DurableError::from)?;
-            return Ok(done.then_some(removed));
-        }
         let mut dirs: BTreeMap<String, Vec<WalName>> = BTreeMap::new();
         for name in &removed {
             dirs.entry(name.hash_dir().unwrap_or_default()).or_default().push(*name);
@@ -257,6 +247,41 @@ impl Run<'_> {
         if let Err(error) = wal_index::remove_orphans(disk, layout) {
             tracing::warn!(%error, "indexes of directories that are gone cannot be removed");
         }
+        Ok(Some(removed))
+    }
+
+    /// The same in an object store: only what the index lists goes, for others may archive to the same place. The index is told last,
+    /// so that what is left lying after a failure is found by whoever deletes next, with Barman too.
+    fn remove_objects(
+        &self,
+        objects: &dyn WalObjects,
+        keeps: &dyn Fn(&XlogEntry) -> bool,
+        mut index: XlogDb<'_>,
+    ) -> Result<Option<Vec<WalName>>, DeleteError> {
+        let mut listed = HashSet::new();
+        for entry in index.entries()? {
+            let entry = entry?;
+            if !keeps(&entry) {
+                listed.insert(entry.name);
+            }
+        }
+        if listed.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let never = AtomicBool::new(false);
+        let stop = if self.interruptible { self.stop } else { &never };
+        let goes = |name: WalName| listed.contains(&name);
+        if !objects.remove(self.trim.before, &goes, stop).map_err(DurableError::from)? {
+            return Ok(None);
+        }
+        let mut removed = Vec::with_capacity(listed.len());
+        index.retain(|entry| {
+            let keep = keeps(entry);
+            if !keep {
+                removed.push(entry.name);
+            }
+            keep
+        })?;
         Ok(Some(removed))
     }
 

@@ -10,6 +10,7 @@ use crate::cloud_conf::{Shelf, Whose};
 use crate::cloud_wal::segment;
 use crate::lab::Lab;
 use crate::program::Run;
+use crate::wal_put::{sum, tar_of};
 
 /// What a program says on the terminal, without the names of programs and times.
 fn said(run: &Run) -> (i32, &str, &str) {
@@ -339,4 +340,22 @@ fn what_the_receiver_brings_goes_into_the_bucket() {
             assert!(std::fs::read(dir.join(name)).unwrap() == std::fs::read(server).unwrap(), "{name}");
         }
     }
+
+    // What this host has not archived may be what another host's backups need: the first backup leaves it.
+    let index = lab.path("home/main/meta/main-xlog.db");
+    let listed = std::fs::read_to_string(&index).unwrap();
+    std::fs::write(&index, listed.split_once('\n').unwrap().1).unwrap();
+    let receiver = Running::of(command(&["receive-wal", "main"]));
+    wait_for("the receiver", || command(&["check", "--nagios", "main"]).output().unwrap().status.success());
+    ok(&["backup", "main", "--wait", "--wait-timeout", "120"]);
+    let left = keys();
+    assert!(left.contains(&after[0]) && !left.contains(&after[1]), "{left:?}");
+    // WAL that comes by ssh waits where it is archived from, as for an archive of this host.
+    let (name, bytes) = (&after[1][..24], std::fs::read(dir.join(&after[1][..24])).unwrap());
+    let stream = tar_of(&[(name, &bytes), ("SHA256SUMS", &sum(name, &bytes))]);
+    let mut put = command(&["put-wal", "main"]).stdin(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut put.stdin.take().unwrap(), &stream).unwrap();
+    assert!(put.wait().unwrap().success());
+    assert_eq!(names(&lab.path("home/main/incoming")), [name]);
+    receiver.kill();
 }

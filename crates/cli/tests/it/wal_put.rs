@@ -11,7 +11,7 @@ use crate::sshd::{Hub, SYSTEM, Which, segment, told};
 
 const NAME: &str = "0000000100000000000000F0";
 
-fn sum(name: &str, bytes: &[u8]) -> Vec<u8> {
+pub fn sum(name: &str, bytes: &[u8]) -> Vec<u8> {
     let hash = sha2::Sha256::digest(bytes);
     let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{hex} *{name}\n").into_bytes()
@@ -28,7 +28,7 @@ fn header(name: &str, length: usize, kind: tar::EntryType) -> tar::Header {
     header
 }
 
-fn tar_of(members: &[(&str, &[u8])]) -> Vec<u8> {
+pub fn tar_of(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, bytes) in members {
         tar.append(&header(name, bytes.len(), tar::EntryType::Regular), *bytes).unwrap();

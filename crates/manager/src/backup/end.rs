@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tapster_catalog::delete::{DeleteError, WalTrim};
-use tapster_catalog::{BackupRecord, BackupStatus, TablespaceInfo};
+use tapster_catalog::{BackupRecord, BackupStatus, CatalogError, TablespaceInfo};
 use time::OffsetDateTime;
 use walfile::SegmentName;
 
@@ -151,7 +151,13 @@ impl Server {
                 || other.status == BackupStatus::Syncing
                 || self.catalog.has_lost_record(other)
         };
-        Ok(!backups.iter().any(|(id, other)| *id != record.id && other.as_ref().map_or(true, needs_wal)))
+        if backups.iter().any(|(id, other)| *id != record.id && other.as_ref().map_or(true, needs_wal)) {
+            return Ok(false);
+        }
+        // A catalog that is new here may have had another host before, of which only the store knows.
+        let Some(objects) = self.catalog.backup_objects() else { return Ok(true) };
+        let stored = objects.records().map_err(|e| BackupStepError::from(CatalogError::from(e)))?;
+        Ok(stored.iter().all(|(id, _)| *id == record.id))
     }
 
     /// No backup needs what was archived before the first one.
@@ -193,7 +199,7 @@ impl Server {
     }
 
     /// Whether it is in the archive. While a store does not answer, it is not known to be.
-    fn is_archived(&self, wal: SegmentName) -> bool {
+    pub(crate) fn is_archived(&self, wal: SegmentName) -> bool {
         match self.catalog.wal_objects() {
             None => self.layout().wal(wal.into()).exists(),
             Some(objects) => objects.exists(wal.into()).unwrap_or_else(|error| {

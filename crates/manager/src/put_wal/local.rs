@@ -35,8 +35,15 @@ impl Server {
         drop(durable::remove_stale(disk, &self.layout().incoming));
         // Exactly what was looked at; a file that grows or shrinks meanwhile is caught below.
         let mut length = Counted(0);
-        let received =
-            incoming::receive(disk, self.layout(), name, metadata.modified().ok(), &file, &mut length)?;
+        let received = incoming::receive(
+            disk,
+            self.layout(),
+            self.wal_home(),
+            name,
+            metadata.modified().ok(),
+            &file,
+            &mut length,
+        )?;
         if length.0 != metadata.len() {
             return Err(invalid(NotThisWal::Length { expected: Some(metadata.len()), found: length.0 }));
         }

@@ -142,8 +142,15 @@ impl Server {
         mut entry: impl Read,
     ) -> Result<Pending<'_>, PutWalError> {
         let mut sum = Sha256(Hasher::sha256());
-        let received =
-            incoming::receive(self.catalog.disk(), self.layout(), name, modified, &mut entry, &mut sum)?;
+        let received = incoming::receive(
+            self.catalog.disk(),
+            self.layout(),
+            self.wal_home(),
+            name,
+            modified,
+            &mut entry,
+            &mut sum,
+        )?;
         let content = File::open(received.temp_path())
             .map_err(|source| PutWalError::Read { path: received.temp_path().to_owned(), source })?;
         Ok(Pending { name, received, content, sha256: sum.0.finish(), checked: false })
