@@ -61,7 +61,7 @@ pub use ingest::{IngestError, IngestObserver, IngestOptions, IngestReport, inges
 pub use keep::{AnnotationError, KeepTarget};
 pub use layout::ServerLayout;
 pub use names::{BackupId, ParseBackupIdError, ServerName, ServerNameError};
-pub use objects::{ArchivedObject, BackupObjects, ObjectsError, WalObjects};
+pub use objects::{ArchivedObject, BackupObjects, NotArchived, ObjectsError, WalObjects};
 pub use record::{
     BackupMode, BackupRecord, BackupStatus, BackupType, CopyStats, RecordError, RecordProblem, TablespaceInfo,
 };

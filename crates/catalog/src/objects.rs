@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use thiserror::Error;
 use walfile::codec::{Compression, Level};
 use walfile::{SegmentName, Timeline, WalName};
 
@@ -23,6 +24,11 @@ impl ObjectsError {
     /// For that reason.
     pub fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(source.into())
+    }
+
+    /// That reason.
+    pub fn get_ref(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+        self.0.as_ref()
     }
 }
 
@@ -100,8 +106,29 @@ pub enum ArchivedObject {
         /// Bytes, as stored.
         size: u64,
     },
-    /// Another content is archived under its name, and stays.
+    /// Another content is archived under its name, or one that cannot be decompressed, and stays.
     Different,
+}
+
+/// Why a file was not archived.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NotArchived {
+    /// The store, or what it is for: the next file would fare no better.
+    #[error(transparent)]
+    Store(#[from] ObjectsError),
+    /// The file is not what its name says.
+    #[error("{problem}")]
+    Invalid {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The file cannot be read.
+    #[error("it cannot be read: {0}")]
+    Unreadable(io::Error),
+    /// Somebody wrote to the file while it was read.
+    #[error("it changed while it was read")]
+    Changed,
 }
 
 /// The archived WAL of one server in an object store.
@@ -143,14 +170,14 @@ pub trait WalObjects: fmt::Debug + Send + Sync {
     /// when this returns.
     ///
     /// # Errors
-    /// When it may not be there.
+    /// When it may not be there; says whether that is the file's fault alone.
     fn archive(
         &self,
         name: WalName,
         path: &Path,
         compression: Compression,
         level: Level,
-    ) -> Result<ArchivedObject, ObjectsError>;
+    ) -> Result<ArchivedObject, NotArchived>;
 
     /// Removes the files for which `goes` says so. None that does sorts behind `before`, so that nobody looks there. `false` when it
     /// was stopped before.

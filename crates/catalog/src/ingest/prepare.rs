@@ -17,7 +17,10 @@ use crate::gpg::Gpg;
 use crate::undo::{self, Undo};
 use crate::wal_index::{Scanning, SegmentContent, SegmentScan};
 use crate::xlogdb::python_mtime;
-use crate::{ArchivedObject, WalObjects, XlogEntry, encryption, same_content, transcode, wal_end, wal_index};
+use crate::{
+    ArchivedObject, NotArchived, WalObjects, XlogEntry, encryption, same_content, transcode, wal_end,
+    wal_index,
+};
 
 /// A file of the run with its place in the archive.
 #[derive(Debug)]
@@ -86,6 +89,10 @@ pub(super) fn prepare<'d>(
     match look(item, options) {
         Ok(Looked::Done(done)) => Ok(done),
         Ok(Looked::Take { metadata, stored_as }) => match &options.objects {
+            // Nobody could restore it. It stays, with all that the same command sends.
+            Some(_) if matches!(stored_as, StoredAs::Encrypted) => Ok(Prepared::Unreadable(
+                "it is encrypted, and there is no encryption in an object store".to_owned(),
+            )),
             Some(objects) => store(objects.as_ref(), item, &metadata, options),
             None => take(disk, item, &metadata, stored_as, options),
         },
@@ -241,11 +248,24 @@ fn store<'d>(
 ) -> Result<Prepared<'d>, IngestError> {
     let (source, codec) = (SourceId::of(metadata), options.compression);
     let archived = objects.archive(item.name, &item.path, codec, options.compression_level);
-    let archived = archived.map_err(|source| IngestError::Objects { path: item.path.clone(), source })?;
     let (is_new, size) = match archived {
-        ArchivedObject::New { size } => (true, size),
-        ArchivedObject::Same { size } => (false, size),
-        ArchivedObject::Different => return Ok(Prepared::Different(source)),
+        Ok(ArchivedObject::New { size }) => (true, size),
+        Ok(ArchivedObject::Same { size }) => (false, size),
+        Ok(ArchivedObject::Different) => return Ok(Prepared::Different(source)),
+        Err(NotArchived::Invalid { problem }) => {
+            let reason = Invalid::Refused { problem };
+            let unsettled = is_unsettled(metadata, options);
+            return Ok(if unsettled {
+                Prepared::Unsettled(reason)
+            } else {
+                Prepared::Invalid(reason, source)
+            });
+        }
+        Err(NotArchived::Changed) => return Ok(Prepared::Unsettled(Invalid::Changed)),
+        Err(NotArchived::Unreadable(error)) => return Ok(unreadable(item, &error)),
+        Err(NotArchived::Store(source)) => {
+            return Err(IngestError::Objects { path: item.path.clone(), source });
+        }
     };
     let named = options.compression_name.as_deref().unwrap_or(codec.name());
     let entry = XlogEntry {

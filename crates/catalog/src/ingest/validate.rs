@@ -78,6 +78,12 @@ pub enum Invalid {
         /// What is wrong.
         problem: &'static str,
     },
+    /// The object store's side does not take it for WAL.
+    #[error("{problem}")]
+    Refused {
+        /// What is wrong.
+        problem: String,
+    },
     /// It is compressed and cannot be decompressed.
     #[error("cannot be decompressed: {problem}")]
     Compressed {

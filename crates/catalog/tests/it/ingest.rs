@@ -1,9 +1,11 @@
 //! `incoming/` and `streaming/` into the archive, and WAL out of it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
@@ -15,11 +17,12 @@ use tapster_catalog::incoming::{self, AcceptError, Accepted};
 use tapster_catalog::ingest::{IngestFile, Invalid, Outcome, Source, SourceReport};
 use tapster_catalog::locks::{Lock, LockError, LockName};
 use tapster_catalog::{
-    IngestError, IngestObserver, IngestOptions, IngestReport, ServerLayout, WalStore, WalStoreError, XlogDb,
-    ingest,
+    ArchivedObject, IngestError, IngestObserver, IngestOptions, IngestReport, NotArchived, ObjectsError,
+    ServerLayout, WalObjects, WalStore, WalStoreError, XlogDb, ingest,
 };
 use time::macros::datetime;
-use walfile::codec::Compression;
+use walfile::codec::{Compression, Level};
+use walfile::{SegmentName, Timeline, WalName};
 
 use crate::wal_samples::{SIZE, SYSTEM, name, names, segment, segment_name, segment_of, server};
 
@@ -147,7 +150,7 @@ fn every_codec_reads_back_and_the_time_stays() {
                 assert_eq!(stored.len(), entry.size);
                 let mut content = Vec::new();
                 store.open(entry.name, false).unwrap().read_to_end(&mut content).unwrap();
-                if let walfile::WalName::Segment(segment_name) = entry.name {
+                if let WalName::Segment(segment_name) = entry.name {
                     assert_eq!(content, segment(&segment_name.to_string(), segment_name.segment() as u8));
                     assert_eq!(entry.mtime.to_string(), "1795219542.4817226");
                     assert_eq!(stored.modified().unwrap(), time);
@@ -550,10 +553,10 @@ fn l_a20_l_a33_newest_segments_and_histories() {
     let newest: Vec<_> =
         store.newest_segments().unwrap().into_values().map(|name| name.to_string()).collect();
     assert_eq!(newest, ["000000010000000100000003", "0000000A0000000000000005"]);
-    let ten = walfile::Timeline::new(10).unwrap();
+    let ten = Timeline::new(10).unwrap();
     assert_eq!(store.history_files().unwrap(), [ten]);
     assert_eq!(store.history(ten).unwrap().unwrap().entries().len(), 1);
-    assert!(store.history(walfile::Timeline::FIRST).unwrap().is_none());
+    assert!(store.history(Timeline::FIRST).unwrap().is_none());
 }
 
 /// Another sender whose file appears just before ours gets its name.
@@ -1071,4 +1074,98 @@ fn a_source_stays_sealed_where_a_failure_leaves_it_two_names() {
         }
     }
     assert!(sealed > 1, "{sealed}");
+}
+
+/// An object store that refuses files, each for a reason of its own.
+#[derive(Debug)]
+struct Refusing;
+
+impl WalObjects for Refusing {
+    fn place(&self, name: WalName) -> PathBuf {
+        PathBuf::from(name.to_string())
+    }
+
+    fn exists(&self, _: WalName) -> Result<bool, ObjectsError> {
+        Ok(false)
+    }
+
+    fn newest_segments(&self) -> Result<BTreeMap<Timeline, SegmentName>, ObjectsError> {
+        Ok(BTreeMap::new())
+    }
+
+    fn names(&self, _: Option<SegmentName>, _: &mut dyn FnMut(WalName)) -> Result<(), ObjectsError> {
+        Ok(())
+    }
+
+    fn histories(&self) -> Result<Vec<Timeline>, ObjectsError> {
+        Ok(Vec::new())
+    }
+
+    fn open(&self, _: WalName, _: bool) -> Result<Option<Box<dyn io::Read + Send>>, ObjectsError> {
+        Ok(None)
+    }
+
+    fn archive(
+        &self,
+        name: WalName,
+        path: &Path,
+        _: Compression,
+        _: Level,
+    ) -> Result<ArchivedObject, NotArchived> {
+        match name.to_string().as_bytes().last() {
+            Some(b'2') => Err(NotArchived::Invalid { problem: "it is empty".to_owned() }),
+            Some(b'3') => Err(NotArchived::Unreadable(io::Error::other("a bad sector"))),
+            Some(b'4') => Err(NotArchived::Changed),
+            Some(b'5') => {
+                fs::remove_file(path).unwrap();
+                Err(NotArchived::Unreadable(io::ErrorKind::NotFound.into()))
+            }
+            Some(b'8') => Err(ObjectsError::new("the store is away").into()),
+            _ => Ok(ArchivedObject::New { size: 1 }),
+        }
+    }
+
+    fn remove(
+        &self,
+        _: Option<SegmentName>,
+        _: &dyn Fn(WalName) -> bool,
+        _: &AtomicBool,
+    ) -> Result<bool, ObjectsError> {
+        Ok(true)
+    }
+}
+
+#[test]
+fn one_file_that_an_object_store_refuses_does_not_hold_up_the_others() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = server(home.path());
+    let file = |number: u8| format!("00000001{number:016X}");
+    let mut options = options();
+    options.objects = Some(Arc::new(Refusing));
+    options.compression = Compression::Gzip;
+    for workers in [1, 4] {
+        options.workers = workers;
+        for number in 1..=6 {
+            put(&layout.incoming, &file(number), number);
+        }
+        let report = &run(&layout, &options).sources[1];
+        assert_eq!(report.archived, 2);
+        let reason = Invalid::Refused { problem: "it is empty".to_owned() };
+        assert!(
+            matches!(outcome(report, &file(2)), Outcome::Invalid { reason: found, moved_to: Some(_) } if *found == reason)
+        );
+        assert!(
+            matches!(outcome(report, &file(3)), Outcome::Unreadable { problem } if problem.contains("bad sector"))
+        );
+        assert_eq!(*outcome(report, &file(4)), Outcome::Unsettled { reason: Invalid::Changed });
+        assert_eq!(*outcome(report, &file(5)), Outcome::Vanished);
+        assert_eq!(names(&layout.incoming), [file(3), file(4)]);
+    }
+    // The store itself is another thing.
+    for number in 7..=9 {
+        put(&layout.incoming, &file(number), number);
+    }
+    let failed = ingest(&RealDisk, &layout, &options, &mut (), &GO_ON);
+    assert!(matches!(failed, Err(IngestError::Objects { .. })), "{failed:?}");
+    assert_eq!(names(&layout.incoming), [file(3), file(4), file(8), file(9)]);
 }

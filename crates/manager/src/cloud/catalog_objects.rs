@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tapster_catalog::{
-    ArchivedObject, BackupId, BackupObjects, BackupRecord, Catalog, FoundBackup, KeepTarget, ObjectsError,
-    RecordError, WalObjects,
+    ArchivedObject, BackupId, BackupObjects, BackupRecord, Catalog, FoundBackup, KeepTarget, NotArchived,
+    ObjectsError, RecordError, WalObjects,
 };
 use tapster_cloud::{CloudError, WriteOptions};
 use walfile::codec::{Compression, Level};
@@ -144,6 +144,28 @@ impl BackupObjects for Bucket {
     }
 }
 
+/// Tells what is wrong with a file from what is wrong with the store.
+fn not_archived(error: CloudWalError) -> NotArchived {
+    match error {
+        CloudWalError::NotThisWal { problem, .. } => NotArchived::Invalid { problem: problem.to_string() },
+        // A codec says so of what it cannot decompress.
+        CloudWalError::Read { source, .. }
+            if matches!(
+                source.kind(),
+                io::ErrorKind::InvalidData
+                    | io::ErrorKind::InvalidInput
+                    | io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::Other
+            ) =>
+        {
+            NotArchived::Invalid { problem: format!("it cannot be decompressed: {source}") }
+        }
+        CloudWalError::Read { source, .. } => NotArchived::Unreadable(source),
+        CloudWalError::Changed { .. } => NotArchived::Changed,
+        error => ObjectsError::new(error).into(),
+    }
+}
+
 impl WalObjects for Bucket {
     fn place(&self, name: WalName) -> PathBuf {
         self.server().map_or_else(
@@ -186,11 +208,11 @@ impl WalObjects for Bucket {
         path: &Path,
         compression: Compression,
         level: Level,
-    ) -> Result<ArchivedObject, ObjectsError> {
+    ) -> Result<ArchivedObject, NotArchived> {
         let server = self.open_for_objects()?;
         let mut options = CloudArchiveOptions::default();
         (options.compression, options.level) = (compression, level);
-        server.archive_queued(name, path, &options).map_err(ObjectsError::new)
+        server.archive_queued(name, path, &options).map_err(not_archived)
     }
 
     fn names(&self, since: Option<SegmentName>, each: &mut dyn FnMut(WalName)) -> Result<(), ObjectsError> {

@@ -309,7 +309,10 @@ impl CloudServer {
         let there = self.archived_of(std::iter::once(name))?;
         let there = there.get(&name);
         let archived = match self.upload(&mut source, name, there, options) {
-            Err(CloudWalError::Different { .. }) => return Ok(ArchivedObject::Different),
+            // What cannot be decompressed is never replaced, and the new one is kept as well.
+            Err(CloudWalError::Different { .. } | CloudWalError::Content { .. }) => {
+                return Ok(ArchivedObject::Different);
+            }
             archived => archived?.0,
         };
         let key = match there.and_then(|there| there.first()) {
