@@ -116,12 +116,21 @@ impl Failure {
         }
     }
 
-    /// WAL that was not handed out. To a `restore_command` only the code for a missing file may be a small one.
+    /// WAL that was not handed out.
     pub(crate) fn cloud_get_wal(verb: &str, error: &CloudWalError) -> Self {
         match error {
             CloudWalError::Missing { .. } => Self::cloud_operation(error.to_string()),
-            CloudWalError::Store(error) => Self::cloud(verb, error).with_exit_code(recovery::GET_WAL),
-            error => Self::cloud_wal(verb, chain(error)).with_exit_code(recovery::GET_WAL),
+            CloudWalError::Store(error) => Self::cloud(verb, error),
+            error => Self::cloud_wal(verb, chain(error)),
+        }
+    }
+
+    /// What ended `get-wal`, whatever it was: to a `restore_command` only the code for a missing file, and for a name that is none, may
+    /// be a small one.
+    pub(crate) fn stopping_recovery(self) -> Self {
+        match self.exit_code {
+            OPERATION | ARGUMENTS => self,
+            _ => self.with_exit_code(recovery::GET_WAL),
         }
     }
 

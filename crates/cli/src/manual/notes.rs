@@ -286,11 +286,12 @@ const CLOUD_GET_WAL: &[Section] = &[
         &[
             ("0", "The file was sent, or the names were printed."),
             ("1", "The store was reached, and has no such file."),
-            UNREACHABLE,
+            ("2", "With --test: the store cannot be reached."),
             WRONG,
+            ("4", "With --test: the store cannot be used."),
             (
                 "200",
-                "The file may well be there and cannot be sent. To a restore_command codes up to 125 say that the archive ends here; this one stops recovery.",
+                "The file may well be there and cannot be sent, or the store cannot be opened. To a restore_command codes up to 125 say that the archive ends here; this one stops recovery.",
             ),
         ],
     ),
