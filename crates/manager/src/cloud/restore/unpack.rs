@@ -1,6 +1,7 @@
 //! Several archives of a backup at the same time.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -46,17 +47,17 @@ pub(super) fn side_by_side(
             None => together.push(archive),
         }
     }
-    let (done, failed, first) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(None));
-    let all = All { ranges, stored, done, failed, first, context };
+    let all = All { ranges, stored, done: AtomicU64::new(0), end: End::default(), context };
     let (whole, parts) = std::thread::scope(|scope| {
         let begun: Vec<_> = parts.into_values().map(|part| scope.spawn(|| all.take(part))).collect();
         let whole = all.take((together, extractor));
-        (whole, begun.into_iter().map(|part| part.join().ok().flatten()).collect::<Vec<_>>())
+        // What a thread has panicked for says more than that the others were stopped by it.
+        let parts = begun.into_iter().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        (whole, parts.collect::<Vec<_>>())
     });
-    if let Some(error) = all.first.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    if let Some(error) = all.end.into_first() {
         return Err(error);
     }
-    // A thread that has panicked leaves no error.
     let lost = || CloudRestoreError::from(CloudError::Stopped);
     let mut whole = whole.ok_or_else(lost)?;
     for part in parts {
@@ -70,25 +71,60 @@ struct All<'a, 'c> {
     ranges: &'a Ranges<'a>,
     stored: u64,
     done: AtomicU64,
-    failed: AtomicBool,
-    /// The reason of the others.
-    first: Mutex<Option<CloudRestoreError>>,
+    end: End<CloudRestoreError>,
     context: &'a Context<'c>,
+}
+
+/// Whether one has failed, for all to see, and the first reason: that of the others is that they saw it.
+struct End<E> {
+    failed: AtomicBool,
+    first: Mutex<Option<E>>,
+}
+
+impl<E> Default for End<E> {
+    fn default() -> Self {
+        Self { failed: AtomicBool::new(false), first: Mutex::new(None) }
+    }
+}
+
+impl<E> End<E> {
+    fn is_near(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, error: E) {
+        // Whoever sees the one waits for the other.
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        self.failed.store(true, Ordering::Relaxed);
+        first.get_or_insert(error);
+    }
+
+    fn into_first(self) -> Option<E> {
+        self.first.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody may go on for hours beside a thread that is gone.
+struct EndOnPanic<'e, E>(&'e End<E>);
+
+impl<E> Drop for EndOnPanic<'_, E> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.failed.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl All<'_, '_> {
     /// `None` when it has failed.
     fn take(&self, part: Part<'_>) -> Option<TarExtractor> {
-        let note = |error| {
-            self.failed.store(true, Ordering::Relaxed);
-            self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        };
-        self.unpack(part).map_err(note).ok()
+        let _guard = EndOnPanic(&self.end);
+        self.unpack(part).map_err(|error| self.end.note(error)).ok()
     }
 
     fn unpack(&self, (archives, extractor): Part<'_>) -> Result<TarExtractor, CloudRestoreError> {
         let mut unpacker = Unpacker::start(extractor);
-        let is_over = || self.context.stopped() || self.failed.load(Ordering::Relaxed);
+        let is_over = || self.context.stopped() || self.end.is_near();
         for archive in archives {
             tracing::info!("Extracting {}", archive.key);
             self.ranges.feed(&mut unpacker, archive, &is_over, &mut |bytes| {
@@ -97,5 +133,41 @@ impl All<'_, '_> {
             })?;
         }
         Ok(unpacker.into_extractor()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_told_and_not_that_the_others_were_stopped() {
+        for _ in 0..2000 {
+            let end = End::default();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !end.is_near() {
+                        std::hint::spin_loop();
+                    }
+                    end.note("stopped");
+                });
+                end.note("denied");
+            });
+            assert_eq!(end.into_first(), Some("denied"));
+        }
+    }
+
+    #[test]
+    fn a_panic_ends_the_others() {
+        let end = End::<()>::default();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _guard = EndOnPanic(&end);
+            panic!("on purpose");
+        }));
+        assert!(panicked.is_err() && end.is_near());
+        assert_eq!(end.into_first(), None);
+        let end = End::<()>::default();
+        drop(EndOnPanic(&end));
+        assert!(!end.is_near());
     }
 }
