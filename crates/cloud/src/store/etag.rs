@@ -10,6 +10,11 @@ pub(super) fn quoted(etag: String) -> String {
     if is_quoted { etag } else { format!("\"{etag}\"") }
 }
 
+/// Whether both names are of the same content, wherever each comes from: listings and answers have them with quotes or without.
+pub(super) fn is_same(one: &str, other: &str) -> bool {
+    quoted(one.to_owned()) == quoted(other.to_owned())
+}
+
 /// What the store called a part that it took.
 pub(super) fn of_part(headers: &HeaderMap) -> Option<[u8; 16]> {
     sum(headers.get(http::header::ETAG)?.to_str().ok()?.trim_matches('"'))
@@ -49,6 +54,10 @@ mod tests {
         {
             assert_eq!(quoted(listed.to_owned()), answered);
             assert_eq!(quoted(answered.to_owned()), answered);
+            for (one, other) in [(listed, answered), (answered, listed), (listed, listed)] {
+                assert!(is_same(one, other), "{one} {other}");
+            }
+            assert!(!is_same(listed, "\"other\"") && !is_same("other", answered));
         }
     }
 

@@ -41,7 +41,7 @@ impl Store {
         let (path, inner) = (self.path(key)?, Arc::clone(&self.shared.inner));
         let size = range.end.saturating_sub(range.start);
         let length = usize::try_from(size).unwrap_or(usize::MAX);
-        let listed = etag.map(|etag| etag::quoted(etag.to_owned()));
+        let etag = etag.map(str::to_owned);
         buffer.clear();
         let read = async move {
             let options =
@@ -53,8 +53,8 @@ impl Store {
             if got.range != range {
                 return (buffer, Ok(Err("it has become shorter")));
             }
-            let found = got.meta.e_tag.clone().map(etag::quoted);
-            if listed.zip(found).is_some_and(|(listed, found)| listed != found) {
+            if etag.zip(got.meta.e_tag.as_ref()).is_some_and(|(listed, found)| !etag::is_same(&listed, found))
+            {
                 return (buffer, Ok(Err("it was replaced since it was listed")));
             }
             buffer.reserve_exact(length);

@@ -111,7 +111,7 @@ impl ObjectReader {
             self.store.call("reading", &self.info.key, async move { inner.get_opts(&path, options).await });
         match result {
             Ok(result)
-                if result.meta.e_tag.clone().map(etag::quoted).as_ref() == Some(&etag)
+                if result.meta.e_tag.as_ref().is_some_and(|found| etag::is_same(&etag, found))
                     && result.range == (at..at + self.left) =>
             {
                 self.stream = Some(result.into_stream());

@@ -1,6 +1,7 @@
 //! Objects that come in pieces, short or not at all.
 
 use std::io::Read as _;
+use std::time::Duration;
 
 use tapster_cloud::{CloudError, DownloadOptions};
 
@@ -20,6 +21,23 @@ fn part(request: &Request, etag: &str, most: usize) -> Reply {
             let range = format!("Content-Range: bytes {from}-{to}/{SIZE}");
             let piece = &bytes[from..=to];
             announcing(206, &[&etag, &range], piece.len(), &piece[..most.min(piece.len())])
+        }
+    }
+}
+
+/// Some send the name of the content without the quotes that their listings have, or the other way round.
+#[test]
+fn a_range_of_the_content_that_was_listed_is_known_with_and_without_quotes() {
+    for sent in ["a", "\"a\""] {
+        let server = Server::start(move |_| {
+            let etag = format!("ETag: {sent}");
+            announcing(206, &[&etag, &format!("Content-Range: bytes 0-9/{SIZE}")], 10, &noise(10))
+        });
+        for (listed, is_same) in [("a", true), ("\"a\"", true), ("\"b\"", false)] {
+            let read = server.store().begin_range("key", 0..10, Some(listed), Vec::new()).unwrap();
+            let (bytes, done) = read.wait(Duration::from_secs(60)).unwrap();
+            assert_eq!(done.is_ok(), is_same, "{listed} {sent}: {done:?}");
+            assert!(!is_same || bytes == noise(10));
         }
     }
 }
