@@ -85,6 +85,14 @@ impl ArchiveError {
     pub const fn is_busy(&self) -> bool {
         matches!(self, Self::Ingest(ingest::IngestError::Lock(LockError::Busy { .. })))
     }
+
+    /// Whether the archive is in an object store and the place there is another cluster's.
+    #[cfg(feature = "cloud")]
+    pub fn is_of_other_system(&self) -> bool {
+        use crate::cloud::CloudWalError;
+        matches!(self, Self::Ingest(ingest::IngestError::Objects { source, .. })
+            if matches!(source.get_ref().downcast_ref(), Some(CloudWalError::OtherSystem { .. })))
+    }
 }
 
 impl Server {
@@ -238,7 +246,7 @@ struct Teller<'a, 'c> {
 }
 
 /// What became of a file, as scripts are told.
-enum Told<'e> {
+pub(crate) enum Told<'e> {
     Archived,
     /// It was there before: Barman tells only retry scripts.
     Again,
@@ -256,19 +264,30 @@ impl Teller<'_, '_> {
             Told::Again | Told::Not(_) => [file.path, file.target],
         };
         let entry = self.server.entry_for_scripts(file.name, places);
-        let variables = |error| wal_variables(&entry, file.target, error);
+        self.server.scripts_after_archiving(&entry, file.target, told, self.context);
+    }
+}
+
+impl Server {
+    /// Runs the scripts after a file, of which `path` is told.
+    pub(crate) fn scripts_after_archiving(
+        &self,
+        entry: &XlogEntry,
+        path: &Path,
+        told: &Told<'_>,
+        context: &Context<'_>,
+    ) {
+        let variables = |error| wal_variables(entry, path, error);
         let (retry, plain) = match told {
             Told::Archived => ("", ""),
             Told::Again => ("the archive has this file already", ""),
             Told::Not(why) => (*why, *why),
         };
-        self.server.hooks_after_each(HookEvent::Archive, &variables(retry), &variables(plain), self.context);
+        self.hooks_after_each(HookEvent::Archive, &variables(retry), &variables(plain), context);
     }
-}
 
-impl Server {
     /// A file that is archived, from the first of `places` at which it is.
-    fn entry_for_scripts(&self, name: WalName, places: [&Path; 2]) -> XlogEntry {
+    pub(crate) fn entry_for_scripts(&self, name: WalName, places: [&Path; 2]) -> XlogEntry {
         let look = |path| XlogEntry::of_file(path, name, self.custom.as_ref()).ok().flatten();
         let found = places.into_iter().find_map(|path| Some((path, look(path)?)));
         let Some((path, mut entry)) = found else {

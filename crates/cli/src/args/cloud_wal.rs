@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use tapster_manager::cloud::ConfiguredArchiveOptions;
+
 use super::values::int;
 
 /// Archive a WAL file of this host in the server's object store (archive_command).
@@ -13,6 +15,9 @@ pub(crate) struct CloudWalArchiveArgs {
     /// cloud_wal_archive_parallel)
     #[arg(short, long, value_parser = int, allow_negative_numbers = true)]
     parallel: Option<i64>,
+    /// this cluster owns the archive from now on, whichever wrote to it before; once, after pg_upgrade
+    #[arg(long, hide_short_help = true)]
+    take_over: bool,
     /// the server
     #[arg(value_name = "server_name")]
     pub(crate) server: String,
@@ -48,9 +53,12 @@ pub(crate) struct CloudWalRestoreArgs {
 }
 
 impl CloudWalArchiveArgs {
-    /// Less than none is none, as in Barman.
-    pub(crate) fn parallel(&self) -> Option<u32> {
-        self.parallel.map(|count| u32::try_from(count.max(0)).unwrap_or(u32::MAX))
+    /// Less than none at the same time is none, as in Barman.
+    pub(crate) fn options(&self) -> ConfiguredArchiveOptions {
+        let mut options = ConfiguredArchiveOptions::default();
+        options.parallel = self.parallel.map(|count| u32::try_from(count.max(0)).unwrap_or(u32::MAX));
+        options.take_over = self.take_over;
+        options
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use tapster_manager::{Context, Silent};
+use tapster_manager::Context;
 
 use super::put_wal::receiving_server;
 use super::wal_restore::start_fetching_ahead;
@@ -16,9 +16,9 @@ use crate::startup::{Rules, Setup};
 pub(crate) fn archive(args: &CloudWalArchiveArgs, session: &Session) -> Result<(), Failure> {
     let setup = Setup::for_postgresql(session)?;
     let server = receiving_server(&setup, &args.server)?;
-    let context = Context::new(&Silent);
+    let observer = setup.observer(server.name());
     let report = server
-        .cloud_wal_archive(&args.wal_path, args.parallel(), &context)
+        .cloud_wal_archive(&args.wal_path, &args.options(), &Context::new(&observer))
         .map_err(|error| Failure::configured_wal(&error))?;
     for warning in report.warnings {
         session.output.warning(warning);

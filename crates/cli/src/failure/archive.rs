@@ -40,7 +40,15 @@ impl From<WalErrorsError> for Failure {
 
 impl From<ArchiveError> for Failure {
     fn from(error: ArchiveError) -> Self {
-        Self::user(chain(&error))
+        let failure = Self::user(chain(&error));
+        #[cfg(feature = "cloud")]
+        if error.is_of_other_system() {
+            return failure.with_hint(
+                "two clusters must not archive to one path; if this one is the other's successor, after pg_upgrade, archive the file \
+                 once with 'tapster cloud wal-archive --take-over URL SERVER FILE', and go on here",
+            );
+        }
+        failure
     }
 }
 

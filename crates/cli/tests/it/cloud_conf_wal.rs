@@ -204,6 +204,18 @@ fn get_wal(host: &Host, segments: &[(String, Vec<u8>)]) {
     assert!(get(&endpoint, &[begun, "--partial"]) == (0, beginning));
     assert_eq!(get(&endpoint, &["nonsense"]).0, 3);
     assert_eq!(get("http://127.0.0.1:1", &[first]).0, 200);
+    // To PostgreSQL a small code says that the archive ends here.
+    let program = assert_cmd::cargo::cargo_bin!("tapster").display().to_string();
+    let unusable = |line: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &line.replace("GET", &format!("{program} cloud get-wal"))]);
+        let output = command.envs(moto.variables()).stdin(Stdio::null()).output().unwrap();
+        output.status.code().unwrap()
+    };
+    assert_eq!(unusable(&format!("GET nonsense://x main {first}")), 200);
+    assert_eq!(unusable(&format!("GET --cloud-provider google-cloud-storage {url} main {first}")), 200);
+    assert_eq!(unusable(&format!("GET --endpoint-url {endpoint} {url} main {first} > /dev/full")), 200);
+    assert_eq!(unusable(&format!("GET --test nonsense://x main {first}")), 4);
     let all: String = segments.iter().map(|(name, _)| format!("{name}\n")).collect();
     assert_eq!(get(&endpoint, &[first, "--peek", "99"]), (0, all.into_bytes()));
     assert_eq!(get(&endpoint, &[begun, "--peek", "9"]), (0, Vec::new()));
@@ -275,6 +287,115 @@ fn the_archiver_moves_what_waits_into_the_bucket() {
     let failed = host.shelf.run(Whose::Ours, "gone.conf", &["archive-wal", "main"]);
     assert_ne!(failed.code, 0, "{failed:?}");
     assert_eq!(names(&incoming), [segment(10).0]);
+
+    // What cannot be taken does not hold up what is behind it: nothing of a segment, an encrypted one, one whose object is no archive
+    // any more, and what is none.
+    let nothing = format!("{}.partial", segment(2).0);
+    std::fs::write(incoming.join(&nothing), "").unwrap();
+    let encrypted = "-----BEGIN PGP MESSAGE-----\n\nx\n-----END PGP MESSAGE-----\n";
+    std::fs::write(incoming.join(segment(11).0), encrypted).unwrap();
+    let broken = format!("main/wals/0000000100000000/{}.gz", segment(12).0);
+    store.put(&broken, b"\x1f\x8b\x08nonsense".to_vec(), &tapster_cloud::WriteOptions::default()).unwrap();
+    put(12);
+    std::fs::write(incoming.join(segment(13).0), "sixteen bytes...").unwrap();
+    put(14);
+    let run = host.shelf.run(Whose::Ours, "plain.conf", &["archive-wal", "--accept-invalid", "main"]);
+    assert!(run.code == 1 && run.stderr.contains("it is encrypted"), "{run:?}");
+    assert_eq!(names(&incoming), [nothing, segment(11).0, segment(13).0]);
+    assert!(
+        names(&errors).iter().any(|file| file.starts_with(&segment(12).0) && file.ends_with(".duplicate"))
+    );
+    for number in [10, 14] {
+        let key = format!("main/wals/0000000100000000/{}.gz", segment(number).0);
+        assert!(store.head(&key).is_ok(), "{number}: {run:?}");
+    }
+}
+
+/// Somebody, or a rule of the bucket, has removed what was archived ahead.
+#[test]
+fn what_was_archived_ahead_and_is_gone_is_archived_again() {
+    let Some(host) = Host::start() else { return };
+    let ready: Vec<String> = (1..=3).map(|number| host.ready(number).0).collect();
+    let path = |name: &str| host.wal.join(name).display().to_string();
+    host.archive(Whose::Ours, &ready[0], &["-p", "3"]);
+    let store = host.shelf.moto.store("place");
+    let key = |name: &str| format!("main/wals/0000000100000000/{name}.gz");
+    assert!(store.head(&key(&ready[1])).is_ok());
+    store.delete(&[key(&ready[1])]).unwrap();
+    std::fs::write(host.shelf.path("home/main/meta/main-xlog.db"), "").unwrap();
+    let run = host.run(Whose::Ours, "cloud-wal-archive", &["main", &path(&ready[1]), "-p", "3"]);
+    assert!(run.code == 0 && run.stderr.contains("is archived again"), "{run:?}");
+    assert!(store.head(&key(&ready[1])).is_ok());
+    assert_eq!(host.listed(), ready[1..2]);
+    scripts(&host);
+
+    // After pg_upgrade the successor has another system identifier, and says once that the place is its own.
+    let successor = |number: u64, path: PathBuf| {
+        let (name, mut bytes) = segment(number);
+        bytes[24] = 8;
+        std::fs::write(path.join(&name), bytes).unwrap();
+        name
+    };
+    let name = successor(8, host.wal.clone());
+    let refused = host.run(Whose::Ours, "cloud-wal-archive", &["main", &path(&name)]);
+    assert!(refused.code == 1 && refused.stderr.contains("--take-over"), "{refused:?}");
+    let incoming = host.shelf.path("home/main/incoming");
+    std::fs::create_dir_all(&incoming).unwrap();
+    let waiting = successor(9, incoming.clone());
+    let archive = || host.shelf.run(Whose::Ours, "plain.conf", &["archive-wal", "main"]);
+    let refused = archive();
+    assert!(
+        refused.code == 1 && refused.stderr.contains("tapster cloud wal-archive --take-over"),
+        "{refused:?}"
+    );
+    assert_eq!(names(&incoming), [waiting]);
+    host.archive(Whose::Ours, &name, &["--take-over"]);
+    let run = archive();
+    assert_eq!((run.code, names(&incoming)), (0, Vec::new()), "{run:?}");
+}
+
+/// Those around archiving run for each file that PostgreSQL asks for, and are told what Barman's are told.
+fn scripts(host: &Host) {
+    let (told, script) = (host.shelf.path("told"), host.shelf.path("script"));
+    let text = "echo \"$BARMAN_PHASE $BARMAN_HOOK $BARMAN_RETRY $BARMAN_SEGMENT $BARMAN_FILE \
+                $BARMAN_COMPRESSION ${BARMAN_ERROR:+error}\"";
+    std::fs::write(&script, format!("{text} >> {}\n", told.display())).unwrap();
+    let names = [
+        "pre_archive_script",
+        "pre_archive_retry_script",
+        "post_archive_retry_script",
+        "post_archive_script",
+    ];
+    let local = std::fs::read_to_string(host.shelf.path("local.conf")).unwrap();
+    let lines = |names: &[&str]| -> String {
+        names.iter().map(|name| format!("{name} = sh {}\n", script.display())).collect()
+    };
+    std::fs::write(host.shelf.path("scripts.conf"), format!("{local}{}", lines(&names))).unwrap();
+    let stopping = format!("{local}{}pre_archive_retry_script = exit 63\n", lines(&names[3..]));
+    std::fs::write(host.shelf.path("stopping.conf"), stopping).unwrap();
+    let run = |whose, config, name: &str| {
+        let path = host.wal.join(name).display().to_string();
+        let run = host.shelf.run(whose, config, &["cloud-wal-archive", "main", &path, "-p", "4"]);
+        let lines = std::fs::read_to_string(&told).unwrap_or_default();
+        drop(std::fs::remove_file(&told));
+        (run, lines.replace(name, "NAME"))
+    };
+    // One that waits, and is not told of.
+    host.ready(7);
+    let [ours, theirs] = [(Whose::Ours, 5), (Whose::Barmans, 6)].map(|(whose, number)| {
+        let (run, lines) = run(whose, "scripts.conf", &host.ready(number).0);
+        assert_eq!(run.code, 0, "{run:?}");
+        lines
+    });
+    assert_eq!(ours.lines().count(), 4, "{ours}");
+    // Barman has sent the one that waits, too.
+    let theirs: Vec<&str> = theirs.lines().filter(|line| line.contains("NAME")).collect();
+    assert_eq!(ours.lines().collect::<Vec<_>>(), theirs);
+    let name = host.ready(4).0;
+    let (run, lines) = run(Whose::Ours, "stopping.conf", &name);
+    assert!(run.code == 1 && run.stderr.contains("Abort 'pre_archive_retry_script'"), "{run:?}");
+    assert!(lines.lines().count() == 1 && lines.trim_end().ends_with("error"), "{lines}");
+    assert!(!host.stored().iter().any(|file| file.starts_with(&name)), "{:?}", host.stored());
 }
 
 /// The receiver's segments go there too, and an empty `streaming/` goes on where the bucket ends.

@@ -32,7 +32,7 @@ pub use keep::CloudKeepError;
 pub use check_wal_archive::CheckWalArchiveError;
 pub use place::CloudPlace;
 pub use wal_archive::{CloudArchiveOptions, CloudArchiveReport, CloudArchived, is_archived_ahead};
-pub use wal_configured::ConfiguredWalError;
+pub use wal_configured::{ConfiguredArchiveOptions, ConfiguredWalError};
 pub use wal_daemon::{DaemonAnswer, archive_by_daemon};
 pub use wal_error::CloudWalError;
 pub use wal_receive::{

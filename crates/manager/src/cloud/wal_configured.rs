@@ -23,14 +23,25 @@ use super::{
     CloudArchiveOptions, CloudArchiveReport, CloudArchived, CloudRestoreOptions, CloudRestored, CloudServer,
     CloudWalError,
 };
-use crate::archive_wal::{ArchiveError, ArchiveOptions};
-use crate::config::BackupMethod;
-use crate::{Context, ObjectStoreError, Server};
+use crate::archive_wal::{ArchiveError, ArchiveOptions, Told};
+use crate::config::{BackupMethod, HookEvent};
+use crate::hooks::wal_variables;
+use crate::{Context, HookAbort, ObjectStoreError, Server};
 
 /// For Barman: up to this segment, all are archived.
 const LAST_ARCHIVED: &str = "cloud-wal-last-archived";
 /// What was archived before PostgreSQL asked for it, below `meta/`.
 const AHEAD: &str = "cloud-wal-archive";
+
+/// How [`Server::cloud_wal_archive`] archives, beside what is configured.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ConfiguredArchiveOptions {
+    /// How many files are uploaded at once; as configured when it is `None`.
+    pub parallel: Option<u32>,
+    /// The place belongs to this cluster from now on, whatever it holds: after `pg_upgrade`, say.
+    pub take_over: bool,
+}
 
 /// WAL was not archived or restored; the texts are Barman's where it has them.
 #[derive(Debug, Error)]
@@ -82,6 +93,14 @@ pub enum ConfiguredWalError {
         /// Why.
         source: Box<CloudWalError>,
     },
+    /// A script before archiving wants it not archived.
+    #[error("Archival of WAL file {} failed: {source}", path.display())]
+    Hook {
+        /// The file.
+        path: PathBuf,
+        /// Which script.
+        source: HookAbort,
+    },
     /// It was not restored.
     #[error(transparent)]
     Restore(CloudWalError),
@@ -111,14 +130,14 @@ impl ConfiguredWalError {
 
 impl Server {
     /// `archive_command`: the file at `path`, and with `parallel` others that are ready. The setting `cloud_wal_archive_parallel` counts
-    /// when that is `None`.
+    /// when that is `None`. With scripts around archiving it is one file at a time, as they expect it.
     ///
     /// # Errors
     /// PostgreSQL must keep the file then.
     pub fn cloud_wal_archive(
         &self,
         path: &Path,
-        parallel: Option<u32>,
+        asked: &ConfiguredArchiveOptions,
         context: &Context<'_>,
     ) -> Result<CloudArchiveReport, ConfiguredWalError> {
         if path.is_dir() {
@@ -138,20 +157,78 @@ impl Server {
         let form = self.ingest_options(&ArchiveOptions::default(), context)?;
         let mut options = CloudArchiveOptions::default();
         (options.compression, options.level) = (form.compression, form.compression_level);
-        let parallel = parallel.unwrap_or(self.config.cloud.wal_archive_parallel);
+        let parallel = asked.parallel.unwrap_or(self.config.cloud.wal_archive_parallel);
         options.parallel = usize::try_from(parallel).unwrap_or(usize::MAX);
+        options.take_over = asked.take_over;
         options.spool_dir = self.layout().meta.join(AHEAD);
         self.create_directories()?;
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let report = bucket
-            .wal_archive(&path, &options, &context.stop)
-            .map_err(|error| ConfiguredWalError::Archive { path: path.clone(), source: Box::new(error) })?;
+        let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let spelled = form.compression_name.as_deref().map(|spelled| (form.compression, spelled));
-        self.list_archived(&bucket, &path, &report, spelled, context)?;
+        if !self.has_hooks(HookEvent::Archive) {
+            return self.archive_and_list(&bucket, (path, name), options, spelled, context);
+        }
+        options.parallel = 1;
+        // Scripts are told where the file is here, before and after, as in Barman.
+        let mut entry = self.entry_for_scripts(name, [path, path]);
+        let before = self.hooks_before(HookEvent::Archive, &wal_variables(&entry, path, ""), context);
+        let done = match before {
+            Ok(()) => self.archive_and_list(&bucket, (path, name), options, spelled, context),
+            Err(source) => Err(ConfiguredWalError::Hook { path: path.clone(), source }),
+        };
+        match &done {
+            Ok(report) => {
+                if let Ok(Some((size, compression))) = bucket.stored_as(name) {
+                    (entry.size, entry.compression) = (size, spelling(compression, spelled));
+                }
+                let is_new = report.archived == CloudArchived::Uploaded;
+                let told = if is_new { Told::Archived } else { Told::Again };
+                self.scripts_after_archiving(&entry, path, &told, context);
+            }
+            Err(error) => {
+                let why = match error {
+                    ConfiguredWalError::Archive { source, .. } => source.to_string(),
+                    ConfiguredWalError::Hook { source, .. } => source.to_string(),
+                    error => error.to_string(),
+                };
+                self.scripts_after_archiving(&entry, path, &Told::Not(&why), context);
+            }
+        }
+        done
+    }
+
+    fn archive_and_list(
+        &self,
+        bucket: &CloudServer,
+        (path, name): (&Path, WalName),
+        mut options: CloudArchiveOptions,
+        spelled: Option<(Compression, &str)>,
+        context: &Context<'_>,
+    ) -> Result<CloudArchiveReport, ConfiguredWalError> {
+        let archive = |options: &CloudArchiveOptions| {
+            bucket.wal_archive(path, options, &context.stop).map_err(|error| ConfiguredWalError::Archive {
+                path: path.to_owned(),
+                source: Box::new(error),
+            })
+        };
+        let mut report = archive(&options)?;
+        if let Listed::IsAway = self.list_archived(bucket, path, &report, spelled, context)? {
+            report
+                .warnings
+                .push(format!("{name} was archived ahead and is not there any more; it is archived again"));
+            // Without what is noted of files that were archived ahead.
+            options.parallel = 1;
+            let again = archive(&options)?;
+            report.archived = again.archived;
+            report.warnings.extend(again.warnings);
+            if let Listed::IsAway = self.list_archived(bucket, path, &report, spelled, context)? {
+                let (store, key) = (bucket.store().url().to_string(), bucket.layout().wal(name));
+                return Err(CloudError::NotFound { store, key }.into());
+            }
+        }
         if report.archived != CloudArchived::Ahead
             && let WalName::Segment(_) = name
         {
-            self.note_for_barman(last_in_row(&path, name, &report.ahead))?;
+            self.note_for_barman(last_in_row(path, name, &report.ahead))?;
         }
         Ok(report)
     }
@@ -217,6 +294,7 @@ impl Server {
     }
 
     /// A line in the index for each file that has none: those of this run, and one of an earlier run that was killed before that.
+    /// None of them when the one that was asked for is not in the store.
     fn list_archived(
         &self,
         bucket: &CloudServer,
@@ -224,7 +302,7 @@ impl Server {
         report: &CloudArchiveReport,
         spelled: Option<(Compression, &str)>,
         context: &Context<'_>,
-    ) -> Result<(), ConfiguredWalError> {
+    ) -> Result<Listed, ConfiguredWalError> {
         let mut index = XlogDb::lock(self.catalog.disk(), self.layout(), &context.stop)?;
         let mut missing = Vec::new();
         for name in std::iter::once(report.name).chain(report.ahead.iter().copied()) {
@@ -239,23 +317,32 @@ impl Server {
         }
         let mut entries = Vec::new();
         for name in missing {
-            let Some((size, compression)) = bucket.stored_as(name)? else { continue };
+            let Some((size, compression)) = bucket.stored_as(name)? else {
+                if name == report.name {
+                    return Ok(Listed::IsAway);
+                }
+                continue;
+            };
             // What PostgreSQL has removed meanwhile was archived and acknowledged by somebody else.
             let Ok(metadata) = fs::metadata(path.with_file_name(name.to_string())) else { continue };
-            let named = match spelled {
-                Some((codec, spelled)) if codec == compression => spelled,
-                _ => compression.name(),
-            };
             entries.push(XlogEntry {
                 name,
                 size,
                 mtime: metadata.mtime() as f64 + metadata.mtime_nsec() as f64 * 1e-9,
-                compression: (compression != Compression::None).then(|| named.to_owned()),
+                compression: spelling(compression, spelled),
                 encryption: None,
             });
         }
-        Ok(index.append(&entries)?)
+        index.append(&entries)?;
+        Ok(Listed::All)
     }
+}
+
+/// What was found when the index was to be written.
+enum Listed {
+    All,
+    /// The store does not have the file that was asked for.
+    IsAway,
 }
 
 impl CloudServer {
@@ -268,6 +355,15 @@ impl CloudServer {
         let compression = formats.copied().find(|format| stored.key.ends_with(ending(*format)));
         Ok(Some((size, compression.unwrap_or(Compression::None))))
     }
+}
+
+/// What the index calls it: as the configuration does, if it is that.
+fn spelling(compression: Compression, spelled: Option<(Compression, &str)>) -> Option<String> {
+    let named = match spelled {
+        Some((codec, spelled)) if codec == compression => spelled,
+        _ => compression.name(),
+    };
+    (compression != Compression::None).then(|| named.to_owned())
 }
 
 /// The last of those that follow `name` one after the other: Barman takes everything up to it for archived.
