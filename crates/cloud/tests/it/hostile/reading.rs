@@ -240,7 +240,7 @@ fn a_file_is_never_of_two_objects_nor_of_a_part_of_one() {
         let path = directory.path().join("file");
         let file = std::fs::File::create(&path).unwrap();
         let mut options = server.options();
-        options.retries.read_timeout = std::time::Duration::from_secs(5);
+        options.retries.read_timeout = Duration::from_secs(5);
         let error =
             server.open(options).download("key", &file, &path, DownloadOptions::default()).unwrap_err();
         assert!(!error.is_not_found(), "{what}: {error}");
