@@ -12,13 +12,13 @@ use crate::program::{Run, original, run_as};
 
 /// The tools, and what theirs do not have; that is not in the usage line.
 const TOOLS: [(&str, &[&str]); 9] = [
-    ("backup", &[]),
+    ("backup", &["--memory"]),
     ("backup-delete", &[]),
     ("backup-keep", &[]),
     ("backup-list", &[]),
     ("backup-show", &[]),
     ("check-wal-archive", &[]),
-    ("restore", &["--dry-run", "--jobs", "-j"]),
+    ("restore", &["--dry-run", "--jobs", "--memory", "--sync-method", "-j"]),
     ("wal-archive", &["--parallel", "--spool-dir", "--take-over", "-J"]),
     ("wal-restore", &["--fail-hard"]),
 ];
