@@ -211,6 +211,11 @@ impl Catalog {
         Ok(found)
     }
 
+    /// Whether records that are only in the store count.
+    pub(crate) const fn reads_store(&self) -> bool {
+        self.reads_store
+    }
+
     /// The zone of times that records hold without one.
     pub const fn local_offset(&self) -> UtcOffset {
         self.local
@@ -308,7 +313,7 @@ impl Catalog {
         if let Some(objects) = self.backup_objects() {
             // Of one whose store does not answer, nobody knows.
             return self.layout.record(&record.id).exists()
-                && matches!(objects.has_any(&record.id), Ok(false));
+                && matches!(objects.has_archives(&record.id), Ok(false));
         }
         let dir = self.layout.backup_dir(&record.id);
         if self.layout.record(&record.id).exists() && !dir.exists() {

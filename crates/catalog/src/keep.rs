@@ -8,7 +8,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::durable::{self, DurableError};
-use crate::{BackupId, Catalog};
+use crate::{BackupId, Catalog, ObjectsError};
 
 pub(crate) const KEY: &str = "keep";
 
@@ -57,6 +57,9 @@ pub enum AnnotationError {
         /// Why not.
         source: io::Error,
     },
+    /// The object store does not say.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
     /// It says something unknown. The backup counts as kept until somebody has looked.
     #[error("{} says {found:?} instead of full or standalone", path.display())]
     Unknown {
@@ -80,7 +83,9 @@ impl Catalog {
                 return text.trim().parse().map(Some).map_err(unknown);
             }
         }
-        Ok(None)
+        // A host that knows the backups of another one by the store alone must know what is kept by it too.
+        let objects = self.backup_objects().filter(|_| self.reads_store());
+        objects.map_or(Ok(None), |objects| Ok(objects.keep(id)?))
     }
 
     /// Annotates a backup; the content has no newline, as Barman's. Where base backups are in an object store, a copy goes there

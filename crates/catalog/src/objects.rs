@@ -73,7 +73,13 @@ pub trait BackupObjects: fmt::Debug + Send + Sync {
     /// When they cannot be listed. What was told before that is right.
     fn files(&self, id: &BackupId, each: &mut dyn FnMut(&Path)) -> Result<(), ObjectsError>;
 
-    /// Whether there is more of it than its record.
+    /// The keep annotation of a backup.
+    ///
+    /// # Errors
+    /// When that is not known.
+    fn keep(&self, id: &BackupId) -> Result<Option<KeepTarget>, ObjectsError>;
+
+    /// Whether there is anything of its content: more than its record and annotations.
     ///
     /// # Errors
     /// When that is not known.

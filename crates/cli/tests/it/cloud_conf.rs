@@ -106,6 +106,13 @@ fn backups_go_into_the_bucket_and_belong_to_both_programs() {
     let place = lab.destination("space");
     lab.cluster.sql(&format!("CREATE TABLESPACE space LOCATION '{}'", place.display()));
     lab.cluster.sql("CREATE TABLE t TABLESPACE space AS SELECT 'kept' AS v");
+    // One configuration file lies elsewhere, as on Debian, and the one of initdb is there still.
+    let hba = lab.cluster.create_dir("etc").join("pg_hba.conf");
+    std::fs::copy(lab.cluster.data_dir().join("pg_hba.conf"), &hba).unwrap();
+    lab.give(hba.parent().unwrap());
+    lab.cluster.append("postgresql.conf", &format!("hba_file = '{}'\n", hba.display()));
+    lab.cluster.append("pg_hba.conf", "# not in use\n");
+    lab.cluster.restart();
     let conninfo = lab.cluster.conninfo().to_conninfo_string();
     let bucket = format!("basebackups_directory = {}\n", shelf.url());
     let conf = lab.configure("tapster.conf", &conninfo, &bucket).display().to_string();
@@ -162,6 +169,14 @@ fn backups_go_into_the_bucket_and_belong_to_both_programs() {
     assert!(data.join(format!("backup_manifest.{theirs}")).is_file());
     lab.give(&space);
     assert_eq!(lab.ask_restored(&data, "SELECT v FROM t"), "kept");
+    let (data, space) = (lab.destination("copied-here"), lab.destination("copied-space"));
+    let moved = format!("space:{}", space.display());
+    shelf.ok(
+        Whose::Ours,
+        &conf,
+        &["restore", "--tablespace", &moved, "main", copied, data.to_str().unwrap()],
+    );
+    assert_eq!(std::fs::read(data.join("pg_hba.conf")).unwrap(), std::fs::read(&hba).unwrap());
     shelf.restores_with_wal_from_the_bucket(&lab, streamed, &bucket);
     shelf.does_not_begin_without_an_archive(&lab, &conf, copied);
 
@@ -169,6 +184,13 @@ fn backups_go_into_the_bucket_and_belong_to_both_programs() {
     shelf.ok(Whose::Ours, &conf, &["keep", "--target", "full", "main", theirs]);
     assert!(shelf.objects(theirs).contains("annotations/keep"));
     assert_ne!(shelf.run(Whose::Barmans, &conf, &["delete", "main", theirs]).code, 0);
+    // Nor one that knows of it by the bucket alone.
+    shelf.configure(
+        "other.conf",
+        &format!("active = false\nbackup_method = postgres\nconninfo = {conninfo}\n{bucket}"),
+    );
+    let refused = shelf.run(Whose::Ours, "other.conf", &["delete", "main", theirs]);
+    assert!(refused.code != 0 && shelf.objects(theirs).contains("data.tar"), "{refused:?}");
     shelf.ok(Whose::Barmans, &conf, &["keep", "--target", "standalone", "main", last]);
     assert_ne!(shelf.run(Whose::Ours, &conf, &["delete", "main", last]).code, 0);
     for id in [theirs, last] {

@@ -157,7 +157,7 @@ impl Server {
         // A catalog that is new here may have had another host before, of which only the store knows.
         let Some(objects) = self.catalog.backup_objects() else { return Ok(true) };
         let stored = objects.records().map_err(|e| BackupStepError::from(CatalogError::from(e)))?;
-        Ok(stored.iter().all(|(id, _)| *id == record.id))
+        Ok(!stored.iter().any(|(id, other)| *id != record.id && other.as_ref().map_or(true, needs_wal)))
     }
 
     /// No backup needs what was archived before the first one.

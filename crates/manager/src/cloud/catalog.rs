@@ -227,7 +227,7 @@ impl CloudServer {
         self.split(key).is_some_and(|(of, rest)| of == *id && rest == name)
     }
 
-    fn is_archive(&self, key: &str) -> bool {
+    pub(super) fn is_archive(&self, key: &str) -> bool {
         self.split(key).is_some_and(|(_, name)| name.contains(".tar"))
     }
 

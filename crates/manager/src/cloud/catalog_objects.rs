@@ -16,7 +16,7 @@ use walfile::{SegmentName, Timeline, WalName};
 
 use super::delete::{CloudDeleteOptions, CloudDeleteStep};
 use super::wal_objects::StoredWal;
-use super::{CloudArchiveOptions, CloudServer, CloudWalError};
+use super::{CloudArchiveOptions, CloudKeep, CloudServer, CloudWalError};
 use crate::config::ServerConfig;
 use crate::local_now;
 use crate::object_store::{Bucket, Buckets};
@@ -102,13 +102,21 @@ impl BackupObjects for Bucket {
 
     fn has_archives(&self, id: &BackupId) -> Result<bool, ObjectsError> {
         let server = self.open_for_objects()?;
-        let record = server.layout().record(id);
         for object in server.store().list(&server.layout().backup(id)) {
-            if object.map_err(ObjectsError::new)?.key != record {
+            if server.is_archive(&object.map_err(ObjectsError::new)?.key) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    fn keep(&self, id: &BackupId) -> Result<Option<KeepTarget>, ObjectsError> {
+        let keep = self.open_for_objects()?.keep_of(id).map_err(ObjectsError::new)?;
+        // What says something unknown protects.
+        Ok(keep.map(|keep| match keep {
+            CloudKeep::Target(target) => target,
+            CloudKeep::Unknown(_) => KeepTarget::Full,
+        }))
     }
 
     fn annotate(&self, id: &BackupId, keep: Option<KeepTarget>) -> Result<(), ObjectsError> {

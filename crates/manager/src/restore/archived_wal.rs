@@ -87,7 +87,11 @@ impl<'a> Archive<'a> {
             objects.names(begin, &mut |name| archive.note(name, begin))?;
         }
         let layout = server.layout();
-        let mut dirs = vec![layout.incoming.clone(), layout.streaming.clone()];
+        // What waits here for the bucket is nowhere that the server which recovers from it would look.
+        let mut dirs = match server.catalog.wal_objects() {
+            Some(_) => Vec::new(),
+            None => vec![layout.incoming.clone(), layout.streaming.clone()],
+        };
         let hash_dirs = file_names(&layout.wals)?.into_iter().filter(|name| ServerLayout::is_hash_dir(name));
         dirs.extend(hash_dirs.map(|name| layout.wals.join(name)));
         for dir in dirs {

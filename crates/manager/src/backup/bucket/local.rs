@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tapster_catalog::{BackupMode, BackupRecord, CopyStats};
 use tapster_copy::archive::ArchiveRelay;
-use tapster_copy::live::{self, Limiter, LiveTree, StreamError, StreamOptions};
+use tapster_copy::live::{self, Limiter, LiveTree, Rules, StreamError, StreamOptions};
 use tapster_copy::pages::PageReport;
 use tapster_copy::tar::{NewMember, Writer};
 use tapster_copy::tree::TreeError;
@@ -150,7 +150,13 @@ impl LocalToBucket {
         let observer = Watcher::new(job.context, record.cluster_size);
         let mut absent = Vec::new();
         let mut last = None;
-        for (oid, tree) in oids(record).zip(trees(record, job, major, &pgdata, None)) {
+        for (oid, mut tree) in oids(record).zip(trees(record, job, major, &pgdata, None)) {
+            // A file of the server that lies elsewhere comes behind, under its bare name: PGDATA's own of that name is not in use, and
+            // two of one name cannot be unpacked.
+            if let Rules::Data { elsewhere } = &mut tree.rules {
+                let external = config_files(record).into_iter().filter(|file| file.path.exists());
+                elsewhere.extend(external.filter_map(|file| file.path.file_name().map(PathBuf::from)));
+            }
             relay.start_archive(oid).map_err(stored)?;
             let name = oid.map(|_| tree.label.as_str());
             read_options.limiter =

@@ -66,6 +66,12 @@ pub enum CloudRestoreError {
         /// The server.
         server: String,
     },
+    /// What was unpacked does not say where recovery has to begin. It would start from `pg_control`, and be damaged.
+    #[error("backup {id} is not complete: none of its archives has a backup_label")]
+    NoLabel {
+        /// The backup.
+        id: BackupId,
+    },
     /// Where something goes, or cannot go.
     #[error(transparent)]
     Place(#[from] RestorePlanError),

@@ -117,6 +117,9 @@ impl CloudServer {
         context: &Context<'_>,
     ) -> Result<(ExtractReport, ControlFile), CloudRestoreError> {
         let (report, control) = self.unpack(plan, context)?;
+        if !plan.destination.join("backup_label").is_file() {
+            return Err(CloudRestoreError::NoLabel { id: plan.record.id });
+        }
         // The links in `pg_tblspc` and the files are there; what is left is what nobody sends.
         let (wal, mode) = (plan.destination.join("pg_wal"), mode_of(&control));
         if !wal.exists() {
